@@ -1,0 +1,106 @@
+"""What a fitted model can do with images: one Protocol per capability, matched at run time to what metrics need.
+
+A model has a capability by having its method; it inherits from nothing and registers nothing. At test time the methods
+get images alone: (B, C, H, W) float32 in [0, 1] on the run's device. Each image's result must not depend on the others
+in its batch. They run in eval mode under ``torch.inference_mode``, with PyTorch's global generator seeded by the run.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+__all__ = [
+    "CAPABILITIES",
+    "Clusters",
+    "Encodes",
+    "HasLogLikelihood",
+    "Localizes",
+    "Predicts",
+    "Reconstructs",
+    "Samples",
+    "Scores",
+    "capabilities_of",
+]
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """Image anomaly score."""
+
+    def score(self, images: Tensor) -> Tensor:
+        """(B,), larger = more anomalous."""
+
+
+@runtime_checkable
+class Localizes(Protocol):
+    """Anomaly map."""
+
+    def localize(self, images: Tensor) -> Tensor:
+        """(B, H, W), larger = more anomalous."""
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Latent code."""
+
+    def encode(self, images: Tensor) -> Tensor | Mapping[str, Tensor]:
+        """(B, D); or named subspaces, each (B, D_k)."""
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """Attributes of an image."""
+
+    def predict(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Attribute -> (B, cardinality) logits or probabilities; the largest is the prediction."""
+
+
+@runtime_checkable
+class Clusters(Protocol):
+    """One assignment per facet."""
+
+    def cluster(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Facet -> (B,) int64 cluster index."""
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """The model's rendering of an image."""
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1]."""
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """New images."""
+
+    def sample(self, count: int) -> Tensor:
+        """(count, C, H, W) in [0, 1], drawn with PyTorch's global generator."""
+
+
+@runtime_checkable
+class HasLogLikelihood(Protocol):
+    """Log density of an image under the model."""
+
+    def log_likelihood(self, images: Tensor) -> Tensor:
+        """(B,) in nats."""
+
+
+#: Every capability by its method's name.
+CAPABILITIES: Mapping[str, type] = {
+    "score": Scores,
+    "localize": Localizes,
+    "encode": Encodes,
+    "predict": Predicts,
+    "cluster": Clusters,
+    "reconstruct": Reconstructs,
+    "sample": Samples,
+    "log_likelihood": HasLogLikelihood,
+}
+
+
+def capabilities_of(model: object) -> list[str]:
+    """Names of the capabilities that ``model`` (an object or its class) has, in the order of the table above."""
+    return [name for name in CAPABILITIES if callable(getattr(model, name, None))]

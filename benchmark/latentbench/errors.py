@@ -1,0 +1,30 @@
+"""The one exception that a user is meant to see: one line that names the thing, the place and the mend."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["LatentbenchError", "did_you_mean"]
+
+
+class LatentbenchError(Exception):
+    """A mistake that the user can mend. The command line prints it as one line and exits with code 2.
+
+    Args:
+        what: what is wrong, and where, in one line ("unknown model 'vea'").
+        mend: how to put it right ("known models: ae, pca, vae"), or empty when ``what`` says it.
+    """
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(f"{what}: {mend}" if mend else what)
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """The mend for a mistyped name: the near misses first, and every name that would have been right.
+
+    Returns:
+        ``"did you mean 'vae'? known: ae, pca, vae"``, or without the question when nothing is near.
+    """
+    names = sorted(known)
+    near = get_close_matches(wrong, names, n=3, cutoff=0.6)
+    question = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return f"{question}known: {', '.join(names) if names else '(none)'}"

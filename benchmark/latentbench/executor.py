@@ -1,0 +1,66 @@
+"""The contract of an executor: it carries out tasks somewhere, and knows nothing of what a task does."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from latentbench.run import RunSpec
+
+__all__ = ["Executor", "Outcome", "Progress", "Settings", "Task"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How and where runs are carried out: nothing here may change a result on a CPU but ``threads``."""
+
+    out: Path
+    """Folder of the records."""
+    data_root: Path
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 1
+    """CPU threads of one run. Recorded, because the order of a sum depends on it."""
+    plugin_files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to be carried out; picklable, so that it can travel to another process or machine."""
+
+    spec: RunSpec
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    key: str
+    step: int
+    total: int
+    losses: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended. Its record is in the store unless ``status`` is "lost"."""
+
+    key: str
+    status: Literal["finished", "failed", "lost"]
+    message: str = ""
+    """One line: why it failed or was lost."""
+
+
+class Executor(ABC):
+    """An executor as a plugin: about a hundred lines that bring ``latentbench.execution.execute`` to the tasks."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(self, tasks: Sequence[Task], jobs: int, progress: Callable[[Progress], None]) -> Iterator[Outcome]:
+        """Carry out every task, at most ``jobs`` at a time, and yield each outcome as it comes.
+
+        A task whose process dies (killed, out of memory) is yielded as "lost"; the others go on. ``progress`` may be
+        called from any thread.
+        """

@@ -1,0 +1,95 @@
+"""The contract of a model: a Config, a network, the losses of one step, and one or more capabilities."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from latentbench.data import Batch, DataInfo, Split
+from latentbench.options import Options, TrainingOptions
+
+if TYPE_CHECKING:
+    from latentbench.training import Trainer
+
+__all__ = ["Losses", "Model", "Step"]
+
+#: What a step gives to minimize: a scalar, or named scalars of which "loss" is minimized and the others are reported.
+Losses = Tensor | Mapping[str, Tensor]
+#: One step: its losses; or, with several optimizers, (optimizer's name, losses) in the order of the updates.
+Step = Losses | Iterator[tuple[str, Losses]]
+
+
+class Model(nn.Module):
+    """A method as a plugin: subclass it, and add a method for each capability (``latentbench.capabilities``).
+
+    ``build`` makes the network, ``optimizers`` and ``training_step`` say how a batch trains it; the harness brings the
+    loop around them. A model that trains otherwise overrides ``fit`` and needs neither.
+
+    Everything that the fitted model needs lives in its parameters and buffers: they are what is checkpointed, saved and
+    restored. Randomness comes from PyTorch's global generator, which the harness seeds, checkpoints and restores; a
+    draw from anywhere else makes a resumed run differ.
+    """
+
+    name: ClassVar[str]
+    """How boards and the command line call it; by default the class's name in kebab case."""
+    version: ClassVar[int] = 1
+    """Raise it when the same Config gives other results: old records then no longer count as this model's."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Dataset name -> the options that this model uses there, where they differ from the Config's defaults."""
+
+    class Config(TrainingOptions):
+        """Options; subclass it in the plugin (or derive from ``Options`` when the model brings its own ``fit``)."""
+
+    config: Options
+    info: DataInfo
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__).lower()
+
+    def __init__(self, config: Options, info: DataInfo) -> None:
+        super().__init__()
+        self.config = config
+        self.info = info
+        self.build(info)
+
+    @classmethod
+    def configure(cls, dataset: str, options: Mapping[str, Any]) -> Options:
+        """The Config for ``dataset``: the defaults, then its preset, then ``options``.
+
+        Raises:
+            LatentbenchError: unknown option, wrong type or value out of range.
+        """
+        return cls.Config.parse({**cls.presets.get(dataset, {}), **options}, f"model '{cls.name}'")
+
+    def build(self, info: DataInfo) -> None:
+        """Make parameters and buffers for images of ``info``, on the CPU."""
+
+    def optimizers(self) -> torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer]:
+        """The optimizer of all parameters; or several by name, each of its own parameters."""
+        raise TypeError(f"model '{self.name}' has no optimizers(): give them, or override fit()")
+
+    def training_step(self, batch: Batch) -> Step:
+        """The losses of one batch.
+
+        With several optimizers, yield ``(name, losses)`` for each update: the harness steps that optimizer, on
+        gradients of its own parameters only, before the generator goes on. So what follows sees the updated weights.
+        """
+        raise TypeError(f"model '{self.name}' has no training_step(): give it, or override fit()")
+
+    def validation_step(self, batch: Batch) -> Tensor:
+        """Mean loss of a validation batch, () and smaller = better: what early stopping and model selection watch.
+
+        By default the loss that ``training_step`` minimizes, of the first update where there are several.
+        """
+        step = self.training_step(batch)
+        if not isinstance(step, Tensor | Mapping):
+            _, step = next(step)
+        return step if isinstance(step, Tensor) else step["loss"]
+
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Fit on ``train``, on ``trainer.device``; ``validation`` is for selection. By default the harness's loop."""
+        trainer.fit(self, train, validation)

@@ -1,0 +1,18 @@
+"""AE, VAE and beta-VAE as detectors: the baselines that every method is held against."""
+
+from typing import TYPE_CHECKING
+
+from latentbench import hookimpl
+
+if TYPE_CHECKING:
+    from latentbench import Model
+
+__all__ = ["latentbench_models"]
+
+
+@hookimpl
+def latentbench_models() -> list[type["Model"]]:
+    """Offer ``ae``, ``vae`` and ``beta-vae``."""
+    from latentbench_autoencoders.models import AE, VAE, BetaVAE
+
+    return [AE, VAE, BetaVAE]
