@@ -5,10 +5,13 @@ get images alone: (B, C, H, W) float32 in [0, 1] on the run's device. Each image
 in its batch. They run in eval mode under ``torch.inference_mode``, with PyTorch's global generator seeded by the run.
 """
 
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "CAPABILITIES",

@@ -1,0 +1,71 @@
+"""``latentbench leaderboard``: a board's tables from the records that are there. Nothing is run, torch not needed."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from latentbench.commands.options import Invocation, common_options, pass_invocation, results_option
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from latentbench.board import Board
+    from latentbench.plugins import Plugins
+
+__all__ = ["command"]
+
+log = logging.getLogger("latentbench")
+
+
+@click.command("leaderboard")
+@click.argument("boards", nargs=-1, metavar="[BOARD]...")
+@results_option("--results")
+@click.option(
+    "--to",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the tables go.  [default: beside the records]",
+)
+@common_options
+@pass_invocation
+def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: Path | None) -> None:
+    """Write the tables of BOARD, a board's name or its YAML file; without one, of every board that has records.
+
+    A board becomes two files, BOARD.md and BOARD.csv.
+    """
+    from latentbench.board import find_board
+    from latentbench.files import replacing
+    from latentbench.leaderboard import render
+    from latentbench.store import Store
+
+    chosen = {name: find_board(name, invocation.plugins) for name in boards} or _all_boards(invocation.plugins)
+    records = [record for _, record in Store(results).records()]
+    rendered = {name: render(board, records) for name, board in chosen.items()}
+    missing = next((name for name in boards if not rendered[name]), None)
+    if missing or not any(rendered.values()):
+        what = f"no records of {f'board {missing!r}' if missing else 'any board'} in {results}"
+        raise LatentbenchError(what, f"make them with: latentbench run {missing or 'BOARD'} --out {results}")
+
+    for files in rendered.values():
+        for name, text in files.items():
+            path = (to or results) / name
+            with replacing(path) as file:
+                file.write(text.encode())
+            if path.suffix == ".md" and sys.stdout.isatty():
+                click.echo(text)
+            click.echo(path)
+
+
+def _all_boards(plugins: "Plugins") -> "dict[str, Board]":
+    """Every board that plugins offer, by name; one with a mistake in it is warned of and left out."""
+    from latentbench.board import load_board
+
+    boards = {}
+    for name, offer in plugins.offers("boards").items():
+        try:
+            boards[name] = load_board(offer.value)
+        except LatentbenchError as error:
+            log.warning("%s; left out", error)
+    return boards

@@ -1,0 +1,162 @@
+"""``latentbench list``: what is installed, as a table or as JSON."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latentbench.commands.options import Invocation, common_options, pass_invocation
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from latentbench.options import Options
+    from latentbench.plugins import Offer, Plugins
+
+__all__ = ["command"]
+
+#: What can be listed -> the columns of its table. The JSON has everything.
+_COLUMNS = {
+    "plugins": ("name", "distribution", "version", "status", "offers", "reason"),
+    "models": ("name", "version", "capabilities", "plugin"),
+    "datasets": ("name", "version", "title", "licence", "plugin"),
+    "metrics": ("name", "version", "title", "capability", "targets", "direction", "bounds", "plugin"),
+    "boards": ("name", "title", "datasets", "models", "seeds", "rank"),
+}
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(list(_COLUMNS)), default="plugins")
+@click.option("--json", "as_json", is_flag=True, help="Everything that is known of them, as a list of objects.")
+@common_options
+@pass_invocation
+def command(invocation: Invocation, what: str, as_json: bool) -> None:
+    """List what is installed: plugins, or what they offer."""
+    rows = [*_ROWS[what](invocation.plugins)]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+        return
+    from tabulate import tabulate
+
+    cells = [[_cell(row[column]) for column in _COLUMNS[what]] for row in rows]
+    click.echo(tabulate(cells, headers=_COLUMNS[what], tablefmt="plain", disable_numparse=True))
+
+
+def _plugins(plugins: "Plugins") -> Iterator[dict[str, Any]]:
+    from latentbench.kinds import KINDS
+
+    for kind in KINDS:  # what a plugin offers, and whether it is broken, shows when it is asked
+        plugins.offers(kind)
+    for info in plugins.infos():
+        yield {
+            "name": info.name,
+            "distribution": info.distribution,
+            "version": info.version,
+            "builtin": info.builtin,
+            "status": info.status,
+            "reason": info.reason,
+            "offers": info.offers,
+        }
+
+
+def _models(plugins: "Plugins") -> Iterator[dict[str, Any]]:
+    from latentbench.capabilities import capabilities_of
+
+    for offer in plugins.offers("models").values():
+        yield {
+            "name": offer.name,
+            "version": offer.value.version,
+            "capabilities": capabilities_of(offer.value),
+            "options": _options(offer),
+            "presets": offer.value.presets,
+            **_provider(offer),
+        }
+
+
+def _datasets(plugins: "Plugins") -> Iterator[dict[str, Any]]:
+    for offer in plugins.offers("datasets").values():
+        facts = ("title", "version", "licence", "citation", "source")
+        yield {
+            "name": offer.name,
+            **{fact: getattr(offer.value, fact) for fact in facts},
+            "options": _options(offer),
+            **_provider(offer),
+        }
+
+
+def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
+    for offer in plugins.offers("metrics").values():
+        metric = offer.value
+        yield {
+            "name": offer.name,
+            "title": metric.title,
+            "version": metric.version,
+            "capability": metric.capability,
+            "targets": metric.targets,
+            "direction": "higher is better" if metric.higher_is_better else "lower is better",
+            "bounds": [bound if isfinite(bound) else None for bound in metric.bounds],
+            "source": metric.source,
+            **_provider(offer),
+        }
+
+
+def _boards(plugins: "Plugins") -> Iterator[dict[str, Any]]:
+    from latentbench.board import load_board
+
+    for offer in plugins.offers("boards").values():
+        try:
+            board = load_board(offer.value)
+        except LatentbenchError as error:
+            click.echo(f"latentbench: warning: left out a board: {error}", err=True)
+            continue
+        yield {
+            "name": board.name,
+            "title": board.title,
+            "datasets": [dataset.name for dataset in board.datasets],
+            "models": board.models,
+            "seeds": board.seeds,
+            "rank": board.rank,
+            "file": str(offer.value),
+            **_provider(offer),
+        }
+
+
+_ROWS: Mapping[str, Callable[["Plugins"], Iterator[dict[str, Any]]]] = {
+    "plugins": _plugins,
+    "models": _models,
+    "datasets": _datasets,
+    "metrics": _metrics,
+    "boards": _boards,
+}
+
+
+def _provider(offer: "Offer") -> dict[str, str]:
+    return {"plugin": offer.plugin.name, "distribution": offer.plugin.distribution}
+
+
+def _options(offer: "Offer") -> list[dict[str, Any]]:
+    """Name, type, default and description of each option of the offered class."""
+    config: type[Options] = offer.value.Config
+    defaults = config().model_dump(mode="json")
+    return [
+        {
+            "name": name,
+            "type": kind.__name__ if isinstance(kind := field.annotation, type) else str(kind).replace("typing.", ""),
+            "default": defaults[name],
+            "description": field.description or "",
+        }
+        for name, field in config.model_fields.items()
+    ]
+
+
+def _cell(value: Any) -> str:
+    """A value as it stands in a table."""
+    match value:
+        case dict():
+            return "; ".join(f"{kind}: {_cell(names)}" for kind, names in value.items())
+        case list() | tuple():
+            return ", ".join(_cell(one) for one in value)
+        case None:
+            return "-"
+    return " ".join(str(value).split())

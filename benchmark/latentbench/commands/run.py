@@ -1,0 +1,118 @@
+"""``latentbench run``: carry out a board's runs, resuming what was cut off and leaving alone what is finished."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from latentbench.commands.options import Invocation, common_options, data_root_option, pass_invocation, results_option
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from latentbench.record import Record
+
+__all__ = ["command"]
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
+    return [name.strip() for name in value.split(",") if name.strip()] if value else None
+
+
+@click.command("run")
+@click.argument("board")
+@click.option("--models", metavar="A,B", callback=_names, help="Just these of the board's models.")
+@click.option("--datasets", metavar="A,B", callback=_names, help="Just these of the board's datasets.")
+@click.option("--seeds", type=click.IntRange(min=1), help="Seeds 0 to N-1 of each, instead of the board's number.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="[NAME.]OPTION=VALUE",
+    help="An option of a model or dataset; without a name, of every one that has it. Repeatable.",
+)  # fmt: skip
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: all cores on a CPU, 1 on a GPU]")
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True,
+    help="CPU threads of each run. The last bits of a result may depend on it.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True,
+    help="Time between two checkpoints of a run.",
+)  # fmt: skip
+@click.option("--executor", default="local", show_default=True, help="What carries the runs out.")
+@results_option("--out")
+@data_root_option
+@click.option("--retry-failed", is_flag=True, help="Make failed runs again.")
+@common_options
+@pass_invocation
+def command(
+    invocation: Invocation,
+    board: str,
+    models: list[str] | None,
+    datasets: list[str] | None,
+    seeds: int | None,
+    settings: tuple[str, ...],
+    device: Literal["auto", "cpu", "cuda"],
+    jobs: int | None,
+    threads: int,
+    checkpoint_seconds: float,
+    executor: str,
+    out: Path,
+    data_root: Path,
+    retry_failed: bool,
+) -> None:
+    """Run BOARD, a board's name or its YAML file.
+
+    Finished runs are kept, unfinished ones are resumed from their checkpoints. Exit code 2 if any run failed.
+    """
+    import torch
+
+    from latentbench.board import find_board
+    from latentbench.display import Display
+    from latentbench.executor import Settings, Task
+    from latentbench.plan import parse_setting, plan
+    from latentbench.store import Store
+
+    plugins = invocation.plugins
+    the_board = find_board(board, plugins)
+    run_in = plugins.get("executors", executor).value()
+    wishes = [parse_setting(text) for text in settings]
+    if device == "cuda" and not torch.cuda.is_available():
+        raise LatentbenchError("--device cuda: this machine's PyTorch finds no CUDA device", "use --device cpu or auto")
+    where: Literal["cpu", "cuda"] = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+    specs = plan(
+        the_board, plugins, data_root, models=models, datasets=datasets, seeds=seeds, settings=wishes
+    )  # fmt: skip
+    store = Store(out)
+    records = {spec.key: store.read(spec) for spec in specs}
+    to_do = [spec for spec in specs if _is_open(records[spec.key], retry_failed)]
+    how = Settings(out, data_root, where, threads, checkpoint_seconds, tuple(invocation.plugin_files))
+    slots = jobs or (1 if where == "cuda" else max(1, len(os.sched_getaffinity(0)) // threads))
+
+    with Display(to_do, total=len(specs), title=f"board {the_board.name}, {where}, results in {out}") as display:
+        lost = []
+        for outcome in run_in.run([Task(spec, how) for spec in to_do], slots, display.progress):
+            spec = next(spec for spec in to_do if spec.key == outcome.key)
+            record = store.read(spec) if outcome.status != "lost" else None
+            records[spec.key] = record
+            display.outcome(outcome, record, the_board.rank)
+            if outcome.status == "lost":
+                lost.append(outcome)
+
+    failed = [record for record in records.values() if record is not None and record.status == "failed"]
+    results = "" if out == Path("results") else f" --results {out}"
+    click.echo(f"{len(specs) - len(failed) - len(lost)} of {len(specs)} runs are finished; their records are in {out}")
+    click.echo(f"leaderboard: latentbench leaderboard {board}{results}")
+    if lost:
+        raise LatentbenchError(f"{len(lost)} of {len(specs)} runs did not end", lost[0].message)
+    if failed:
+        raise LatentbenchError(f"{len(failed)} of {len(specs)} runs failed", _first_failure(failed[0], results))
+
+
+def _is_open(record: "Record | None", retry_failed: bool) -> bool:
+    return record is None or (record.status == "failed" and retry_failed)
+
+
+def _first_failure(record: "Record", results: str) -> str:
+    message = record.failure.message if record.failure else ""
+    return f"{message} (latentbench show {record.key}{results}; --retry-failed makes failed runs again)"

@@ -1,0 +1,68 @@
+"""``latentbench show``: one run's record, as a person reads it."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from latentbench.commands.options import common_options, results_option
+
+if TYPE_CHECKING:
+    from latentbench.record import Record
+
+__all__ = ["command"]
+
+
+@click.command("show")
+@click.argument("run")
+@results_option("--results")
+@click.option("--json", "as_json", is_flag=True, help="The record itself.")
+@common_options
+def command(run: str, results: Path, as_json: bool) -> None:
+    """Show the run whose key begins with RUN: what was measured, how, where and at what cost."""
+    from latentbench.store import Store
+
+    path, record = Store(results).find(run)
+    click.echo(path.read_text().rstrip() if as_json else "\n".join(_lines(path, record)))
+
+
+def _lines(path: Path, record: "Record") -> Iterator[str]:
+    from tabulate import tabulate
+
+    spec, where = record.spec, record.environment
+    yield f"{record.key}: {spec} - {record.status}"
+    yield f"record      {path}"
+    for artefact in (record.predictions, record.weights):
+        if artefact:
+            yield f"            {path.parent / artefact.file}"
+    yield f"config      {_pairs(spec.config)}"
+    yield f"data        {_pairs(spec.options)}; split {spec.split_hash[:12]}"
+    yield f"made        {record.started} to {record.finished}, resumed {record.resumed} times"
+    machine = where.cpu if where.device == "cpu" else where.device
+    yield f"on          {machine}, {where.threads} threads, {where.platform}"
+    yield f"with        {_pairs(where.packages)}, Python {where.python}; {_pairs(where.plugins)}"
+    yield f"code        {where.commit or 'no git checkout'}{' with local changes' if where.dirty else ''}"
+    for name, phase in record.phases.items():
+        rate = f", {phase.images_per_second:,.0f} images/s" if phase.images_per_second else ""
+        yield f"{name:<12}{phase.seconds:.1f} s{rate}, peak {phase.peak_memory_bytes / 2**20:,.0f} MiB"
+    if record.training:
+        training = record.training
+        kept = f", epoch {training.best_epoch} kept" if training.best_epoch else ""
+        yield f"training    {training.steps} steps, {training.epochs} epochs, ended by {training.stopped}{kept}"
+    if record.values:
+        rows = [
+            (name, value.value, "↑" if value.higher_is_better else "↓", value.readout)
+            for name, value in record.values.items()
+        ]
+        yield ""
+        yield tabulate(rows, headers=("value", "", "better", "read by"), floatfmt=".4f")
+    if record.failure:
+        yield ""
+        yield record.failure.message
+        yield from record.failure.log
+        yield record.failure.traceback.rstrip()
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items()) or "-"

@@ -1,0 +1,47 @@
+"""The one line that a user sees: what is wrong, and how to mend it."""
+
+from difflib import SequenceMatcher
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentbench.errors import LatentbenchError, did_you_mean
+
+NAMES = st.sets(st.text("abcde-", min_size=1, max_size=6), max_size=8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [(("no water",), "no water"), (("no water", "open the tap"), "no water: open the tap")],
+)
+def test_an_error_is_what_is_wrong_and_then_the_mend(arguments, line):
+    assert str(LatentbenchError(*arguments)) == line
+
+
+@pytest.mark.parametrize(
+    ("wrong", "known", "mend"),
+    [
+        ("vea", ["vae", "pca", "ae"], "did you mean 'vae'? known: ae, pca, vae"),
+        ("zzz", ["vae", "pca"], "known: pca, vae"),
+        ("aa", ["ab", "ac"], "known: ab, ac"),
+        (
+            "latent_dims",
+            ["latent_dim", "latent_dim_2"],
+            "did you mean 'latent_dim' or 'latent_dim_2'? known: latent_dim, ",
+        ),
+        ("x", [], "known: (none)"),
+    ],
+)
+def test_near_misses_come_before_all_that_is_known(wrong, known, mend):
+    assert did_you_mean(wrong, known).startswith(mend)
+
+
+@given(wrong=st.text("abcde-", min_size=1, max_size=6), known=NAMES)
+def test_a_near_miss_is_always_a_known_name_that_resembles_the_wrong_one(wrong, known):
+    question, _, names = did_you_mean(wrong, iter(known)).rpartition("known: ")
+    assert names == (", ".join(sorted(known)) or "(none)")
+    near = [part for part in question.split("'") if part in known]
+    best = max((SequenceMatcher(None, name, wrong).ratio() for name in known), default=0.0)
+    assert bool(near) == (best >= 0.6)
+    assert all(SequenceMatcher(None, name, wrong).ratio() >= 0.6 for name in near)
