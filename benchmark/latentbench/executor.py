@@ -21,6 +21,8 @@ class Settings:
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = 1
     """CPU threads of one run. Recorded, because the order of a sum depends on it."""
+    checkpoint_seconds: float = 60.0
+    """Time between two checkpoints of a run: what a killed run loses at most."""
     plugin_files: tuple[Path, ...] = ()
 
 

@@ -9,13 +9,13 @@ from latentbench.run import RunSpec
 __all__ = ["SCHEMA_VERSION", "Artefact", "Environment", "Failure", "Phase", "Record", "Training", "Value"]
 
 #: Raise it when the meaning of a record's field changes.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class _Part(BaseModel):
     """A part of a record: typed, and nothing in it that the schema does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Value(_Part):

@@ -1,0 +1,33 @@
+"""What every test may ask for: the real data's folder; and the reasons why marked tests are skipped."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def real_data_root() -> Path:
+    """Where the real data is looked for: ``LATENTBENCH_DATA_ROOT``, or ``shared/data`` beside the repository."""
+    return Path(os.environ.get("LATENTBENCH_DATA_ROOT") or REPOSITORY.parent / "shared" / "data")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("real") and not (real_data_root() / "MNIST" / "raw").is_dir():
+        pytest.skip(f"no real data: no MNIST/raw in {real_data_root()} (LATENTBENCH_DATA_ROOT names another folder)")
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The real data's folder; for tests with the mark ``real``, which are skipped where it is not."""
+    return real_data_root()
+
+
+@pytest.fixture(scope="session")
+def toys() -> Path:
+    """A plugin file with a tiny dataset, an honest model, and models with real faults."""
+    return Path(__file__).with_name("toys.py")

@@ -1,0 +1,276 @@
+"""``latentbench run`` and ``show``, end to end: resuming is the default, failures are records, errors are one line."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from latentbench.cli import main
+from latentbench.store import Store, read_record
+
+BOARD = """\
+name: toys
+title: Toys
+datasets: [toy-blobs]
+models: [centre-distance, pca]
+seeds: 2
+rank: auroc@test
+"""
+
+#: Runs the command line in process: (exit code, stdout, stderr).
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cli(toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    (tmp_path / "toys.yaml").write_text(BOARD)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args: str) -> tuple[int, str, str]:
+        code = main(["--plugin", str(toys), *args])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def records(root: Path) -> dict[str, dict[str, object]]:
+    return {path.stem: read_record(path).result() for path in root.glob("*/*/*.json")}
+
+
+def test_a_board_becomes_records_that_say_everything(cli: Cli, tmp_path: Path) -> None:
+    code, out, _ = cli("run", "toys.yaml", "--jobs", "1")
+    assert code == 0
+    assert "4 of 4 runs are finished; their records are in results" in out
+    (path, *others) = sorted(Path("results/toy-blobs/centre-distance").glob("*.json"))
+    assert len(others) == 1
+    record = read_record(path)
+    assert record.key == path.stem == record.spec.key
+    assert set(record.phases) == {"fit", "evaluate"}
+    assert record.training is not None
+    assert record.training.steps == 12
+    assert record.environment.packages["torch"] == torch.__version__
+    assert record.environment.plugins["model"].startswith("toys ")
+    assert record.parameters == 64 * 4
+    assert record.values["accuracy@test"].readout == "probe"
+    predictions = Store(Path("results")).predictions(path, record)
+    assert record.values["auroc@test"].value == roc_auc_score(np.arange(60) >= 45, predictions["test/score"])
+    assert not list(Path("results/.work").iterdir())
+
+
+def test_finished_runs_are_left_alone(cli: Cli) -> None:
+    cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1")
+    before = {path: path.stat().st_mtime_ns for path in Path("results").glob("*/*/*.*")}
+    code, out, _ = cli("run", "toys.yaml", "--jobs", "1")
+    assert code == 0
+    assert "4 runs, 2 done before, 2 to do" in out
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_the_same_key_gives_the_same_bytes_and_jobs_do_not_matter(cli: Cli) -> None:
+    assert cli("run", "toys.yaml", "--out", "one", "--jobs", "1")[0] == 0
+    assert cli("run", "toys.yaml", "--out", "again", "--jobs", "1")[0] == 0
+    assert cli("run", "toys.yaml", "--out", "two", "--jobs", "2")[0] == 0
+    assert records(Path("one")) == records(Path("again")) == records(Path("two"))
+    for path in Path("one").rglob("*.npz"):
+        content = path.read_bytes()
+        assert content == (Path("again") / path.relative_to("one")).read_bytes()
+        assert content == (Path("two") / path.relative_to("one")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("nan-loss", r"model 'nan-loss': loss 'loss' is nan in epoch 2, step 5 \(no checkpoint yet\): lower"),
+        ("wrong-shape", r"'toys .*'wrong-shape', capability 'score' on split 'test': expected .*\(60,\), got \(60, 1\)"),
+        ("nan-scores", r"plugin 'toys .*'nan-scores', capability 'score'.*got 1 NaN of 60 \(first at image 3\)"),
+        ("divides-by-zero", r"ZeroDivisionError in model 'divides-by-zero' on 'toy-blobs' after step 0: "),
+        ("refuses", r"toy models refuse: choose another"),
+    ],
+)  # fmt: skip
+def test_a_failed_run_is_a_record_and_the_others_go_on(cli: Cli, model: str, message: str) -> None:
+    Path("toys.yaml").write_text(BOARD.replace("[centre-distance,", f"[{model}, centre-distance,"))
+    code, out, err = cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1")
+    assert code == 2
+    assert "2 of 3 runs are finished" in out
+    assert "Traceback" not in out + err
+    (line,) = [line for line in err.splitlines() if "error" in line]
+    assert line.startswith("latentbench: error: 1 of 3 runs failed: ")
+    (path,) = Path(f"results/toy-blobs/{model}").glob("*.json")
+    failure = read_record(path).failure
+    assert failure is not None
+    assert "\n" not in failure.message
+    assert re.search(message, failure.message), failure.message
+    assert failure.message in line
+    assert "Traceback" in failure.traceback
+
+
+def test_a_failed_run_is_made_again_only_on_request(cli: Cli, toys: Path, tmp_path: Path) -> None:
+    Path("toys.yaml").write_text(BOARD.replace("[centre-distance, pca]", "[nan-loss]").replace("seeds: 2", "seeds: 1"))
+    assert cli("run", "toys.yaml")[0] == 2
+    (path,) = Path("results/toy-blobs/nan-loss").glob("*.json")
+    first = path.stat().st_mtime_ns
+    code, out, err = cli("run", "toys.yaml")
+    assert (code, path.stat().st_mtime_ns) == (2, first)
+    assert "0 to do" in out
+    assert "--retry-failed" in err
+
+    mended = tmp_path / "toys.py"  # the author mends the bug, and the same run is made again
+    mended.write_text(toys.read_text().replace("self.steps >= 5", "False"))
+    assert main(["--plugin", str(mended), "run", "toys.yaml", "--retry-failed"]) == 0
+    assert read_record(path).status == "finished"
+
+
+def test_a_process_that_dies_takes_no_other_run_with_it(cli: Cli) -> None:
+    Path("toys.yaml").write_text(BOARD.replace("[centre-distance,", "[crash, centre-distance,"))
+    code, out, err = cli("run", "toys.yaml", "--jobs", "2", "--seeds", "1")
+    assert code == 2
+    assert "crash on toy-blobs, seed 0: lost: its process was killed by signal 9" in out
+    assert "1 of 3 runs did not end" in err
+    assert {path.parent.name for path in Path("results").glob("*/*/*.json")} == {"centre-distance", "pca"}
+
+
+def test_show_tells_what_a_record_holds(cli: Cli) -> None:
+    cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1", "--models", "centre-distance")
+    (path,) = Path("results").glob("*/*/*.json")
+    code, out, _ = cli("show", path.stem[:8])
+    assert code == 0
+    value = read_record(path).values["auroc@test"].value
+    assert "centre-distance on toy-blobs, seed 0 - finished" in out
+    assert f"{value:.4f}" in out
+    assert cli("show", path.stem, "--json")[1] == path.read_text()
+    code, _, err = cli("show", "nothing")
+    assert code == 2
+    assert "no run in results with a key that begins with 'nothing': 1 records are there" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["toyz"], "unknown board 'toyz': "),
+        (["missing.yaml"], "missing.yaml"),
+        (["toys.yaml", "--models", "centre-distanse"], "no model 'centre-distanse': did you mean 'centre-distance'?"),
+        (["toys.yaml", "--set", "latent_dims=3"], "did you mean 'latent_dim'?"),
+        (["toys.yaml", "--set", "latent_dim=zero"], "model 'centre-distance': 'latent_dim': "),
+        (["toys.yaml", "--executor", "locl"], "unknown executor 'locl': did you mean 'local'?"),
+        (["toys.yaml", "--seeds", "0"], "--seeds"),
+        (["toys.yaml", "--job", "2"], "--jobs"),
+        (["toys.yaml", "--out", "toys.yaml"], "toys.yaml"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_exit_code_2(cli: Cli, args: list[str], message: str) -> None:
+    code, _, err = cli("run", *args)
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not Path("results").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_cuda_without_a_device_is_refused_at_once(cli: Cli) -> None:
+    code, _, err = cli("run", "toys.yaml", "--device", "cuda")
+    assert code == 2
+    assert "--device cuda: this machine's PyTorch finds no CUDA device: use --device cpu or auto" in err
+
+
+def test_debug_shows_the_traceback(cli: Cli) -> None:
+    code, _, err = cli("--debug", "run", "toys.yaml", "--models", "none")
+    assert code == 2
+    assert "Traceback" in err
+
+
+@contextmanager
+def an_ordinary_user() -> Iterator[None]:
+    """Root may write everywhere, so that a test of permissions has to be somebody else for a while."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_read_only_results_folder_is_named_and_nothing_is_lost(
+    toys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users altogether
+        out = Path(folder) / "results"
+        Path(folder).chmod(0o755)
+        board = Path(folder) / "toys.yaml"
+        board.write_text(BOARD)
+        plugin = shutil.copy(toys, folder)
+        arguments = ["--plugin", plugin, "run", str(board), "--seeds", "1", "--jobs", "1", "--out", str(out)]
+        assert main([*arguments, "--models", "pca"]) == 0
+        kept = records(out)
+        for path in (out, out / ".work"):
+            path.chmod(0o555)
+        with an_ordinary_user():
+            assert main(arguments) == 2
+        err = capsys.readouterr().err
+        assert re.search(r"1 of 2 runs did not end: cannot write .*results/\.work/\w+: Permission denied: .*--out", err)
+        assert "Traceback" not in err
+        assert records(out) == kept
+
+
+def test_a_full_disk_stops_cleanly_and_the_same_command_resumes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The predictions of the second run meet a disk that is really full: /dev/full says ENOSPC on every write."""
+    real, made = tempfile.mkstemp, []
+
+    def mkstemp(**where: str) -> tuple[int, str]:
+        made.append(where["prefix"])
+        if len([name for name in made if ".npz" in name]) == 2:
+            descriptor, name = real(**where)
+            full = os.open("/dev/full", os.O_WRONLY)
+            os.dup2(full, descriptor)
+            os.close(full)
+            return descriptor, name
+        return real(**where)
+
+    chmod = os.fchmod
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "mkstemp", mkstemp)
+        patch.setattr(os, "fchmod", lambda fd, mode: None if os.isatty(fd) or _is_device(fd) else chmod(fd, mode))
+        code, out, err = cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1")
+    assert code == 2
+    assert "No space left on device" in err
+    assert "Traceback" not in out + err
+    assert len(records(Path("results"))) == 1
+    assert not list(Path("results").rglob("*.part"))
+    assert cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1")[0] == 0
+    assert len(records(Path("results"))) == 2
+
+
+def _is_device(descriptor: int) -> bool:
+    return stat.S_ISCHR(os.fstat(descriptor).st_mode)
+
+
+def test_a_saved_model_scores_as_the_record_says(cli: Cli, toys: Path) -> None:
+    """Weights and predictions belong together: the state, loaded into a fresh model, gives the same scores."""
+    from safetensors.torch import load_file
+
+    from latentbench.execution import load_data
+    from latentbench.plugins import Plugins
+
+    cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1", "--models", "centre-distance")
+    (path,) = Path("results").glob("*/*/*.json")
+    record, plugins = read_record(path), Plugins.load([toys])
+    data = load_data(plugins, record.spec.dataset, record.spec.options, Path())
+    model_class = plugins.get("models", record.spec.model).value
+    model = model_class(model_class.Config(**record.spec.config), data.info)
+    model.load_state_dict(load_file(path.with_suffix(".safetensors")))
+    images = data.splits["test"].batch(torch.arange(60), torch.Generator()).images
+    scores = Store(Path("results")).predictions(path, record)["test/score"]
+    np.testing.assert_allclose(model.score(images).detach().numpy(), scores, rtol=1e-6)
+    assert json.loads(path.read_text())["weights"]["file"] == path.with_suffix(".safetensors").name
