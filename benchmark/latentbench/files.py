@@ -17,8 +17,13 @@ class StorageError(LatentbenchError):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
     """A file to write; on leaving the block its content becomes ``path``'s, after an error nothing has changed.
+
+    Args:
+        path: the file; its folder is made if need be.
+        scratch: an existing folder on the same file system for what is half written, and what a killed process leaves
+            of it; by default the folder of ``path``.
 
     Raises:
         StorageError: no space, no permission, not a folder; one line with the path and the system's reason.
@@ -26,7 +31,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        descriptor, temporary = tempfile.mkstemp(dir=scratch or path.parent, prefix=f".{path.name}.", suffix=".part")
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o644)
             yield file

@@ -96,21 +96,18 @@ class Store:
         """Write per-image predictions (compressed, equal arrays give equal bytes)."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **{name: predictions[name] for name in sorted(predictions)})
-        return self._save(self.path(spec).with_suffix(".npz"), buffer.getvalue())
+        return self._save(spec, ".npz", buffer.getvalue())
 
     def save_weights(self, spec: RunSpec, state: Mapping[str, "Tensor"]) -> Artefact:
         """Write a model's state as safetensors."""
         from safetensors.torch import save
 
-        return self._save(
-            self.path(spec).with_suffix(".safetensors"),
-            save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}),
-        )
+        own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+        return self._save(spec, ".safetensors", save(own))
 
     def save_record(self, record: Record) -> None:
         """Write the record, then drop the work folder: from here on the run is finished, or failed."""
-        with replacing(self.path(record.spec)) as file:
-            file.write((record.model_dump_json(indent=1, exclude_none=True) + "\n").encode())
+        self._save(record.spec, ".json", (record.model_dump_json(indent=1, exclude_none=True) + "\n").encode())
         shutil.rmtree(self.work(record.spec), ignore_errors=True)
 
     def predictions(self, path: Path, record: Record) -> dict[str, npt.NDArray[np.generic]]:
@@ -140,14 +137,7 @@ class Store:
             BusyError: another process held it for ``patience`` seconds.
             StorageError: the folder cannot be written.
         """
-        path = self.work(spec) / "lock"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("w")
-        except OSError as error:
-            mend = "choose another folder with --out"
-            raise StorageError(f"cannot write {path.parent}: {error.strerror}", mend) from error
-        with file:
+        with (self._made_work(spec) / "lock").open("w") as file:
             deadline = time.monotonic() + patience
             while True:
                 try:
@@ -159,10 +149,21 @@ class Store:
                     time.sleep(0.1)
             yield
 
-    def _save(self, path: Path, content: bytes) -> Artefact:
-        with replacing(path) as file:
+    def _save(self, spec: RunSpec, suffix: str, content: bytes) -> Artefact:
+        """Write a file of the run; while it is half written it lies in the work folder."""
+        path = self.path(spec).with_suffix(suffix)
+        with replacing(path, self._made_work(spec)) as file:
             file.write(content)
         return Artefact(file=path.name, sha256=hashlib.sha256(content).hexdigest())
+
+    def _made_work(self, spec: RunSpec) -> Path:
+        folder = self.work(spec)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            mend = "choose another folder with --out"
+            raise StorageError(f"cannot write {folder}: {error.strerror}", mend) from error
+        return folder
 
 
 def read_record(path: Path) -> Record:

@@ -1,0 +1,122 @@
+"""A run that is killed at any instant, and started again, ends as if nothing had happened."""
+
+import hashlib
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from latentbench.cli import main
+from latentbench.store import Store, read_record
+
+pytestmark = pytest.mark.slow
+
+BOARD = """\
+name: toys
+title: Toys
+datasets: [{name: toy-blobs, options: {size: 2000}}]
+models: [centre-distance, pca]
+seeds: 1
+rank: auroc@test
+"""
+#: Many updates and checkpoints, so that most instants fall between two of them.
+OPTIONS = ["--set", "epochs=6", "--checkpoint-seconds", "0.02"]
+
+#: Kills the command without killing the imports before it: the process is forked when they are done.
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["latentbench.execution", "latentbench.plan", "torch._dynamo"])
+
+
+def _start(folder: Path, toys: Path, out: str) -> multiprocessing.process.BaseProcess:
+    arguments = ["--plugin", str(toys), "run", str(folder / "toys.yaml"), "--out", str(folder / out), "--jobs", "1"]
+    process = _context.Process(target=main, args=([*arguments, *OPTIONS],))
+    process.start()
+    return process
+
+
+def results(out: Path) -> dict[str, dict[str, object]]:
+    """What must be equal, by key; on the way every file outside the work folders is checked to be whole."""
+    found = {}
+    for path in out.glob("[!.]*/*/*"):
+        if path.suffix == ".json":
+            record = read_record(path)
+            found[path.stem] = record.result()
+            Store(out).predictions(path, record)
+            assert record.weights is not None
+            weights = path.with_name(record.weights.file).read_bytes()
+            assert hashlib.sha256(weights).hexdigest() == record.weights.sha256
+        else:
+            assert path.suffix in {".npz", ".safetensors"}, path
+    return found
+
+
+def test_killed_at_twenty_instants_the_records_are_those_of_an_uninterrupted_run(tmp_path: Path, toys: Path) -> None:
+    (tmp_path / "toys.yaml").write_text(BOARD)
+    for out in ("first", "whole"):  # the first one pays for what a process does once
+        start = time.monotonic()
+        process = _start(tmp_path, toys, out)
+        process.join()
+        duration = time.monotonic() - start
+    whole = results(tmp_path / "whole")
+    assert len(whole) == 2
+
+    draw = random.Random(0)
+    resumed = 0
+    for number in range(20):
+        out = f"killed-{number}"
+        process = _start(tmp_path, toys, out)
+        time.sleep(draw.uniform(0, duration))
+        process.kill()
+        process.join()
+        partial = results(tmp_path / out)
+        assert partial.items() <= whole.items()
+
+        process = _start(tmp_path, toys, out)
+        process.join()
+        assert results(tmp_path / out) == whole
+        assert not list((tmp_path / out / ".work").iterdir())
+        resumed += sum(record.resumed for _, record in Store(tmp_path / out).records())
+    assert resumed > 0, "no instant fell between two checkpoints: the test has become empty"
+
+
+def _alive(mark: str) -> list[int]:
+    """Processes whose environment holds ``mark``."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # gone, or not ours
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("seconds", [3.0, 6.0])
+def test_a_killed_command_leaves_no_worker_behind(tmp_path: Path, toys: Path, seconds: float) -> None:
+    (tmp_path / "toys.yaml").write_text(BOARD)
+    command = [sys.executable, "-m", "latentbench", "--plugin", str(toys), "run", "toys.yaml", "--jobs", "2", *OPTIONS]
+    mark = uuid.uuid4().hex
+    environment = {**os.environ, "LATENTBENCH_TEST_MARK": mark}
+    process = subprocess.Popen(
+        [*command, "--set", "centre-distance.epochs=2000"], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 20
+        while _alive(mark) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert _alive(mark) == []
+    finally:
+        for pid in _alive(mark):
+            os.kill(pid, signal.SIGKILL)
+    assert main(["--plugin", str(toys), "run", str(tmp_path / "toys.yaml"), "--out", str(tmp_path / "results")]) == 0

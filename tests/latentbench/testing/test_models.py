@@ -1,0 +1,292 @@
+"""The kit passes models that keep their promises, and names the promise that a broken model really breaks."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from latentbench import MISSING, Model, Options
+from latentbench.testing import check_model
+
+
+class Honest(Model):
+    """One-class detector with a linear code, a classifier for each attribute, and a decoder."""
+
+    class Config(Model.Config):
+        latent_dim: int = 4
+
+    def build(self, info):
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(info.image_numel, self.config.latent_dim))
+        self.decoder = nn.Linear(self.config.latent_dim, info.image_numel)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(self.config.latent_dim, values) for name, values in info.attributes.items()}
+        )
+        self.register_buffer("centre", torch.ones(self.config.latent_dim))
+
+    def optimizers(self):
+        return torch.optim.Adam(self.parameters(), 1e-3)
+
+    def training_step(self, batch):
+        loss = self.score(batch.images).mean() + (self.reconstruct(batch.images) - batch.images).square().mean()
+        for name, logits in self.predict(batch.images).items():
+            loss = loss + functional.cross_entropy(logits, batch.attributes[name], ignore_index=MISSING)
+        return loss
+
+    def encode(self, images):
+        return self.encoder(images)
+
+    def score(self, images):
+        return (self.encode(images) - self.centre).square().sum(1)
+
+    def localize(self, images):
+        return (self.reconstruct(images) - images).square().sum(1)
+
+    def predict(self, images):
+        return {name: head(self.encode(images)) for name, head in self.heads.items()}
+
+    def cluster(self, images):
+        return {"code": self.encode(images).argmax(1)}
+
+    def reconstruct(self, images):
+        return torch.sigmoid(self.decoder(self.encode(images))).view_as(images)
+
+    def sample(self, count):
+        return torch.sigmoid(self.decoder(torch.randn(count, self.config.latent_dim))).view(-1, *self.info.image_shape)
+
+    def log_likelihood(self, images):
+        noise = torch.randn(len(images), self.config.latent_dim)
+        return -(self.encode(images) + noise).square().sum(1)
+
+
+class Mean(Model):
+    """Distance to the mean training image: fitted without the harness's loop."""
+
+    class Config(Options):
+        pass
+
+    def build(self, info):
+        self.register_buffer("mean", torch.zeros(info.image_shape))
+
+    def fit(self, train, validation, trainer):
+        self.mean.copy_(train.batch(torch.arange(len(train)), trainer.generator).images.mean(0))
+
+    def score(self, images):
+        return (images - self.mean).square().sum((1, 2, 3))
+
+
+def test_a_model_that_keeps_its_promises_passes_with_a_line_for_each():
+    report = check_model(Honest)
+    for capability in ("score", "localize", "encode", "predict", "cluster", "reconstruct", "sample", "log_likelihood"):
+        assert any(line.startswith(f"{capability}() takes images alone") for line in report)
+    for capability in ("score", "localize", "encode", "predict", "cluster", "reconstruct"):
+        assert f"{capability}() gives an image the same result in any batch" in report
+    assert "log_likelihood() draws random numbers: that the batch does not matter was not tried" in report
+    assert "a fit that is cut off and resumed equals one that is not" in report
+
+
+def test_a_model_with_its_own_fit_passes_and_is_not_resumed():
+    report = check_model(Mean)
+    assert "two fits with one seed are equal" in report
+    assert not any("resumed" in line for line in report)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"channels": 3, "height": 8, "width": 8, "attributes": {}},
+        {"attributes": {"shape": 5}, "options": {"latent_dim": 2, "epochs": 1}},
+    ],
+    ids=["colour, no attributes", "one attribute of five values"],
+)
+def test_other_images_attributes_and_options_can_be_asked_for(shape):
+    check_model(Honest, **shape)
+
+
+def test_the_callers_random_numbers_go_on_as_if_nothing_had_happened():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    check_model(Mean)
+    assert torch.equal(torch.rand(4), expected)
+
+
+class NoCapability(Model):
+    def training_step(self, batch):
+        raise NotImplementedError
+
+    def optimizers(self):
+        raise NotImplementedError
+
+
+class TextVersion(Mean):
+    version = "1"
+
+
+class BadName(Mean):
+    name = "Bad Name"
+
+
+class NoDefault(Mean):
+    class Config(Options):
+        size: int
+
+
+class BadPreset(Mean):
+    presets = {"digits": {"epoch": 3}}
+
+
+class SquareOnly(Honest):
+    def build(self, info):
+        if info.height != info.width:
+            raise ValueError("images must be square")
+
+
+class NanLoss(Honest):
+    def training_step(self, batch):
+        return super().training_step(batch) * torch.nan
+
+
+class NanState(Mean):
+    def fit(self, train, validation, trainer):
+        self.mean.fill_(torch.nan)
+
+
+class LabelsNeverMissing(Honest):
+    def training_step(self, batch):
+        logits = self.predict(batch.images)
+        return sum(functional.cross_entropy(logits[name], labels) for name, labels in batch.attributes.items())
+
+
+class NumpyInTraining(Honest):
+    def training_step(self, batch):
+        return super().training_step(batch) * np.random.default_rng().uniform(0.5, 1.5)
+
+
+class AnnealsByAttribute(Honest):
+    steps = 0
+
+    def training_step(self, batch):
+        self.steps += 1
+        return super().training_step(batch) + self.steps / 8 * self.encode(batch.images).square().sum()
+
+
+class WrongShape(Mean):
+    def score(self, images):
+        return super().score(images)[:, None]
+
+
+class NanScore(Mean):
+    def score(self, images):
+        return super().score(images) * torch.tensor(0.0).log() * 0
+
+
+class IntegerScore(Mean):
+    def score(self, images):
+        return super().score(images).long()
+
+
+class NeedsLabels(Mean):
+    def score(self, images, labels):
+        return super().score(images) * labels
+
+
+class InPlace(Mean):
+    def score(self, images):
+        return images.sub_(self.mean).square().sum((1, 2, 3))
+
+
+class BatchDependent(Mean):
+    def score(self, images):
+        scores = super().score(images)
+        return scores - scores.mean()
+
+
+class DrawsElsewhere(Mean):
+    def score(self, images):
+        return super().score(images) + torch.from_numpy(np.random.default_rng().normal(size=len(images)))
+
+
+class TooBright(Mean):
+    def reconstruct(self, images):
+        return images * 1.5
+
+
+class DarkSamples(Mean):
+    def sample(self, count):
+        return self.mean.expand(count, *self.info.image_shape) - 0.5
+
+
+class OneAttribute(Mean):
+    def predict(self, images):
+        return {"left": images.flatten(1)[:, :2]}
+
+
+class PlainAttribute(Mean):
+    def fit(self, train, validation, trainer):
+        super().fit(train, validation, trainer)
+        self.scale = float(self.mean.mean())
+
+    def score(self, images):
+        return super().score(images) * getattr(self, "scale", 1.0)
+
+
+class LateBuffer(Mean):
+    def fit(self, train, validation, trainer):
+        super().fit(train, validation, trainer)
+        self.register_buffer("scale", self.mean.mean())
+
+
+class FloatCluster(Mean):
+    def cluster(self, images):
+        return {"one": images.mean((1, 2, 3))}
+
+
+@pytest.mark.parametrize(
+    ("model_class", "line"),
+    [
+        (NoCapability, "it can be offered: name, version, Config, presets, capabilities: *has no capability"),
+        (TextVersion, "it can be offered*needs a version*'1'"),
+        (BadName, "it can be offered*needs a name of lower-case letters"),
+        (NoDefault, "it can be offered*'size'"),
+        (BadPreset, "it can be offered*has no option 'epoch'"),
+        (SquareOnly, "it builds: ValueError: images must be square"),
+        (NanLoss, "it fits, and what it has learned is finite: *loss*nan*"),
+        (NanState, "it fits, and what it has learned is finite: 'mean' is not finite"),
+        (LabelsNeverMissing, "it fits, and what it has learned is finite: IndexError: Target -1 is out of bounds"),
+        (NumpyInTraining, "two fits with one seed are equal: '*' differs"),
+        (AnnealsByAttribute, "a fit that is cut off and resumed equals one that is not: '*' differs"),
+        (WrongShape, "score() takes images alone*: its output: expected shape (24,), got (24, 1)"),
+        (NanScore, "score() takes images alone*: its output: expected finite values, got 24 NaN of 24"),
+        (IntegerScore, "score() takes images alone*: its output: expected floating-point numbers, got torch.int64"),
+        (NeedsLabels, "score() takes images alone*: TypeError: *missing 1 required positional argument: 'labels'"),
+        (InPlace, "score() takes images alone, leaves them as they are*: it changes the images in place"),
+        (BatchDependent, "score() gives an image the same result in any batch: in batches of 1 it differs by "),
+        (DrawsElsewhere, "score() draws from PyTorch's global generator alone: with one seed it gives two results"),
+        (TooBright, "reconstruct() gives images in [0, 1]: they are in [*, 1.*]"),
+        (DarkSamples, "sample() gives images in [0, 1]: they are in [-0.*]"),
+        (OneAttribute, "predict() takes images alone*: its output: expected attributes left, right, got left"),
+        (FloatCluster, "cluster() takes images alone*: its output, 'one': expected integers, got torch.float32"),
+        (PlainAttribute, "all that it has learned is in its state_dict*: its score() differs"),
+        (LateBuffer, 'all that it has learned is in its state_dict*: RuntimeError: *Unexpected key*"scale"'),
+    ],
+)
+def test_a_broken_promise_is_named(model_class, line):
+    with pytest.raises(AssertionError) as error:
+        check_model(model_class)
+    subject, *lines = str(error.value).splitlines()
+    assert subject == f"model '{model_class.name}' breaks what it promises"
+    assert len(lines) == 1, lines
+    position = 0
+    for piece in line.split("*"):
+        position = lines[0].index(piece, position) + len(piece)
+
+
+def test_all_broken_promises_are_named_together():
+    class Both(TooBright, WrongShape):
+        pass
+
+    with pytest.raises(AssertionError) as error:
+        check_model(Both)
+    assert [line.split("()")[0] for line in str(error.value).splitlines()[1:]] == ["- score", "- reconstruct"]
+    assert isinstance(error.value.__cause__, Exception)
