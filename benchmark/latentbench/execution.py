@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from latentbench.data import Data
 from latentbench.errors import LatentbenchError
@@ -42,7 +43,8 @@ def execute(task: Task, plugins: Plugins, progress: Callable[[Progress], None] =
             record = store.read(spec)
             if record is None or record.status == "failed":
                 plugins.notify("latentbench_run_started", spec=spec)
-                record = _run(task, plugins, store, progress)
+                with threadpool_limits(task.settings.threads):
+                    record = _run(task, plugins, store, progress)
                 store.save_record(record)
                 plugins.notify("latentbench_run_finished", spec=spec, record=record)
     except (StorageError, BusyError) as error:

@@ -20,9 +20,10 @@ __all__ = ["Evaluation", "Metric", "value_name"]
 class Evaluation:
     """What a metric sees of one split: what the model gave, what is true, and how much each image counts.
 
-    Arrays are NumPy, on the CPU. ``output`` has the form of the capability that the metric asked for: ``score`` (N,)
-    float32; ``localize`` (N, H, W) float32; ``encode`` subspace -> (N, D_k) float32; ``predict`` attribute -> (N,)
-    int64; ``cluster`` facet -> (N,) int64; ``reconstruct`` (N, C, H, W) float32; ``log_likelihood`` (N,) float32.
+    Arrays are NumPy, on the CPU. ``output`` has the form of the capability that the metric asked for: ``score`` and
+    ``log_likelihood`` (N,) float32; ``localize`` (N, H, W) float32; ``encode`` subspace -> (N, D_k) float32;
+    ``predict`` attribute -> (N,) int64; ``cluster`` facet -> (N,) int64; ``reconstruct`` and ``sample`` (N, C, H, W)
+    float32.
     """
 
     output: Any
@@ -77,8 +78,9 @@ class Metric(ABC):
         low, high = self.bounds
         for part, value in values.items():
             if not low <= float(value) <= high:  # false for NaN too
-                label = f"{self.name}[{part}]" if part else self.name
-                raise LatentbenchError(f"metric '{label}' gave {value}", f"its bounds are [{low}, {high}]")
+                raise LatentbenchError(
+                    f"gave {value}{f' for part {part!r}' if part else ''}", f"its bounds are [{low}, {high}]"
+                )
         return {part: float(value) for part, value in values.items()}
 
 

@@ -231,6 +231,15 @@ class PlainAttribute(Mean):
         return super().score(images) * getattr(self, "scale", 1.0)
 
 
+class RandomProjection(Mean):
+    def build(self, info):
+        super().build(info)
+        self.projection = torch.randn(info.image_numel, 3)
+
+    def encode(self, images):
+        return images.flatten(1) @ self.projection
+
+
 class LateBuffer(Mean):
     def fit(self, train, validation, trainer):
         super().fit(train, validation, trainer)
@@ -268,6 +277,7 @@ class FloatCluster(Mean):
         (OneAttribute, "predict() takes images alone*: its output: expected attributes left, right, got left"),
         (FloatCluster, "cluster() takes images alone*: its output, 'one': expected integers, got torch.float32"),
         (PlainAttribute, "all that it has learned is in its state_dict*: its score() differs"),
+        (RandomProjection, "all that it has learned is in its state_dict*: its encode() differs"),
         (LateBuffer, 'all that it has learned is in its state_dict*: RuntimeError: *Unexpected key*"scale"'),
     ],
 )

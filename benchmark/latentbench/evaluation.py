@@ -1,0 +1,232 @@
+"""Evaluating a fitted model: its capabilities are matched to what metrics need and to the targets that splits have.
+
+``collect`` runs the model and keeps what it gave; ``measure`` computes metrics from that and the data alone, so that
+a metric can be computed again, or for the first time, without the model.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from latentbench.capabilities import capabilities_of
+from latentbench.data import Data, Role, Split, content_hash
+from latentbench.errors import LatentbenchError
+from latentbench.metric import Evaluation, Metric, value_name
+from latentbench.model import Model
+from latentbench.outputs import Parts, infer
+from latentbench.probe import MAX_IMAGES, LabelledCodes, Probe, fit_probe
+from latentbench.record import Value
+
+__all__ = ["PER_IMAGE", "Predictions", "collect", "measure"]
+
+#: Capabilities that give a number or a label per image: what is kept beside a record.
+PER_IMAGE = ("score", "predict", "cluster", "log_likelihood")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model gave for the splits that it was evaluated on."""
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    """``split/capability``, or ``split/capability/part`` by subspace, attribute or facet -> (N, ...).
+
+    In the forms of ``latentbench.metric.Evaluation.output``; a code without named subspaces is the part "z".
+    """
+    probe: Mapping[str, float] = field(default_factory=dict)
+    """Attribute -> the C that the probe chose; empty where it read nothing."""
+    images: int = 0
+    """Images that the model was given or drew, counted once for each capability."""
+
+    @property
+    def per_image(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays that are kept with a record: numbers and labels of images; no codes, maps or pictures."""
+        return {key: array for key, array in self.arrays.items() if key.split("/")[1] in PER_IMAGE}
+
+    def output(self, split: str, capability: str) -> Any:
+        """The array of one capability on one split, or its arrays by part; None if there is none."""
+        key = f"{split}/{capability}"
+        parts = {
+            name.removeprefix(f"{key}/"): array for name, array in self.arrays.items() if name.startswith(f"{key}/")
+        }
+        return self.arrays.get(key, parts or None)
+
+
+def collect(
+    model: Model,
+    data: Data,
+    metrics: Mapping[str, type[Metric]],
+    *,
+    owner: str,
+    device: torch.device,
+    seed: int,
+    batch_size: int = 500,
+) -> Predictions:
+    """Run every capability that the model has and an applicable metric needs, once over each validation and test split.
+
+    A model that gives codes but does not predict has its codes read by the probe, which is fitted on codes of the
+    training split. Each pass has a seed of its own, derived from ``seed``, split and capability: what one capability
+    gives does not depend on which others ran. PyTorch's global generators are left as they were.
+
+    Args:
+        model: a fitted model, on ``device``; it is left in eval mode.
+        data: on ``device``. Validation and test splits are fixed: the images at an index are always the same.
+        metrics: by name.
+        owner: the model's plugin, for errors ("acme 1.2").
+        device: where model and data are.
+        seed: the run's.
+        batch_size: images at a time.
+
+    Raises:
+        LatentbenchError: an output that breaks its capability's promise, or an attribute that the probe cannot learn.
+    """
+    able = set(capabilities_of(model))
+    readable = "encode" in able and bool(data.info.attributes)
+    passes = _Passes(model, data, owner, device, seed, batch_size)
+    probe: Probe | None = None
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, split in _measured(data):
+        checked = [metric() for metric in metrics.values()]
+        for capability in sorted({m.capability for m in checked if m.applies(split.targets, split.conditions)}):
+            if capability in able:
+                parts = passes.run(name, capability)
+                if capability == "predict":
+                    parts = {attribute: logits.argmax(1) for attribute, logits in parts.items()}
+            elif capability == "predict" and readable:
+                probe = probe or passes.fit_probe()
+                parts = probe.predict(passes.code(name))
+            else:
+                continue
+            for part, array in parts.items():
+                arrays["/".join(filter(None, (name, capability, part)))] = array
+    return Predictions(arrays, probe.strengths if probe else {}, passes.images)
+
+
+def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Metric]]) -> dict[str, Value]:
+    """Compute every metric for which there are predictions and targets: by name ``metric[part]@split/condition``.
+
+    A metric is computed under each condition of a split; where there are none, or where it spans them, once, all
+    images weighted 1. The order is that of the splits, the metrics' names, and the conditions.
+
+    Raises:
+        LatentbenchError: a metric is undefined for a split, gives a value out of its bounds or fails, or the
+            predictions are not of the split's images.
+    """
+    values: dict[str, Value] = {}
+    for name, split in _measured(data):
+        even = np.ones(len(split))
+        for _, metric_class in sorted(metrics.items()):
+            metric = metric_class()
+            output = predictions.output(name, metric.capability)
+            if output is None or not metric.applies(split.targets, split.conditions):
+                continue
+            _check_length(output, len(split), name, metric.capability)
+            readout = "probe" if metric.capability == "predict" and predictions.probe else "native"
+            conditions = split.conditions if metric.spans is None and split.conditions else {"": even}
+            for condition, weights in conditions.items():
+                evaluation = Evaluation(output, split.targets, weights, split.conditions)
+                for part, value in _measure(metric, evaluation, name, condition).items():
+                    values[value_name(metric.name, name, condition, part)] = Value(
+                        value=value,
+                        metric=metric.name,
+                        version=metric.version,
+                        title=metric.title,
+                        higher_is_better=metric.higher_is_better,
+                        readout=readout,
+                    )
+    return values
+
+
+def _measured(data: Data) -> list[tuple[str, Split]]:
+    """The splits that are evaluated, by name: all but the training split."""
+    return [(name, split) for name, split in data.splits.items() if split.role is not Role.TRAIN]
+
+
+def _measure(metric: Metric, evaluation: Evaluation, split: str, condition: str) -> dict[str, float]:
+    """The metric's values by part; whatever goes wrong in it is an error that names it and the place."""
+    place = f"metric '{metric.name}' on split '{split}'" + (f", condition '{condition}'" if condition else "")
+    try:
+        return metric.measure(evaluation)
+    except LatentbenchError as error:
+        raise LatentbenchError(place, str(error)) from error
+    except Exception as error:
+        raise LatentbenchError(place, f"{type(error).__name__}: {error}") from error
+
+
+def _check_length(output: Any, images: int, split: str, capability: str) -> None:
+    for array in output.values() if isinstance(output, Mapping) else (output,):
+        if len(array) != images:
+            found = f"predictions '{split}/{capability}' are of {len(array)} images"
+            raise LatentbenchError(found, f"split '{split}' has {images}")
+
+
+class _Passes:
+    """Passes of one model over the splits; each is made once and kept."""
+
+    def __init__(self, model: Model, data: Data, owner: str, device: torch.device, seed: int, batch_size: int) -> None:
+        self.model, self.data, self.owner = model, data, owner
+        self.device, self.seed, self.batch_size = device, seed, batch_size
+        self.images = 0
+        self._made: dict[tuple[str, str], Parts] = {}
+
+    def run(self, split: str, capability: str) -> Parts:
+        """What the capability gives for all images of a split, in their order."""
+        if (split, capability) not in self._made:
+            index = torch.arange(len(self.data.splits[split]))
+            self._made[split, capability], _ = self._pass(split, capability, index)
+        return self._made[split, capability]
+
+    def code(self, split: str) -> npt.NDArray[np.float32]:
+        """The whole code (N, D) of a split's images: subspaces side by side."""
+        return _side_by_side(self.run(split, "encode"))
+
+    def fit_probe(self) -> Probe:
+        """A probe fitted on at most ``MAX_IMAGES`` images of the training split and chosen on the validation split."""
+        names = {split.role: name for name, split in self.data.splits.items()}
+        train, validation = names[Role.TRAIN], names.get(Role.VALIDATION)
+        generator = torch.Generator().manual_seed(self._derive(train, "encode", "order"))
+        index = torch.randperm(len(self.data.train), generator=generator)[:MAX_IMAGES]
+        parts, labels = self._pass(train, "encode", index)
+        chosen_on = self.data.splits[validation].targets.attributes if validation else {}
+        return fit_probe(
+            self.data.info.attributes,
+            LabelledCodes(_side_by_side(parts), labels),
+            LabelledCodes(self.code(validation), chosen_on) if validation else None,
+        )
+
+    def _pass(self, split: str, capability: str, index: Tensor) -> tuple[Parts, dict[str, npt.NDArray[np.int64]]]:
+        """What the capability gives for the images at ``index``, and the labels that came with them."""
+        generator = torch.Generator(self.device).manual_seed(self._derive(split, capability, "images"))
+        labels: dict[str, list[Tensor]] = defaultdict(list)
+
+        def images() -> Iterator[Tensor]:
+            for chunk in torch.split(index.to(self.device), self.batch_size):
+                batch = self.data.splits[split].batch(chunk, generator)
+                for attribute, values in batch.attributes.items():
+                    labels[attribute].append(values)
+                yield batch.images
+
+        self.images += len(index)
+        parts = infer(
+            self.model,
+            capability,
+            images(),
+            self.data.info,
+            seed=self._derive(split, capability),
+            device=self.device,
+            where=f"plugin '{self.owner}': model '{self.model.name}', capability '{capability}' on split '{split}'",
+        )
+        return parts, {attribute: torch.cat(values).cpu().numpy() for attribute, values in labels.items()}
+
+    def _derive(self, *purpose: str) -> int:
+        """A seed of its own for each purpose."""
+        return int(content_hash(self.seed, *purpose)[:15], 16)
+
+
+def _side_by_side(parts: Parts) -> npt.NDArray[np.float32]:
+    return np.concatenate(list(parts.values()), axis=1)

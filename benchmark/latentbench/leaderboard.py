@@ -1,0 +1,239 @@
+"""A board's leaderboard as Markdown and CSV, from records alone: the same records give the same bytes anywhere."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from latentbench.board import Board
+from latentbench.escaping import code_span, csv_text, plain_markdown
+from latentbench.record import Environment, Record
+from latentbench.standings import Column, Row, Table, pairs, standings
+from latentbench.statistics import seeds_to_separate
+
+__all__ = ["CSV_COLUMNS", "render"]
+
+#: The CSV has a line for each row and value of the board. Numbers are in full precision; what is not there is empty.
+CSV_COLUMNS = {
+    "dataset": "its name",
+    "dataset_version": "of its plugin",
+    "split_hash": "lines with different ones are not comparable",
+    "harness_version": "lines with different ones are not comparable",
+    "rank": "of the row",
+    "model": "its name",
+    "model_version": "of its plugin",
+    "options": "those in which the table's rows of this model differ, as JSON",
+    "value": "metric[part]@split/condition",
+    "metric_version": "of its plugin",
+    "higher_is_better": "true or false",
+    "readout": "native: the model's own capability; probe: its code, read by the harness",
+    "n": "seeds that have the value",
+    "mean": "over these seeds",
+    "half_width": "of the mean's 95 % Student-t interval",
+    "std": "of the sample, with n - 1 in the denominator",
+    "min": "over these seeds",
+    "max": "over these seeds",
+    "finished": "seeds whose run finished",
+    "failed": "seeds whose run failed",
+    "fit_seconds": "wall time of fitting, median over the finished seeds",
+    "hardware": "of every machine that made the row",
+    "runs": "keys of the finished runs",
+}
+
+
+def render(board: Board, records: Iterable[Record]) -> dict[str, str]:
+    """The leaderboard of ``board``.
+
+    Args:
+        board: what ranks, and what is shown.
+        records: in any order; those of other boards are passed over.
+
+    Returns:
+        File name -> text, for ``<board>.md`` and ``<board>.csv``; empty if no record is the board's.
+    """
+    tables = standings(board, records)
+    return {f"{board.name}.md": _markdown(board, tables), f"{board.name}.csv": _csv(tables)} if tables else {}
+
+
+# Markdown
+
+
+def _markdown(board: Board, tables: Sequence[Table]) -> str:
+    blocks = [f"# {board.title}", *([" ".join(board.description.split())] if board.description else [])]
+    blocks.append(
+        f"Board `{board.name}`, budget: {pairs(board.budget.model_dump(exclude_none=True)) or 'unlimited'}. "
+        "Cells are the mean over seeds ± half of its 95 % Student-t interval; the first column of them ranks. "
+        "Rows share a rank where Welch's t test (two-sided, 5 %) does not separate them from the first row of the rank."
+    )
+    for table in tables:
+        blocks += [f"## {code_span(table.dataset)}, split {code_span(table.split_hash[:12])}", _grid(table)]
+        parts = {"Notes": _notes(table), "Failed runs": _failures(table), "Provenance": _provenance(table)}
+        for title, lines in parts.items():
+            if items := [f"- {line}" for line in lines]:
+                blocks += [f"### {title}", "\n".join(items)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _grid(table: Table) -> str:
+    values = [_heading(column) for column in table.columns]
+    rows = [
+        [
+            str(row.rank or "-"),
+            code_span(row.label),
+            *(_cell(row, column) for column in table.columns),
+            str(len(row.finished)),
+            str(len(row.failed)),
+            "-" if row.fit_seconds is None else f"{row.fit_seconds:.1f}",
+            _code_spans(row.hardware),
+        ]
+        for row in table.rows
+    ]
+    return tabulate(
+        rows,
+        headers=["rank", "model", *values, "seeds", "failed", "fit, s", "hardware"],
+        colalign=["right", "left", *["right"] * len(values), "right", "right", "right", "left"],
+        tablefmt="pipe",
+        disable_numparse=True,
+    )
+
+
+def _heading(column: Column) -> str:
+    """``accuracy ↑ test, uncorrelated`` for ``accuracy@test/uncorrelated``."""
+    metric, _, place = column.name.partition("@")
+    part = metric.partition("[")[2].removesuffix("]")
+    arrow = {True: "↑", False: "↓", None: ""}[column.higher_is_better]
+    words = [plain_markdown(column.title), plain_markdown(part), arrow, plain_markdown(", ".join(place.split("/")))]
+    return " ".join(word for word in words if word)
+
+
+def _cell(row: Row, column: Column) -> str:
+    """Mean ± half-width; with the number of seeds where it is not that of the row."""
+    summary = row.summaries.get(column.name)
+    if summary is None:
+        return "-"
+    text = f"{summary.mean:z.3f}"
+    if summary.half_width is not None:
+        text += f" ± {summary.half_width:.3f}"
+    return text if summary.n == len(row.finished) else f"{text} (n = {summary.n})"
+
+
+def _notes(table: Table) -> Iterator[str]:
+    """What the numbers alone do not say: ties, orders that are not tested, the probe's part, and what was left out."""
+    ranking = table.columns[0]
+    ranked = [row for row in table.rows if row.rank is not None]
+    for row in ranked:
+        first = next(one for one in ranked if one.rank == row.rank)
+        if row is not first:
+            yield _tie(first, row, ranking)
+    if any(row.summaries[ranking.name].n == 1 for row in ranked):
+        yield "A row with a single seed is ranked by its value; its order is not tested."
+    probed = [(row, column) for row in table.rows for column in table.columns if row.readout(column) == "probe"]
+    if probed:
+        titles = ", ".join(sorted({plain_markdown(column.title) for _, column in probed}))
+        yield f"Read by the harness's probe from the codes of {_code_spans(row.model for row, _ in probed)}: {titles}."
+    for column in table.columns:
+        if column.left_out:
+            yield f"Left out, for the metric has a newer version: {column.left_out} values of {_heading(column)}."
+    for (model, version), runs in table.left_out.items():
+        yield f"Left out, for the model has a newer version: {runs} runs of {code_span(f'{model} {version}')}."
+
+
+def _tie(first: Row, row: Row, column: Column) -> str:
+    """A row that shares another's rank, and how many seeds would change that."""
+    a, b = first.summaries[column.name], row.summaries[column.name]
+    pair = f"{code_span(first.label)} and {code_span(row.label)}"
+    if a.mean == b.mean:
+        return f"{pair} have the same mean."
+    seeds = seeds_to_separate(a, b)
+    number = f"about {seeds}" if seeds else "over 1000"
+    return f"{pair} are not separated; {number} seeds of each would, if means and spreads stay as they are."
+
+
+def _failures(table: Table) -> Iterator[str]:
+    for row in table.rows:
+        for record in row.failed:
+            reason = record.failure.message if record.failure else "no reason recorded"
+            yield f"{code_span(row.label)}, seed {record.spec.seed}: {code_span(reason)}"
+
+
+def _provenance(table: Table) -> Iterator[str]:
+    """What the table's runs were made from, and with."""
+    made = [record.environment for row in table.rows for record in row.records]
+    options = code_span(pairs(table.options) or "none")
+    yield f"dataset: {code_span(table.dataset)} version {table.dataset_version}, options {options}"
+    yield f"split hash: {code_span(table.split_hash)}"
+    yield f"metric versions: {_code_spans(f'{one.metric} {one.version}' for one in table.columns if one.version)}"
+    yield f"harness version: {table.harness_version}"
+    yield f"commit: {_code_spans(map(_commit, made))}"
+    yield f"plugins: {_code_spans(plugin for one in made for plugin in one.plugins.values())}"
+    yield f"packages: {_code_spans(f'{name} {version}' for one in made for name, version in one.packages.items())}"
+    yield f"Python: {_code_spans(one.python for one in made)}"
+
+
+def _commit(environment: Environment) -> str:
+    if environment.commit is None:
+        return "none"
+    return environment.commit[:12] + (" with local changes" if environment.dirty else "")
+
+
+def _code_spans(texts: Iterable[str]) -> str:
+    """Each different text once, in order."""
+    return ", ".join(code_span(text) for text in sorted(set(texts))) or "-"
+
+
+# CSV
+
+
+def _csv(tables: Iterable[Table]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(CSV_COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        for row in table.rows:
+            writer.writerows(_csv_line(table, row, column) for column in table.columns)
+    return text.getvalue()
+
+
+def _csv_line(table: Table, row: Row, column: Column) -> Mapping[str, str]:
+    summary = row.summaries.get(column.name)
+    line = {
+        "dataset": table.dataset,
+        "dataset_version": table.dataset_version,
+        "split_hash": table.split_hash,
+        "harness_version": table.harness_version,
+        "rank": row.rank,
+        "model": row.model,
+        "model_version": row.version,
+        "options": json.dumps(row.options, sort_keys=True),
+        "value": column.name,
+        "metric_version": column.version,
+        "higher_is_better": column.higher_is_better,
+        "readout": row.readout(column),
+        "n": summary.n if summary else 0,
+        "mean": summary.mean if summary else None,
+        "half_width": summary.half_width if summary else None,
+        "std": summary.std if summary else None,
+        "min": summary.least if summary else None,
+        "max": summary.greatest if summary else None,
+        "finished": len(row.finished),
+        "failed": len(row.failed),
+        "fit_seconds": row.fit_seconds,
+        "hardware": "; ".join(row.hardware),
+        "runs": " ".join(record.spec.key for record in row.finished),
+    }
+    return {name: _csv_cell(value) for name, value in line.items()}
+
+
+def _csv_cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case _:
+            return csv_text(value)

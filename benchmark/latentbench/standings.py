@@ -1,0 +1,230 @@
+"""From records to ranked rows: which runs stand in one table, and which of their values may be averaged."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any, Literal, TypeVar
+
+from latentbench.board import Board
+from latentbench.record import Record, Value
+from latentbench.statistics import Summary, rank
+
+__all__ = ["Column", "Row", "Table", "pairs", "standings"]
+
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One value of the board, in the newest version of its metric that the table's runs have."""
+
+    name: str
+    """``metric[part]@split/condition``."""
+    title: str
+    """The metric's; its name where no run has the value."""
+    higher_is_better: bool | None
+    version: int | None
+    left_out: int
+    """Values of older versions of the metric: counted here, and nowhere else."""
+
+    @property
+    def metric(self) -> str:
+        """The metric's name."""
+        return self.name.partition("@")[0].partition("[")[0]
+
+    def values(self, records: Iterable[Record]) -> list[Value]:
+        """The column's values in ``records``, where they have them in its version."""
+        found = (record.values.get(self.name) for record in records)
+        return [value for value in found if value is not None and value.version == self.version]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The runs of one model in one configuration, which differ in their seeds alone."""
+
+    model: str
+    version: int
+    options: Mapping[str, Any]
+    """The options in which the configurations of this model in this table differ."""
+    finished: Sequence[Record]
+    """By seed."""
+    failed: Sequence[Record]
+    """By seed."""
+    summaries: Mapping[str, Summary]
+    """By the column's name, over the finished runs that have the value."""
+    rank: int | None = None
+    """None where the value that ranks is missing."""
+
+    @property
+    def label(self) -> str:
+        """``vae (latent_dim=4)``; just ``vae`` where the table has one configuration of it."""
+        return f"{self.model} ({pairs(self.options)})" if self.options else self.model
+
+    @property
+    def records(self) -> list[Record]:
+        """All of the row's runs."""
+        return [*self.finished, *self.failed]
+
+    @property
+    def fit_seconds(self) -> float | None:
+        """Median wall time of fitting over the finished runs; None if none tells it."""
+        seconds = [record.phases["fit"].seconds for record in self.finished if "fit" in record.phases]
+        return median(seconds) if seconds else None
+
+    @property
+    def hardware(self) -> list[str]:
+        """The GPU's name, or the CPU's with the number of threads, of every machine that made the row."""
+        made = [record.environment for record in self.records]
+        return sorted({f"{one.cpu}, threads: {one.threads}" if one.device == "cpu" else one.device for one in made})
+
+    def readout(self, column: Column) -> Literal["native", "probe"] | None:
+        """How the row's value was read; None where it has none."""
+        return next((value.readout for value in column.values(self.finished)), None)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that may be compared: equal data, and a harness that treats them equally."""
+
+    dataset: str
+    dataset_version: int
+    options: Mapping[str, Any]
+    """Of the dataset."""
+    split_hash: str
+    harness_version: int
+    columns: Sequence[Column]
+    """The value that ranks, then the board's columns."""
+    rows: Sequence[Row]
+    """Best first, then those without a rank."""
+    left_out: Mapping[tuple[str, int], int]
+    """Runs by (model, version) where the table has a newer version of the model: counted here, and nowhere else."""
+
+
+def standings(board: Board, records: Iterable[Record]) -> list[Table]:
+    """The tables of ``board``: one for each dataset, its options, its split hash and the versions behind them.
+
+    Datasets come in the board's order, newest versions first, then the most runs. The result does not depend on the
+    order of the records, and a run that is recorded twice counts once.
+    """
+    order = [entry.name for entry in board.datasets]
+    groups = _grouped(
+        (record for record in _distinct(records) if _belongs(record, board)),
+        lambda record: (
+            order.index(record.spec.dataset),
+            -record.spec.harness_version,
+            -record.spec.dataset_version,
+            record.spec.split_hash,
+            _canonical(record.spec.options),
+        ),
+    )
+    by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
+    return [_table(board, group) for _, group in by_size]
+
+
+def pairs(options: Mapping[str, Any]) -> str:
+    """``latent_dim=4, precision=float32``."""
+    values = {name: value if isinstance(value, str) else _canonical(value) for name, value in options.items()}
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _belongs(record: Record, board: Board) -> bool:
+    """Whether the run is one of the board's, whatever its seed, its model's options and the options left open."""
+    spec = record.spec
+    return (
+        (board.models == "all" or spec.model in board.models)
+        and spec.budget == board.budget
+        and any(
+            spec.dataset == entry.name
+            and all(option in spec.options and spec.options[option] == value for option, value in entry.options.items())
+            for entry in board.datasets
+        )
+    )
+
+
+def _distinct(records: Iterable[Record]) -> list[Record]:
+    """Each run once, a finished record before a failed one, in the order of the keys."""
+    by_key = _grouped(records, lambda record: record.spec.key)
+    return [min(by_key[key], key=lambda one: (one.status == "failed", one.model_dump_json())) for key in sorted(by_key)]
+
+
+def _table(board: Board, records: Sequence[Record]) -> Table:
+    """The table of records that share their data and the harness's version."""
+    runs = Counter((record.spec.model, record.spec.model_version) for record in records)
+    newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
+    current = [record for record in records if record.spec.model_version == newest[record.spec.model]]
+    columns = [_column(name, current) for name in dict.fromkeys([board.rank, *board.columns])]
+    spec = records[0].spec
+    return Table(
+        dataset=spec.dataset,
+        dataset_version=spec.dataset_version,
+        options=spec.options,
+        split_hash=spec.split_hash,
+        harness_version=spec.harness_version,
+        columns=columns,
+        rows=_ranked(_rows(current, columns), columns[0]),
+        left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
+    )
+
+
+def _column(name: str, records: Iterable[Record]) -> Column:
+    """The column of one value; its title and direction are those that most runs give."""
+    values = [record.values[name] for record in records if name in record.values]
+    if not values:
+        bare = Column(name, "", None, None, 0)
+        return replace(bare, title=bare.metric)
+    version = max(value.version for value in values)
+    facts = Counter((value.title, value.higher_is_better) for value in values if value.version == version)
+    title, higher_is_better = min(facts, key=lambda fact: (-facts[fact], fact))
+    return Column(name, title, higher_is_better, version, len(values) - facts.total())
+
+
+def _rows(records: Iterable[Record], columns: Sequence[Column]) -> list[Row]:
+    """One row for each model and configuration."""
+    rows = []
+    for model, of_model in _grouped(records, lambda record: record.spec.model).items():
+        by_config = _grouped(of_model, lambda record: _canonical(record.spec.config))
+        configs = [same[0].spec.config for same in by_config.values()]
+        names = sorted({name for config in configs for name in config})
+        differing = [name for name in names if len({_canonical(config.get(name)) for config in configs}) > 1]
+        for config, same in zip(configs, by_config.values(), strict=True):
+            by_seed = sorted(same, key=lambda record: record.spec.seed)
+            finished = [record for record in by_seed if record.status == "finished"]
+            values = {column.name: [value.value for value in column.values(finished)] for column in columns}
+            rows.append(
+                Row(
+                    model=model,
+                    version=same[0].spec.model_version,
+                    options={name: config[name] for name in differing if name in config},
+                    finished=finished,
+                    failed=[record for record in by_seed if record.status == "failed"],
+                    summaries={name: Summary.of(numbers) for name, numbers in values.items() if numbers},
+                )
+            )
+    return rows
+
+
+def _ranked(rows: Iterable[Row], column: Column) -> list[Row]:
+    """The rows best first, with their ranks; then those that cannot be ranked. Equal means go by label."""
+    by_label = sorted(rows, key=lambda row: row.label)
+    sign = -1 if column.higher_is_better else 1
+    able = [row for row in by_label if column.name in row.summaries]
+    able.sort(key=lambda row: sign * row.summaries[column.name].mean)
+    ranks = rank([row.summaries[column.name] for row in able])
+    ranked = [replace(row, rank=place) for row, place in zip(able, ranks, strict=True)]
+    return ranked + [row for row in by_label if column.name not in row.summaries]
+
+
+def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """The items by key, in their order."""
+    groups: defaultdict[Key, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups
+
+
+def _canonical(value: Any) -> str:
+    """One text for equal values."""
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,153 @@
+"""Conformance of a metric: it is computed on small made-up outputs of which something is known."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latentbench.data import Targets, content_hash
+from latentbench.errors import LatentbenchError
+from latentbench.kinds import KINDS
+from latentbench.metric import Evaluation, Metric
+from latentbench.testing.promises import Promises, expect
+
+__all__ = ["TOLERANCE", "check_metric"]
+
+#: How far two values that should be equal may be apart, relative to their size.
+TOLERANCE = 1e-6
+
+_IMAGES, _SIDE = 48, 4
+
+
+def check_metric(metric_class: type[Metric], *, evaluation: Evaluation | None = None) -> list[str]:
+    """Try what a metric promises.
+
+    It can be offered; it gives finite numbers within its bounds, or a LatentbenchError where it is undefined, as it may
+    be if all outputs are the same; it changes nothing that it is given; the order of the images does not matter; a
+    weight counts like so many copies of the image; and where it is known what would be right everywhere, that is not
+    worse than what is wrong everywhere.
+
+    Args:
+        metric_class: the metric.
+        evaluation: what to compute it on, its weights whole numbers; by default 48 images with made-up outputs and
+            every target, two attributes of two values, and weights from 0 to 3.
+
+    Returns:
+        What was tried, a line for each promise.
+
+    Raises:
+        AssertionError: promises are broken; a line for each.
+    """
+    promises = Promises(f"metric '{getattr(metric_class, 'name', metric_class)}'")
+    with promises.that("it can be offered: name, version, title, source, capability, targets, bounds", vital=True):
+        KINDS["metrics"].name(metric_class)
+    metric, given = metric_class(), evaluation or _made_up(metric_class)
+    with promises.that("it applies to a split with the targets and conditions that it names", vital=True):
+        expect(metric.applies(given.targets, given.conditions), "it does not")
+    with promises.that("it gives finite numbers within its bounds", vital=True):
+        values = _measure(metric, given)
+        expect(bool(values), "it gives none")
+    with promises.that("it gives such numbers, or a LatentbenchError, if all outputs are the same"):
+        same = replace(given, output=_each(given.output, np.zeros_like))
+        try:
+            metric.compute(deepcopy(same))
+        except LatentbenchError:
+            pass  # undefined, and it says so
+        else:
+            _measure(metric, same)
+    with promises.that("it changes nothing that it is given"):
+        used = deepcopy(given)
+        metric.measure(used)
+        expect(_fingerprint(used) == _fingerprint(given), "it does")
+    with promises.that("the order of the images does not matter"):
+        _expect_equal(_measure(metric, _take(given, np.random.default_rng(1).permutation(len(given.weights)))), values)
+    if metric.spans is None:
+        with promises.that("a weight counts like so many copies of the image"):
+            copies = _take(given, np.repeat(np.arange(len(given.weights)), given.weights.astype(int)))
+            _expect_equal(_measure(metric, replace(copies, weights=np.ones(len(copies.weights)))), values)
+    known = _right_and_wrong(metric, given.targets)
+    if known is not None:
+        with promises.that("to be right everywhere is not worse than to be wrong everywhere"):
+            right, wrong = (next(iter(_measure(metric, replace(given, output=output)).values())) for output in known)
+            better = right >= wrong if metric.higher_is_better else right <= wrong
+            expect(better, f"right gives {right:g}, wrong {wrong:g}, and higher_is_better is {metric.higher_is_better}")
+    return promises.kept()
+
+
+def _measure(metric: Metric, evaluation: Evaluation) -> dict[str, float]:
+    """The metric's values, computed on a copy: what it does to its arguments is one promise's matter, not all's."""
+    return metric.measure(deepcopy(evaluation))
+
+
+def _made_up(metric_class: type[Metric]) -> Evaluation:
+    draw = np.random.default_rng(0)
+
+    def numbers(*shape: int) -> npt.NDArray[np.float32]:
+        return (draw.integers(0, 20, (_IMAGES, *shape)) / 20).astype(np.float32)  # few values, so that there are ties
+
+    def labels() -> npt.NDArray[np.int64]:
+        return draw.integers(2, size=_IMAGES)
+
+    outputs: Mapping[str, Any] = {
+        "score": numbers(),
+        "localize": numbers(_SIDE, _SIDE),
+        "encode": {"z": numbers(3)},
+        "predict": {"left": labels(), "right": labels()},
+        "cluster": {"one": labels(), "other": labels()},
+        "reconstruct": numbers(1, _SIDE, _SIDE),
+        "sample": numbers(1, _SIDE, _SIDE),
+        "log_likelihood": -numbers(),
+    }
+    targets = Targets(
+        anomaly=labels().astype(np.uint8),
+        mask=draw.integers(2, size=(_IMAGES, _SIDE, _SIDE)).astype(np.uint8),
+        attributes={"left": labels(), "right": labels()},
+    )
+    conditions = {name: draw.uniform(0.5, 1.5, _IMAGES) for name in metric_class.spans or ()}
+    return Evaluation(
+        outputs[metric_class.capability], targets, draw.integers(4, size=_IMAGES).astype(float), conditions
+    )
+
+
+def _right_and_wrong(metric: Metric, targets: Targets) -> tuple[Any, Any] | None:
+    """Outputs that are right and wrong everywhere, where it is known what these are."""
+    match metric.capability:
+        case "score" if targets.anomaly is not None and "anomaly" in metric.targets:
+            return targets.anomaly.astype(np.float32), (1 - targets.anomaly).astype(np.float32)
+        case "localize" if targets.mask is not None and "mask" in metric.targets:
+            return targets.mask.astype(np.float32), (1 - targets.mask).astype(np.float32)
+        case "predict" if "attributes" in metric.targets:
+            return targets.attributes, _each(targets.attributes, lambda labels: labels + 1)
+        case _:
+            return None
+
+
+def _each(arrays: Any, change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Any:
+    """An array changed, a mapping of arrays with each changed, or None."""
+    if isinstance(arrays, Mapping):
+        return {name: change(array) for name, array in arrays.items()}
+    return None if arrays is None else change(arrays)
+
+
+def _take(given: Evaluation, index: npt.NDArray[np.int64]) -> Evaluation:
+    """The evaluation of the images at ``index``."""
+
+    def taken(arrays: Any) -> Any:
+        return _each(arrays, lambda array: array[index])
+
+    targets = Targets(**{name: taken(arrays) for name, arrays in vars(given.targets).items()})
+    return Evaluation(taken(given.output), targets, given.weights[index], taken(given.conditions))
+
+
+def _fingerprint(given: Evaluation) -> str:
+    return content_hash(given.output, vars(given.targets), given.weights, given.conditions)
+
+
+def _expect_equal(found: Mapping[str, float], expected: Mapping[str, float]) -> None:
+    expect(found.keys() == expected.keys(), f"it gives parts {list(found)}, not {list(expected)}")
+    for part, value in expected.items():
+        close = np.isclose(found[part], value, rtol=TOLERANCE, atol=TOLERANCE)
+        expect(bool(close), f"it gives {found[part]:g}, not {value:g}" + (f" ('{part}')" if part else ""))
