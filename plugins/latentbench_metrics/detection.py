@@ -1,0 +1,136 @@
+"""Anomaly detection from one score per image; the anomaly is the positive class for every score."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from latentbench import Evaluation, LatentbenchError, Metric
+
+if TYPE_CHECKING:
+    from latentbench import Targets
+
+__all__ = ["AUPRC", "AUROC", "FPR80", "FPR95", "Detection"]
+
+#: A true positive rate this close below its level counts as reaching it: sums of fractional weights are rounded.
+_ROUNDING = 1e-9
+
+
+class Detection(Metric):
+    """A metric that ranks images by score and asks whether the anomalies come first; weights count as repetitions.
+
+    Applies where the split has both normal and anomalous images.
+    """
+
+    capability = "score"
+    targets = ("anomaly",)
+    bounds = (0.0, 1.0)
+
+    def applies(self, targets: "Targets", conditions: Mapping[str, Any]) -> bool:
+        """Whether the split's anomalies are known, and it has images of both kinds."""
+        anomaly = targets.anomaly
+        return super().applies(targets, conditions) and anomaly is not None and len(np.unique(anomaly)) == 2
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """The value over the images of positive weight.
+
+        Raises:
+            LatentbenchError: no normal or no anomalous image has weight, or a score is not finite.
+        """
+        anomaly = evaluation.targets.anomaly
+        assert anomaly is not None, "declared in `targets`"
+        counts = evaluation.weights > 0
+        anomaly, scores, weights = anomaly[counts], np.asarray(evaluation.output)[counts], evaluation.weights[counts]
+        for value, kind in enumerate(("normal", "anomalous")):
+            if not np.any(anomaly == value):
+                raise LatentbenchError(f"no {kind} image has weight", "it needs normal and anomalous images")
+        if broken := int(np.count_nonzero(~np.isfinite(scores))):
+            raise LatentbenchError(f"{broken} of {len(scores)} scores are NaN or infinite", "it needs finite scores")
+        return float(np.clip(self.value(anomaly, scores, weights), *self.bounds))  # sums of fractions are rounded
+
+    @abstractmethod
+    def value(
+        self, anomaly: npt.NDArray[np.uint8], scores: npt.NDArray[np.floating], weights: npt.NDArray[np.float64]
+    ) -> float:
+        """The metric of (N,) finite scores, both classes present and every weight positive."""
+
+
+class AUROC(Detection):
+    """Area under the ROC curve: the probability that an anomalous image scores above a normal one, ties half."""
+
+    name = "auroc"
+    title = "AUROC"
+    source = "Hanley and McNeil, Radiology 143 (1982): equals the Mann-Whitney statistic; sklearn.metrics.roc_auc_score"
+    higher_is_better = True
+
+    def value(
+        self, anomaly: npt.NDArray[np.uint8], scores: npt.NDArray[np.floating], weights: npt.NDArray[np.float64]
+    ) -> float:
+        """The area by the trapezoidal rule, which counts ties half; 0.5 when all scores are equal."""
+        from sklearn.metrics import roc_auc_score
+
+        return float(roc_auc_score(anomaly, scores, sample_weight=weights))
+
+
+class AUPRC(Detection):
+    """Average precision: the step-wise area under the precision-recall curve, anomalies positive.
+
+    Chance level is the anomalies' share of the weight, so values under different shares are not comparable.
+    """
+
+    name = "auprc"
+    title = "AUPRC"
+    source = (
+        "AP = sum_n (R_n - R_(n-1)) P_n, sklearn.metrics.average_precision_score; "
+        "why no linear interpolation: Davis and Goadrich, ICML 2006, section 4"
+    )
+    higher_is_better = True
+
+    def value(
+        self, anomaly: npt.NDArray[np.uint8], scores: npt.NDArray[np.floating], weights: npt.NDArray[np.float64]
+    ) -> float:
+        """One step per distinct score; the anomalies' share of the weight when all scores are equal."""
+        from sklearn.metrics import average_precision_score
+
+        return float(average_precision_score(anomaly, scores, sample_weight=weights))
+
+
+class FalsePositiveRate(Detection):
+    """Share of normal images that are called anomalous at the threshold that finds ``level`` of the anomalies.
+
+    The smallest false positive rate of any threshold whose true positive rate is at least ``level``: a threshold that
+    exists, nothing interpolated.
+    """
+
+    source = (
+        "FPRN of Hendrycks, Mazeika and Dietterich, ICLR 2019, section 4.1; thresholds of sklearn.metrics.roc_curve"
+    )
+    higher_is_better = False
+    level: ClassVar[float]
+
+    def value(
+        self, anomaly: npt.NDArray[np.uint8], scores: npt.NDArray[np.floating], weights: npt.NDArray[np.float64]
+    ) -> float:
+        """The first point of the ROC curve that reaches the level; 1 when all scores are equal."""
+        from sklearn.metrics import roc_curve
+
+        fpr, tpr, _ = roc_curve(anomaly, scores, sample_weight=weights, drop_intermediate=False)
+        return float(fpr[np.argmax(tpr >= self.level - _ROUNDING)])
+
+
+class FPR80(FalsePositiveRate):
+    """False positive rate at a true positive rate of at least 80 %."""
+
+    name = "fpr80"
+    title = "FPR80"
+    level = 0.80
+
+
+class FPR95(FalsePositiveRate):
+    """False positive rate at a true positive rate of at least 95 %."""
+
+    name = "fpr95"
+    title = "FPR95"
+    level = 0.95

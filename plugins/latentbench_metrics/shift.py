@@ -1,0 +1,174 @@
+"""Attributes predicted under correlation shift: accuracy, its worst case over every correlation, and its drop."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latentbench import Evaluation, LatentbenchError, Metric
+
+if TYPE_CHECKING:
+    from latentbench import Targets
+
+__all__ = ["Accuracy", "AccuracyGap", "WorstCaseAccuracy", "accuracy_at", "cell_accuracy"]
+
+#: Attribute -> (N,), predicted or true.
+Labels = Mapping[str, npt.NDArray[np.int64]]
+
+
+class Accuracy(Metric):
+    """Share of an attribute's labelled images that are predicted right; the mean over attributes, and each as a part.
+
+    An attribute that is labelled on no image of positive weight is left out of the mean.
+    """
+
+    name = "accuracy"
+    title = "accuracy"
+    source = "Funke et al., CoLLAs 2022, section 5: mean accuracy of both attributes"
+    capability = "predict"
+    targets = ("attributes",)
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+
+    def compute(self, evaluation: Evaluation) -> dict[str, float]:
+        """The mean under "", and each attribute's accuracy under its name.
+
+        Raises:
+            LatentbenchError: nothing labelled has weight, or the model predicts no such attribute.
+        """
+        return _accuracies(evaluation, evaluation.weights)
+
+
+class AccuracyGap(Metric):
+    """Accuracy under the training correlation minus accuracy without correlation: what leaning on it was worth.
+
+    Ours, not a published metric. Both terms are weightings of the same predictions of the same images, so their
+    difference carries no noise of resampling. Zero is no dependence; below zero, the model is better without the
+    correlation. A model at chance has no gap either: read it beside the accuracy.
+    """
+
+    name = "accuracy-gap"
+    title = "accuracy gap"
+    source = "ours: the difference of two accuracies of Funke et al., CoLLAs 2022, section 5"
+    capability = "predict"
+    targets = ("attributes",)
+    higher_is_better = False
+    bounds = (-1.0, 1.0)
+    spans = ("correlated", "uncorrelated")
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Mean accuracy over attributes under "correlated" less that under "uncorrelated".
+
+        Raises:
+            LatentbenchError: nothing labelled has weight, or the model predicts no such attribute.
+        """
+        correlated, uncorrelated = (
+            _accuracies(evaluation, evaluation.conditions[condition])[""]
+            for condition in ("correlated", "uncorrelated")
+        )
+        return correlated - uncorrelated
+
+
+class WorstCaseAccuracy(Metric):
+    """The least accuracy at any correlation in [-1, 1] of two binary attributes, marginals one half.
+
+    A correlation c only reweights the four cells of the two attributes (``accuracy_at``), and the accuracy is linear
+    in c, so the least one is at c = -1 or c = +1. It depends on the cells' accuracies alone: not on how many images
+    the split has of each, nor on a condition's weights.
+
+    Applies where there are two attributes with values 0 and 1, and every cell has an image with both labels.
+    """
+
+    name = "worst-case-accuracy"
+    title = "worst-case accuracy"
+    source = "Funke et al., CoLLAs 2022, section 5 and Fig. 6b: the lower end of the range over test correlations"
+    capability = "predict"
+    targets = ("attributes",)
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+    spans = ()
+
+    def applies(self, targets: "Targets", conditions: Mapping[str, Any]) -> bool:
+        """Whether the split has two binary attributes and an image in each of their four cells."""
+        return super().applies(targets, conditions) and _cells(targets.attributes) is not None
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """The lesser of the accuracies at c = -1 and c = +1.
+
+        Raises:
+            LatentbenchError: the model predicts no such attribute.
+        """
+        truth = evaluation.targets.attributes
+        cells = cell_accuracy(_predicted(evaluation.output, truth), truth)
+        return min(accuracy_at(-1, cells), accuracy_at(1, cells))
+
+
+def accuracy_at(correlation: float, cells: npt.NDArray[np.float64]) -> float:
+    """Accuracy under a correlation c of two binary attributes, exactly, from the accuracies of their four cells.
+
+    Both marginals are one half, so equal values have probability (1 + c) / 4 each, and unequal ones (1 - c) / 4
+    (Funke et al., 2022, section 5).
+
+    Args:
+        correlation: c in [-1, 1].
+        cells: (2, 2) accuracy where the attributes are (row, column), as ``cell_accuracy`` gives it.
+    """
+    if not -1 <= correlation <= 1:
+        raise ValueError(f"a correlation is in [-1, 1], got {correlation}")
+    equal = np.eye(2, dtype=bool)
+    return float(np.sum(cells * np.where(equal, 1 + correlation, 1 - correlation)) / 4)
+
+
+def cell_accuracy(predicted: Labels, attributes: Labels) -> npt.NDArray[np.float64]:
+    """Accuracy in each cell of two binary attributes: (2, 2), the mean over the cell's images and both attributes.
+
+    Args:
+        predicted: attribute -> (N,).
+        attributes: the two attributes -> (N,) 0, 1 or MISSING. Images with a missing label are in no cell.
+
+    Raises:
+        ValueError: not two binary attributes, or a cell without an image.
+    """
+    cells = _cells(attributes)
+    if cells is None:
+        raise ValueError("needs two attributes with values 0 and 1, and an image in each of their four cells")
+    right = np.mean([predicted[name] == truth for name, truth in attributes.items()], axis=0)
+    return np.array([[right[cell].mean() for cell in row] for row in cells])
+
+
+def _cells(attributes: Labels) -> list[list[npt.NDArray[np.bool_]]] | None:
+    """The images of each cell, [first value][second value] -> (N,); None where accuracy has no exact reweighting."""
+    from latentbench import MISSING
+
+    if len(attributes) != 2 or not all(np.isin(truth, (MISSING, 0, 1)).all() for truth in attributes.values()):
+        return None
+    first, second = attributes.values()
+    cells = [[(first == a) & (second == b) for b in (0, 1)] for a in (0, 1)]
+    return cells if all(cell.any() for row in cells for cell in row) else None
+
+
+def _accuracies(evaluation: Evaluation, weights: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Accuracy of each labelled attribute by name, and their mean under ""."""
+    from latentbench import MISSING
+
+    truth = evaluation.targets.attributes
+    predicted = _predicted(evaluation.output, truth)
+    parts = {}
+    for name, values in truth.items():
+        labelled = (values != MISSING) & (weights > 0)
+        if labelled.any():
+            right = predicted[name][labelled] == values[labelled]
+            parts[name] = float(np.average(right, weights=weights[labelled]))
+    if not parts:
+        raise LatentbenchError("no image that has weight is labelled", "it needs an attribute's label on at least one")
+    return {"": sum(parts.values()) / len(parts), **parts}
+
+
+def _predicted(predicted: Labels, attributes: Labels) -> Labels:
+    """The predictions, known to cover every attribute."""
+    for name in attributes:
+        if name not in predicted:
+            mend = f"it predicts {', '.join(sorted(predicted)) or 'none'}"
+            raise LatentbenchError(f"the model predicts no attribute '{name}'", mend)
+    return predicted

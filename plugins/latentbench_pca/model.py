@@ -1,0 +1,107 @@
+"""PCA as a detector: squared distance to the principal subspace; and, read as a density, probabilistic PCA."""
+
+from math import log, pi
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from latentbench import DataInfo, LatentbenchError, Model, Options, Split
+
+if TYPE_CHECKING:
+    from latentbench.training import Trainer
+
+__all__ = ["PCA"]
+
+#: Images that are drawn at a time, so that the device holds one copy of the training split and not several.
+DRAWN_AT_ONCE = 1024
+
+
+class PCA(Model):
+    """Principal component analysis, fitted by scikit-learn on one pass over the training split.
+
+    An image t is centred and projected on the q leading eigenvectors; what is left over is its reconstruction error,
+    the squared prediction error of process monitoring (Jackson & Mudholkar 1979). ``log_likelihood`` and ``sample``
+    take the same fit as the maximum likelihood of probabilistic PCA (Tipping & Bishop 1999, section 3.2).
+    """
+
+    class Config(Options):
+        """Options."""
+
+        components: int = Field(32, ge=1, description="q: dimensions of the principal subspace")
+
+    config: Config
+    mean: Tensor
+    components: Tensor
+    variances: Tensor
+    noise_variance: Tensor
+
+    def build(self, info: DataInfo) -> None:
+        """Buffers for d = C H W values an image.
+
+        Raises:
+            LatentbenchError: as many components as an image has values, so that nothing is left over to score by.
+        """
+        q, d = self.config.components, info.image_numel
+        if q >= d:
+            raise LatentbenchError(f"model 'pca': {q} components leave nothing of {d} values", f"use at most {d - 1}")
+        self.register_buffer("mean", torch.zeros(d))
+        self.register_buffer("components", torch.zeros(q, d))  # orthonormal rows
+        self.register_buffer("variances", torch.ones(q))  # along the components, falling
+        self.register_buffer("noise_variance", torch.ones(()))  # mean of the variances that were left out
+
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Fit on one pass over ``train``, drawn with ``trainer.generator``; ``validation`` is not used.
+
+        Raises:
+            LatentbenchError: the training split has too few images for the components.
+        """
+        from sklearn import decomposition
+
+        if len(train) <= self.config.components:
+            raise LatentbenchError(
+                f"model 'pca': {self.config.components} components need more training images than {len(train)}",
+                f"use at most {len(train) - 1} components",
+            )
+        index = torch.arange(len(train), device=trainer.device)
+        batches = (train.batch(part, trainer.generator).images for part in torch.split(index, DRAWN_AT_ONCE))
+        t = torch.cat([images.flatten(1).cpu() for images in batches])
+        pca = decomposition.PCA(self.config.components, random_state=trainer.seed).fit(t.numpy())
+        self.mean.copy_(torch.from_numpy(pca.mean_))
+        self.components.copy_(torch.from_numpy(pca.components_))
+        self.variances.copy_(torch.from_numpy(pca.explained_variance_))
+        self.noise_variance.fill_(float(pca.noise_variance_))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, q): coordinates along the components."""
+        return (images.flatten(1) - self.mean) @ self.components.T
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """(B, C, H, W): the point of the subspace nearest to the image, cut to [0, 1]."""
+        return self._decode(self.encode(images)).clamp(0, 1)
+
+    def localize(self, images: Tensor) -> Tensor:
+        """(B, H, W): squared distance to the subspace, by pixel."""
+        return (images - self._decode(self.encode(images))).square().sum(1)
+
+    def score(self, images: Tensor) -> Tensor:
+        """(B,): squared distance to the subspace."""
+        return self.localize(images).sum((1, 2))
+
+    def log_likelihood(self, images: Tensor) -> Tensor:
+        """(B,) in nats: log N(t | mean, C) (section 3.1); C has eigenvalues ``variances``, then ``noise_variance``."""
+        q, d = self.components.shape
+        log_det = self.variances.log().sum() + (d - q) * self.noise_variance.log()
+        mahalanobis = (self.encode(images).square() / self.variances).sum(1) + self.score(images) / self.noise_variance
+        return -(d * log(2 * pi) + log_det + mahalanobis) / 2
+
+    def sample(self, count: int) -> Tensor:
+        """(count, C, H, W): draws from t = W x + mean + noise (section 3.1), cut to [0, 1]."""
+        z = torch.randn(count, len(self.variances), device=self.mean.device)
+        scale = (self.variances - self.noise_variance).clamp_min(0).sqrt()
+        t = self._decode(z * scale)
+        return (t + torch.randn_like(t) * self.noise_variance.sqrt()).clamp(0, 1)
+
+    def _decode(self, coordinates: Tensor) -> Tensor:
+        return (coordinates @ self.components + self.mean).view(-1, *self.info.image_shape)

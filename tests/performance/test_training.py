@@ -1,0 +1,106 @@
+"""What a step of the harness's loop costs over the same step of a bare loop, on one thread, in one run."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from statistics import median
+from time import thread_time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from latentbench import Batch, DataInfo, Model, Role, StoredSplit
+from latentbench.training import Trainer
+
+CPU = torch.device("cpu")
+INFO = DataInfo(channels=1, height=32, width=64, train_size=2500)
+
+
+class Autoencoder(Model):
+    """2048-512-256-10, mirrored."""
+
+    class Config(Model.Config):
+        """25 steps an epoch."""
+
+        epochs: int = 16
+        batch_size: int = 100
+
+    def build(self, info: DataInfo) -> None:
+        sizes = [info.image_numel, 512, 256, 10, 256, 512, info.image_numel]
+        layers = [layer for pair in pairwise(sizes) for layer in (nn.Linear(*pair), nn.ReLU())]
+        self.net = nn.Sequential(nn.Flatten(), *layers[:-1])
+
+    def optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 1e-3)
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        output = self.net(batch.images)
+        return {"loss": mse_loss(output, batch.images.flatten(1)), "brightness": output.mean()}
+
+
+def autoencoder() -> Autoencoder:
+    torch.manual_seed(0)
+    return Autoencoder(Autoencoder.Config(), INFO)
+
+
+class Interleaved(StoredSplit):
+    """Times the harness from one batch that it asks for to the next, and at every second one makes two bare steps.
+
+    So both see the same load of the machine, and each follows the other as often as itself. Times are the thread's CPU
+    time: it computes all along, and what else runs on the machine does not count.
+    """
+
+    def prepare(self) -> None:
+        self.bare = autoencoder()
+        self.optimizer = self.bare.optimizers()
+        self.harness_seconds: list[float] = []
+        self.bare_seconds: list[float] = []
+        self.behind: list[Tensor] = []
+        self.began: float | None = None
+
+    def batch(self, index: Tensor, generator: torch.Generator) -> Batch:
+        if self.began is not None:
+            self.harness_seconds.append(thread_time() - self.began)
+        self.behind.append(index)
+        if len(self.behind) == 2:
+            for each in self.behind:
+                self.bare_step(each, generator)
+            self.behind.clear()
+        self.began = thread_time()
+        return super().batch(index, generator)
+
+    def bare_step(self, index: Tensor, generator: torch.Generator) -> None:
+        start = thread_time()
+        loss = self.bare.training_step(super().batch(index, generator))["loss"]
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        del loss
+        self.bare_seconds.append(thread_time() - start)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_a_step_costs_at_most_three_percent_more_than_in_a_bare_loop(benchmark: Any) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (INFO.train_size, *INFO.image_shape), dtype=np.uint8)
+    split = Interleaved(Role.TRAIN, torch.from_numpy(images))
+    split.prepare()
+    model = autoencoder()
+
+    benchmark.pedantic(Trainer(device=CPU, seed=0).fit, (model, split, None), rounds=1)
+
+    assert torch.equal(model.net[1].weight, split.bare.net[1].weight), "it is the same work"
+    harness, bare = median(split.harness_seconds), median(split.bare_seconds)
+    benchmark.extra_info |= {"ratio": harness / bare, "bare step in ms": bare * 1e3}
+    assert harness / bare <= 1.03
