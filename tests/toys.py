@@ -15,7 +15,9 @@ from latentbench import (
     Data,
     DataInfo,
     Dataset,
+    Evaluation,
     LatentbenchError,
+    Metric,
     Model,
     Options,
     Role,
@@ -138,6 +140,24 @@ class Refuses(CentreDistance):
 
     def build(self, info: DataInfo) -> None:
         raise LatentbenchError("toy models refuse", "choose another")
+
+
+class Broken(Metric):
+    """A metric with a plain bug."""
+
+    name = "toy-broken"
+    title, source = "broken", "this file"
+    capability, targets = "score", ("anomaly",)
+    higher_is_better, bounds = True, (0.0, 1.0)
+
+    def compute(self, evaluation: Evaluation) -> float:
+        return [][0]
+
+
+@hookimpl
+def latentbench_metrics() -> list[type[Metric]]:
+    """Offer the broken one."""
+    return [Broken]
 
 
 @hookimpl

@@ -23,7 +23,7 @@ from latentbench.outputs import Parts, infer
 from latentbench.probe import MAX_IMAGES, LabelledCodes, Probe, fit_probe
 from latentbench.record import Value
 
-__all__ = ["PER_IMAGE", "Predictions", "collect", "measure"]
+__all__ = ["PER_IMAGE", "Measurement", "Predictions", "collect", "measure"]
 
 #: Capabilities that give a number or a label per image: what is kept beside a record.
 PER_IMAGE = ("score", "predict", "cluster", "log_likelihood")
@@ -55,6 +55,16 @@ class Predictions:
             name.removeprefix(f"{key}/"): array for name, array in self.arrays.items() if name.startswith(f"{key}/")
         }
         return self.arrays.get(key, parts or None)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What metrics made of predictions."""
+
+    values: Mapping[str, Value]
+    """By name: ``metric[part]@split/condition``."""
+    unmeasured: Mapping[str, str]
+    """``metric@split/condition`` -> why there is no value, in one line: one metric's failure costs no other's value."""
 
 
 def collect(
@@ -107,17 +117,18 @@ def collect(
     return Predictions(arrays, probe.strengths if probe else {}, passes.images)
 
 
-def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Metric]]) -> dict[str, Value]:
-    """Compute every metric for which there are predictions and targets: by name ``metric[part]@split/condition``.
+def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Metric]]) -> Measurement:
+    """Compute every metric for which there are predictions and targets.
 
     A metric is computed under each condition of a split; where there are none, or where it spans them, once, all
-    images weighted 1. The order is that of the splits, the metrics' names, and the conditions.
+    images weighted 1. The order is that of the splits, the metrics' names, and the conditions. A metric that is
+    undefined for a split, gives a value out of its bounds or fails is left out, and the reason kept.
 
     Raises:
-        LatentbenchError: a metric is undefined for a split, gives a value out of its bounds or fails, or the
-            predictions are not of the split's images.
+        LatentbenchError: the predictions are not of the split's images.
     """
     values: dict[str, Value] = {}
+    unmeasured: dict[str, str] = {}
     for name, split in _measured(data):
         even = np.ones(len(split))
         for _, metric_class in sorted(metrics.items()):
@@ -129,8 +140,12 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
             readout = "probe" if metric.capability == "predict" and predictions.probe else "native"
             conditions = split.conditions if metric.spans is None and split.conditions else {"": even}
             for condition, weights in conditions.items():
-                evaluation = Evaluation(output, split.targets, weights, split.conditions)
-                for part, value in _measure(metric, evaluation, name, condition).items():
+                try:
+                    parts = metric.measure(Evaluation(output, split.targets, weights, split.conditions))
+                except Exception as error:
+                    unmeasured[value_name(metric.name, name, condition)] = _reason(error)
+                    continue
+                for part, value in parts.items():
                     values[value_name(metric.name, name, condition, part)] = Value(
                         value=value,
                         metric=metric.name,
@@ -139,7 +154,7 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
                         higher_is_better=metric.higher_is_better,
                         readout=readout,
                     )
-    return values
+    return Measurement(values, unmeasured)
 
 
 def _measured(data: Data) -> list[tuple[str, Split]]:
@@ -147,15 +162,10 @@ def _measured(data: Data) -> list[tuple[str, Split]]:
     return [(name, split) for name, split in data.splits.items() if split.role is not Role.TRAIN]
 
 
-def _measure(metric: Metric, evaluation: Evaluation, split: str, condition: str) -> dict[str, float]:
-    """The metric's values by part; whatever goes wrong in it is an error that names it and the place."""
-    place = f"metric '{metric.name}' on split '{split}'" + (f", condition '{condition}'" if condition else "")
-    try:
-        return metric.measure(evaluation)
-    except LatentbenchError as error:
-        raise LatentbenchError(place, str(error)) from error
-    except Exception as error:
-        raise LatentbenchError(place, f"{type(error).__name__}: {error}") from error
+def _reason(error: Exception) -> str:
+    """What a metric raised, in one line."""
+    text = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def _check_length(output: Any, images: int, split: str, capability: str) -> None:

@@ -107,12 +107,15 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             predictions = collect(
                 model, data, metrics, owner=str(offers["model"].plugin), device=device, seed=spec.seed
             )
-            values = measure(predictions, data, metrics)
+            measurement = measure(predictions, data, metrics)
+        for name, reason in measurement.unmeasured.items():
+            log.warning("%s: no %s: %s", spec, name, reason)
         return Record(
             key=spec.key,
             status="finished",
             spec=spec,
-            values=values,
+            values=dict(measurement.values),
+            unmeasured=dict(measurement.unmeasured),
             training=trainer.training,
             probe=predictions.probe,
             parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),

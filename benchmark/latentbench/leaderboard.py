@@ -135,6 +135,10 @@ def _notes(table: Table) -> Iterator[str]:
         titles = ", ".join(sorted({plain_markdown(column.title) for _, column in probed}))
         yield f"Read by the harness's probe from the codes of {_code_spans(row.model for row, _ in probed)}: {titles}."
     for column in table.columns:
+        for row in table.rows:
+            for record in row.finished:
+                if reason := record.unmeasured.get(column.whole):
+                    yield f"{code_span(row.label)}, seed {record.spec.seed}, no {_heading(column)}: {code_span(reason)}"
         if column.left_out:
             yield f"Left out, for the metric has a newer version: {column.left_out} values of {_heading(column)}."
     for (model, version), runs in table.left_out.items():

@@ -96,6 +96,8 @@ class Record(_Part):
     spec: RunSpec
     values: dict[str, Value] = {}
     """By name: ``metric[part]@split/condition``."""
+    unmeasured: dict[str, str] = {}
+    """``metric@split/condition`` -> why there is no value."""
     training: Training | None = None
     probe: dict[str, float] = {}
     """Inverse regularization strength that the probe chose on validation, by attribute."""
@@ -115,5 +117,5 @@ class Record(_Part):
 
     def result(self) -> dict[str, Any]:
         """What must be equal in two runs of one key on a CPU: all but times, places and the road taken."""
-        fields = {"key", "status", "spec", "values", "training", "probe", "predictions", "weights"}
+        fields = {"key", "status", "spec", "values", "unmeasured", "training", "probe", "predictions", "weights"}
         return self.model_dump(mode="json", include=fields)

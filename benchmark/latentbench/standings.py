@@ -35,6 +35,11 @@ class Column:
         """The metric's name."""
         return self.name.partition("@")[0].partition("[")[0]
 
+    @property
+    def whole(self) -> str:
+        """The name without the part: ``metric@split/condition``."""
+        return self.metric + "@" + self.name.partition("@")[2]
+
     def values(self, records: Iterable[Record]) -> list[Value]:
         """The column's values in ``records``, where they have them in its version."""
         found = (record.values.get(self.name) for record in records)

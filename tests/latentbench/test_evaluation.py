@@ -190,7 +190,7 @@ def collected(fitted, data, *metrics, seed=0, **options):
 
 
 def measured(predictions, data, *metrics):
-    return measure(predictions, data, {m.name: m for m in metrics})
+    return measure(predictions, data, {m.name: m for m in metrics}).values
 
 
 def test_only_what_an_applicable_metric_needs_and_the_model_can_do_is_run():
@@ -510,16 +510,18 @@ class OutOfBounds(MeanDifference):
 
 
 @pytest.mark.parametrize(
-    ("metric", "message"),
+    ("metric", "place", "reason"),
     [
-        (Undefined, "metric 'undefined' on split 'test': only one class has weight"),
-        (Failing, "metric 'failing' on split 'test': IndexError: list index out of range"),
-        (OutOfBounds, "metric 'out' on split 'shifted', condition 'mild': gave 2.0: its bounds are"),
+        (Undefined, "undefined@test", "only one class has weight"),
+        (Failing, "failing@test", "IndexError: list index out of range"),
+        (OutOfBounds, "out@shifted/mild", "gave 2.0: its bounds are [0.0, 1.0]"),
     ],
 )
-def test_an_error_in_a_metric_names_metric_split_and_condition(metric, message):
+def test_a_metric_that_fails_says_where_and_why_and_costs_no_other_value(metric, place, reason):
     data = dataset()
-    predictions = collected(model(Detector), data, metric)
-    with pytest.raises(LatentbenchError) as error:
-        measured(predictions, data, metric)
-    assert str(error.value).startswith(message)
+    both = {one.name: one for one in (metric, MeanDifference)}
+    measurement = measure(collected(model(Detector), data, *both.values()), data, both)
+    assert measurement.unmeasured[place] == reason
+    assert place not in measurement.values
+    alone = measured(collected(model(Detector), data, MeanDifference), data, MeanDifference)
+    assert {name: value for name, value in measurement.values.items() if value.metric == MeanDifference.name} == alone

@@ -68,6 +68,22 @@ def test_a_board_becomes_records_that_say_everything(cli: Cli, tmp_path: Path) -
     assert not list(Path("results/.work").iterdir())
 
 
+def test_a_broken_metric_costs_its_own_values_alone_and_is_named_everywhere(
+    cli: Cli, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1", "--models", "pca")[0] == 0
+    reason = "IndexError: list index out of range"
+    assert f"pca on toy-blobs, seed 0: no toy-broken@test: {reason}" in caplog.text
+    (path,) = Path("results").glob("*/*/*.json")
+    record = read_record(path)
+    assert record.unmeasured == {"toy-broken@test": reason}
+    assert {"auroc@test", "auprc@test", "fpr95@test", "accuracy@test"} <= set(record.values)
+    assert f"no toy-broken@test: {reason}" in cli("show", path.stem)[1]
+    Path("toys.yaml").write_text(f"{BOARD}columns: [toy-broken@test]\n")
+    cli("leaderboard", "toys.yaml")
+    assert f"`pca`, seed 0, no toy-broken test: `{reason}`" in Path("results/toys.md").read_text()
+
+
 def test_finished_runs_are_left_alone(cli: Cli) -> None:
     cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1")
     before = {path: path.stat().st_mtime_ns for path in Path("results").glob("*/*/*.*")}

@@ -57,6 +57,8 @@ def _lines(path: Path, record: "Record") -> Iterator[str]:
         ]
         yield ""
         yield tabulate(rows, headers=("value", "", "better", "read by"), floatfmt=".4f")
+    for name, reason in record.unmeasured.items():
+        yield f"no {name}: {reason}"
     if record.failure:
         yield ""
         yield record.failure.message
