@@ -1,0 +1,35 @@
+"""Single digits, as the shift datasets take them from their sources: grey images and their classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+__all__ = ["Digits"]
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images of one digit each."""
+
+    images: Tensor
+    """(N, H, W) uint8, 0 = background."""
+    labels: Tensor
+    """(N,) int64 in [0, 10)."""
+
+    def of(self, classes: Sequence[int]) -> "Digits":
+        """The digits of these classes, in the order that they have here."""
+        chosen = torch.isin(self.labels, torch.tensor(classes))
+        return Digits(self.images[chosen], self.labels[chosen])
+
+    def resized(self, size: int) -> "Digits":
+        """The same digits at (size, size), by bilinear interpolation with half-pixel centres, rounded to uint8.
+
+        For enlarging: without an antialiasing filter, shrinking by much would skip pixels.
+        """
+        if self.images.shape[1:] == (size, size):
+            return self
+        enlarged = interpolate(self.images[:, None].to(torch.float32), (size, size), mode="bilinear")
+        return Digits(enlarged[:, 0].round_().to(torch.uint8), self.labels)
