@@ -337,7 +337,11 @@ class Trainer:
             "format": _FORMAT,
             "torch": str(torch.__version__),
             "device": self.device.type,
-            "weights": {name: (str(w.dtype), tuple(w.shape)) for name, w in self._model.state_dict().items()},
+            "weights": {
+                name: (str(weight.dtype), tuple(weight.shape))
+                for name, weight in self._model.state_dict().items()
+                if isinstance(weight, Tensor)
+            },
             "optimizers": {
                 name: (type(optimizer).__name__, [len(group["params"]) for group in optimizer.param_groups])
                 for name, optimizer in self._optimizers.items()

@@ -1,4 +1,4 @@
-"""The field's metrics: detection, localization, and attributes under correlation shift."""
+"""The field's metrics: detection, localization, attributes under shift, disentanglement, clustering."""
 
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,27 @@ __all__ = ["latentbench_metrics"]
 @hookimpl
 def latentbench_metrics() -> list[type["Metric"]]:
     """Offer the metrics, by what they measure."""
+    from latentbench_metrics.clustering import ARI, NMI, ClusterAccuracy, ClusterMajorityAccuracy, Facets
+    from latentbench_metrics.dci import DCI
+    from latentbench_metrics.dependence import (
+        GaussianTotalCorrelation,
+        GaussianWasserstein,
+        MutualInformationScore,
+        NormalizedGaussianWasserstein,
+    )
     from latentbench_metrics.detection import AUPRC, AUROC, FPR80, FPR95
+    from latentbench_metrics.intervention import IRS, BetaVAEScore, FactorVAEScore
     from latentbench_metrics.localization import AUPRO5, AUPRO30, MissingMasks, PixelAP, PixelAUROC
+    from latentbench_metrics.mig import MIG
+    from latentbench_metrics.sap import SAP
     from latentbench_metrics.shift import Accuracy, AccuracyGap, WorstCaseAccuracy
 
     detection = [AUROC, AUPRC, FPR80, FPR95]
     localization = [PixelAUROC, PixelAP, AUPRO30, AUPRO5, MissingMasks]
     shift = [Accuracy, WorstCaseAccuracy, AccuracyGap]
-    return [*detection, *localization, *shift]
+    disentanglement = [MIG, SAP, DCI, IRS, FactorVAEScore, BetaVAEScore]
+    dependence = [
+        GaussianTotalCorrelation, GaussianWasserstein, NormalizedGaussianWasserstein, MutualInformationScore
+    ]  # fmt: skip
+    clustering = [ClusterAccuracy, ClusterMajorityAccuracy, NMI, ARI, Facets]
+    return [*detection, *localization, *shift, *disentanglement, *dependence, *clustering]
