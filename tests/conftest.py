@@ -8,6 +8,9 @@ import torch
 
 REPOSITORY = Path(__file__).parents[1]
 
+# As a run has it: the last bits of a sum depend on how many threads share it.
+torch.set_num_threads(1)
+
 
 def real_data_root() -> Path:
     """Where the real data is looked for: ``LATENTBENCH_DATA_ROOT``, or ``shared/data`` beside the repository."""
@@ -19,6 +22,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"no real data: no MNIST/raw in {real_data_root()} (LATENTBENCH_DATA_ROOT names another folder)")
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Prepared datasets go into a temporary folder, not beside the data and not into the user's cache."""
+    os.environ["LATENTBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import prod
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from latentbench.errors import LatentbenchError
 from latentbench.options import Options
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "Dataset",
     "Role",
     "Split",
+    "State",
+    "Status",
     "StoredSplit",
     "Targets",
     "content_hash",
@@ -213,6 +216,32 @@ class Data:
         return replace(self, splits={name: split.to(device) for name, split in self.splits.items()})
 
 
+class State(StrEnum):
+    """How far a dataset is from being loaded."""
+
+    MISSING = "missing"
+    """What it reads is not there, or not as it should be."""
+    PRESENT = "present"
+    """What it reads is there; nothing is prepared, or nothing has to be."""
+    OUTDATED = "outdated"
+    """Prepared from another source or by another version: it is prepared again when it is loaded."""
+    PREPARED = "prepared"
+    """Ready: it loads from what was prepared."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of a dataset in a data root."""
+
+    state: State
+    folder: Path | None = None
+    """Where it looks; None if it does not say."""
+    facts: Mapping[str, int] = field(default_factory=dict)
+    """What is there, counted: {"train images": 320, "masks missing": 0}."""
+    note: str = ""
+    """One line: what is missing or wrong and how to mend it; or what else there is to know."""
+
+
 class Dataset(ABC):
     """A dataset as a plugin. Subclass it, fill in the facts, and implement ``load``."""
 
@@ -233,6 +262,8 @@ class Dataset(ABC):
 
     def __init__(self, config: Options | None = None) -> None:
         self.config = config if config is not None else self.Config()
+        #: Told (done, of how many) while ``load``, ``prepare`` or ``verify`` takes long. Set it on the object.
+        self.progress: Callable[[int, int], None] = lambda done, total: None
 
     @abstractmethod
     def load(self, data_root: Path) -> Data:
@@ -246,6 +277,25 @@ class Dataset(ABC):
 
     def prepare(self, data_root: Path) -> None:
         """Put what ``load`` reads into ``data_root``, by download if need be. Nothing to do for embedded data."""
+
+    def status(self, data_root: Path) -> Status:
+        """What is there, and what is missing. By default it is tried: override it where loading takes long."""
+        try:
+            data = self.load(data_root)
+        except LatentbenchError as error:
+            return Status(State.MISSING, note=str(error))
+        return Status(State.PRESENT, facts={f"{name} images": len(split) for name, split in data.splits.items()})
+
+    def verify(self, data_root: Path) -> str:
+        """Check all that ``load`` depends on, by default with the checks that ``load`` makes.
+
+        Returns:
+            The split hash of the data, which records carry.
+
+        Raises:
+            LatentbenchError: missing, corrupt, or not what was prepared.
+        """
+        return self.load(data_root).split_hash
 
 
 def content_hash(*parts: Any) -> str:

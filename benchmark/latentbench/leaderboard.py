@@ -19,6 +19,7 @@ __all__ = ["CSV_COLUMNS", "render"]
 #: The CSV has a line for each row and value of the board. Numbers are in full precision; what is not there is empty.
 CSV_COLUMNS = {
     "dataset": "its name",
+    "dataset_options": "those that the board fixes, as JSON",
     "dataset_version": "of its plugin",
     "split_hash": "lines with different ones are not comparable",
     "harness_version": "lines with different ones are not comparable",
@@ -69,7 +70,8 @@ def _markdown(board: Board, tables: Sequence[Table]) -> str:
         "Rows share a rank where Welch's t test (two-sided, 5 %) does not separate them from the first row of the rank."
     )
     for table in tables:
-        blocks += [f"## {code_span(table.dataset)}, split {code_span(table.split_hash[:12])}", _grid(table)]
+        fixed = f" ({code_span(pairs(table.fixed))})" if table.fixed else ""
+        blocks += [f"## {code_span(table.dataset)}{fixed}, split {code_span(table.split_hash[:12])}", _grid(table)]
         parts = {"Notes": _notes(table), "Failed runs": _failures(table), "Provenance": _provenance(table)}
         for title, lines in parts.items():
             if items := [f"- {line}" for line in lines]:
@@ -205,6 +207,7 @@ def _csv_line(table: Table, row: Row, column: Column) -> Mapping[str, str]:
     summary = row.summaries.get(column.name)
     line = {
         "dataset": table.dataset,
+        "dataset_options": json.dumps(table.fixed, sort_keys=True),
         "dataset_version": table.dataset_version,
         "split_hash": table.split_hash,
         "harness_version": table.harness_version,

@@ -69,34 +69,35 @@ def plan(
     """
     everything = list(plugins.offers("models")) if board.models == "all" else board.models
     chosen_models = _choose("model", models, everything, board)
-    entries = {entry.name: entry.options for entry in board.datasets}
-    chosen_datasets = _choose("dataset", datasets, list(entries), board)
+    chosen_datasets = _choose("dataset", datasets, [entry.name for entry in board.datasets], board)
     model_classes = {name: plugins.get("models", name).value for name in chosen_models}
     dataset_classes = {name: plugins.get("datasets", name).value for name in chosen_datasets}
     wishes = _assign(settings, {**model_classes, **dataset_classes})
 
-    specs = []
-    for dataset, dataset_class in dataset_classes.items():
-        options = dataset_class.Config.parse({**entries[dataset], **wishes[dataset]}, f"dataset '{dataset}'")
+    specs: dict[str, RunSpec] = {}
+    for entry in board.datasets:
+        if entry.name not in chosen_datasets:
+            continue
+        dataset, dataset_class = entry.name, dataset_classes[entry.name]
+        options = dataset_class.Config.parse({**entry.options, **wishes[dataset]}, f"dataset '{dataset}'")
         configs = {name: cls.configure(dataset, wishes[name]) for name, cls in model_classes.items()}
         dumped = options.model_dump(mode="json")
         split_hash = load_data(plugins, dataset, dumped, data_root).split_hash
         for seed in range(seeds or board.seeds):
             for model, model_class in model_classes.items():
-                specs.append(
-                    RunSpec(
-                        model=model,
-                        model_version=model_class.version,
-                        config=configs[model].model_dump(mode="json"),
-                        dataset=dataset,
-                        dataset_version=dataset_class.version,
-                        options=dumped,
-                        split_hash=split_hash,
-                        seed=seed,
-                        budget=board.budget,
-                    )
+                spec = RunSpec(
+                    model=model,
+                    model_version=model_class.version,
+                    config=configs[model].model_dump(mode="json"),
+                    dataset=dataset,
+                    dataset_version=dataset_class.version,
+                    options=dumped,
+                    split_hash=split_hash,
+                    seed=seed,
+                    budget=board.budget,
                 )
-    return specs
+                specs[spec.key] = spec
+    return list(specs.values())
 
 
 def _choose(kind: str, wanted: Sequence[str] | None, offered: Sequence[str], board: Board) -> list[str]:

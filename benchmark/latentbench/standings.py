@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Literal, TypeVar
 
-from latentbench.board import Board
+from latentbench.board import Board, BoardDataset
 from latentbench.record import Record, Value
 from latentbench.statistics import Summary, rank
 
@@ -15,6 +15,8 @@ __all__ = ["Column", "Row", "Table", "pairs", "standings"]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
+#: What the records of one table share: place of the board's dataset, harness and dataset version, split hash, options.
+_Place = tuple[int, int, int, str, str]
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class Table:
     dataset_version: int
     options: Mapping[str, Any]
     """Of the dataset."""
+    fixed: Mapping[str, Any]
+    """Those of them that the board fixes."""
     split_hash: str
     harness_version: int
     columns: Sequence[Column]
@@ -114,19 +118,15 @@ def standings(board: Board, records: Iterable[Record]) -> list[Table]:
     Datasets come in the board's order, newest versions first, then the most runs. The result does not depend on the
     order of the records, and a run that is recorded twice counts once.
     """
-    order = [entry.name for entry in board.datasets]
-    groups = _grouped(
-        (record for record in _distinct(records) if _belongs(record, board)),
-        lambda record: (
-            order.index(record.spec.dataset),
-            -record.spec.harness_version,
-            -record.spec.dataset_version,
-            record.spec.split_hash,
-            _canonical(record.spec.options),
-        ),
-    )
+    groups: defaultdict[_Place, list[Record]] = defaultdict(list)
+    for record in _distinct(records):
+        entry = _entry(record, board)
+        if entry is not None:
+            spec = record.spec
+            versions = -spec.harness_version, -spec.dataset_version
+            groups[entry, *versions, spec.split_hash, _canonical(spec.options)].append(record)
     by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
-    return [_table(board, group) for _, group in by_size]
+    return [_table(board, board.datasets[place[0]], group) for place, group in by_size]
 
 
 def pairs(options: Mapping[str, Any]) -> str:
@@ -135,18 +135,19 @@ def pairs(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
-def _belongs(record: Record, board: Board) -> bool:
-    """Whether the run is one of the board's, whatever its seed, its model's options and the options left open."""
+def _entry(record: Record, board: Board) -> int | None:
+    """The board's first dataset, by place, that the run is on; None if the run is not one of the board's.
+
+    A run's seed, its model's options, and the dataset's options that the board leaves open may be anything.
+    """
     spec = record.spec
-    return (
-        (board.models == "all" or spec.model in board.models)
-        and spec.budget == board.budget
-        and any(
-            spec.dataset == entry.name
-            and all(option in spec.options and spec.options[option] == value for option, value in entry.options.items())
-            for entry in board.datasets
-        )
-    )
+    if spec.budget != board.budget or not (board.models == "all" or spec.model in board.models):
+        return None
+    for place, entry in enumerate(board.datasets):
+        fixed = entry.options.items()
+        if spec.dataset == entry.name and all(name in spec.options and spec.options[name] == v for name, v in fixed):
+            return place
+    return None
 
 
 def _distinct(records: Iterable[Record]) -> list[Record]:
@@ -155,7 +156,7 @@ def _distinct(records: Iterable[Record]) -> list[Record]:
     return [min(by_key[key], key=lambda one: (one.status == "failed", one.model_dump_json())) for key in sorted(by_key)]
 
 
-def _table(board: Board, records: Sequence[Record]) -> Table:
+def _table(board: Board, entry: BoardDataset, records: Sequence[Record]) -> Table:
     """The table of records that share their data and the harness's version."""
     runs = Counter((record.spec.model, record.spec.model_version) for record in records)
     newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
@@ -166,6 +167,7 @@ def _table(board: Board, records: Sequence[Record]) -> Table:
         dataset=spec.dataset,
         dataset_version=spec.dataset_version,
         options=spec.options,
+        fixed=entry.options,
         split_hash=spec.split_hash,
         harness_version=spec.harness_version,
         columns=columns,

@@ -13,6 +13,8 @@ __all__ = ["latentbench_models"]
 @hookimpl
 def latentbench_models() -> list[type["Model"]]:
     """Offer ``ae``, ``vae`` and ``beta-vae``."""
-    from latentbench_autoencoders.models import AE, VAE, BetaVAE
+    from latentbench_autoencoders.ae import AE
+    from latentbench_autoencoders.beta_vae import BetaVAE
+    from latentbench_autoencoders.vae import VAE
 
     return [AE, VAE, BetaVAE]

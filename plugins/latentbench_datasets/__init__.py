@@ -1,4 +1,4 @@
-"""The standard splits: pairs of digits under correlation shift, real (MNIST) and embedded."""
+"""The standard splits: digits under correlation shift, images with defects, scenes of known factors."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,10 @@ __all__ = ["latentbench_datasets"]
 
 @hookimpl
 def latentbench_datasets() -> list[type["Dataset"]]:
-    """Offer ``mnist-shift`` and ``digits-shift``."""
+    """Offer the datasets; their modules are imported here, for they import torch."""
+    from latentbench_datasets.mvtec import MagneticTile, MvtecAd, MvtecLike
+    from latentbench_datasets.scenes import Scenes
     from latentbench_datasets.shift import DigitsShift, MnistShift
+    from latentbench_datasets.textures import Textures
 
-    return [MnistShift, DigitsShift]
+    return [MnistShift, DigitsShift, MvtecAd, MvtecLike, MagneticTile, Scenes, Textures]

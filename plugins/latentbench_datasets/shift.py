@@ -65,7 +65,7 @@ class ShiftDataset(Dataset):
         )
         validation_pairs: int = Field(4000, ge=4, description="validation pairs in all")
         test_pairs: int = Field(2500, ge=1, description="test pairs in each of the four cells")
-        seed: int = Field(0, ge=0, lt=2**32, description="of the rendered splits")
+        seed: int = Field(0, ge=0, lt=2**31, description="of the rendered splits")
 
         @field_validator("classes")
         @classmethod

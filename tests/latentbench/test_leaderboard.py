@@ -117,7 +117,7 @@ Board `pairs`, budget: unlimited. Cells are the mean over seeds ± half of its 9
 column of them ranks. Rows share a rank where Welch's t test (two-sided, 5 %) does not separate them from the first \
 row of the rank.
 
-## `pairs`, split `abababababab`
+## `pairs` (`noise=0.4`), split `abababababab`
 
 |   rank | model   |   accuracy ↑ test, uncorrelated |   fpr95 left test, correlated |   seeds |   failed |   fit, s | hardware               |
 |-------:|:--------|--------------------------------:|------------------------------:|--------:|---------:|---------:|:-----------------------|
@@ -294,7 +294,7 @@ def test_split_hashes_and_dataset_versions_have_tables_of_their_own_newest_first
     ]
     assert [[row[1] for row in table[1:]] for table in tables(markdown(records))] == [["d"], ["c"], ["b"], ["a"]]
     headings = [line for line in markdown(records).splitlines() if line.startswith("## ")]
-    assert headings == [f"## `pairs`, split `{hash_ * 6}`" for hash_ in ("bb", "cc", "bb", "aa")]
+    assert headings == [f"## `pairs` (`noise=0.4`), split `{hash_ * 6}`" for hash_ in ("bb", "cc", "bb", "aa")]
 
 
 def test_datasets_come_in_the_order_of_the_board():

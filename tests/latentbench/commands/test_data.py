@@ -1,5 +1,6 @@
-"""``latentbench data``: the dataset prepares itself, in the folder that was asked for."""
+"""``latentbench data``: what a dataset does and tells, in the folder that was asked for and with its options."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,22 +8,35 @@ import pytest
 from latentbench.cli import main
 
 SOURCE = """
-from latentbench import Dataset, LatentbenchError, hookimpl
+import torch
+from latentbench import Data, DataInfo, Dataset, LatentbenchError, Options, Role, StoredSplit, hookimpl
 
 class Mine(Dataset):
-    name, title, licence, citation, source = "mine", "Mine", "none", "none", "here"
+    name, title, licence, citation, source = "mine", "Mine", "CC0-1.0", "none", "https://example.org/mine"
+
+    class Config(Options):
+        size: int = 3
 
     def load(self, data_root):
-        raise NotImplementedError
+        if not (data_root / "mine").is_dir():
+            raise LatentbenchError(f"'mine' is not in {data_root}", "get it")
+        images = torch.zeros((self.config.size, 1, 2, 2), dtype=torch.uint8)
+        return Data(DataInfo(1, 2, 2, self.config.size), {"train": StoredSplit(Role.TRAIN, images)})
 
     def prepare(self, data_root):
         if data_root.name == "forbidden":
             raise LatentbenchError("the server says no", "ask again")
         (data_root / "mine").mkdir(parents=True)
 
+class Faulty(Mine):
+    name = "faulty"
+
+    def load(self, data_root):
+        return 1 // 0
+
 @hookimpl
 def latentbench_datasets():
-    return [Mine]
+    return [Mine, Faulty]
 """
 
 
@@ -69,3 +83,112 @@ def test_a_file_in_place_of_the_folder_is_refused(plugin, tmp_path, capsys):
     (tmp_path / "taken").write_text("")
     assert main([*plugin, "data", "prepare", "mine", "--data-root", "taken"]) == 2
     assert "'taken' is a file" in capsys.readouterr().err
+
+
+def rows_of(capsys) -> dict[str, dict]:
+    return {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+
+
+def test_the_status_of_a_dataset_says_what_is_there_its_licence_and_its_source(plugin, capsys):
+    assert main([*plugin, "data", "prepare", "mine"]) == 0
+    capsys.readouterr()
+    assert main([*plugin, "data", "status", "mine"]) == 0
+    assert capsys.readouterr().out == (
+        "mine: present\n  there    train images: 3\n  licence  CC0-1.0\n  source   https://example.org/mine\n"
+    )
+
+
+def test_the_status_of_a_missing_dataset_says_how_to_get_it(plugin, capsys):
+    assert main([*plugin, "data", "status", "mine", "--json"]) == 0
+    assert rows_of(capsys)["mine"] == {
+        "name": "mine",
+        "state": "missing",
+        "folder": None,
+        "facts": {},
+        "note": "'mine' is not in data: get it",
+        "options": {"size": 3},
+        "licence": "CC0-1.0",
+        "source": "https://example.org/mine",
+    }
+
+
+def test_the_status_of_all_datasets_outlives_a_faulty_one(plugin, capsys):
+    assert main([*plugin, "data", "status", "--json"]) == 0
+    rows = rows_of(capsys)
+    assert rows["faulty"]["state"] == "broken"
+    assert "ZeroDivisionError" in rows["faulty"]["note"]
+    assert rows["mine"]["state"] == "missing"
+    assert rows["mvtec-ad"]["state"] == "missing"
+    assert rows["mvtec-ad"]["licence"] == "CC BY-NC-SA 4.0"
+    assert "accept its licence" in rows["mvtec-ad"]["note"]
+
+
+def test_options_are_set_for_one_dataset(plugin, capsys):
+    assert main([*plugin, "data", "prepare", "mine"]) == 0
+    assert main([*plugin, "data", "status", "mine", "--set", "size=5"]) == 0
+    assert "train images: 5" in capsys.readouterr().out
+    assert main([*plugin, "data", "status", "mine", "--set", "mine.size=6"]) == 0
+    assert "train images: 6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["status", "--set", "size=5"], "--set needs a DATASET"),
+        (["status", "mine", "--set", "sise=5"], "dataset 'mine' has no option 'sise': did you mean 'size'?"),
+        (["verify", "mine", "--set", "size=big"], "dataset 'mine': 'size': "),
+        (["prepare", "mine", "--set", "vae.size=5"], "--set vae.size=5: the dataset is 'mine': --set size=VALUE"),
+        (["status", "mnie"], "unknown dataset 'mnie': did you mean 'mine'?"),
+        (["verify", "mine"], "'mine' is not in data: get it"),
+    ],
+)
+def test_a_mistake_is_one_line(plugin, capsys, arguments, told):
+    assert main([*plugin, "data", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_verifying_tells_the_split_hash(plugin, tmp_path, capsys):
+    assert main([*plugin, "data", "prepare", "mine"]) == 0
+    capsys.readouterr()
+    assert main([*plugin, "data", "verify", "mine"]) == 0
+    first = capsys.readouterr().out
+    assert first.startswith("dataset 'mine' is what it should be; split hash ")
+    assert main([*plugin, "data", "verify", "mine", "--set", "size=4"]) == 0
+    assert capsys.readouterr().out != first
+
+
+def test_image_folders_are_prepared_found_and_verified(monkeypatch, tmp_path, capsys):
+    from PIL import Image
+
+    monkeypatch.setenv("LATENTBENCH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "data" / "parts"
+    for number, part in enumerate(["train/good/0", "train/good/1", "test/good/0", "test/hole/0"]):
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number).save(folder / f"{part}.png")
+    of_it = ["--set", "folder=parts", "--set", "image_size=8", "--data-root", str(tmp_path / "data")]
+
+    assert main(["data", "prepare", "mvtec-like", *of_it]) == 0
+    assert capsys.readouterr().out == f"dataset 'mvtec-like' is ready in {tmp_path / 'data'}\n"
+    assert main(["data", "status", "mvtec-like", *of_it]) == 0
+    status = capsys.readouterr().out
+    assert status.startswith(f"mvtec-like: prepared\n  folder   {folder}\n  there    train images: 2, ")
+    assert "masks missing: 1" in status
+    assert main(["data", "verify", "mvtec-like", *of_it]) == 0
+    capsys.readouterr()
+
+    for array in (tmp_path / "cache").rglob("test.npy"):
+        content = bytearray(array.read_bytes())
+        content[-1] ^= 1
+        array.write_bytes(content)
+    assert main(["data", "verify", "mvtec-like", *of_it]) == 2
+    assert "has changed since it was prepared: delete it" in capsys.readouterr().err
+
+    (folder / "test" / "hole" / "0.png").write_bytes(b"")
+    assert main(["data", "status", "mvtec-like", *of_it]) == 0
+    assert capsys.readouterr().out.startswith("mvtec-like: outdated\n")
+    assert main(["data", "prepare", "mvtec-like", *of_it]) == 2
+    error = capsys.readouterr().err
+    assert f"latentbench: error: image {folder}/test/hole/0.png is empty (0 bytes)" in error
+    assert "Traceback" not in error

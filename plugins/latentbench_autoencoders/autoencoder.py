@@ -1,0 +1,64 @@
+"""What AE and VAE share: an encoder, a decoder, a likelihood of the pixels, and what follows from reconstruction."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from latentbench import DataInfo, Model, TrainingOptions
+from latentbench_autoencoders.likelihoods import Reconstruction, likelihood
+from latentbench_autoencoders.networks import Trunk, decoder, encoder
+
+__all__ = ["Autoencoder"]
+
+
+class Autoencoder(Model, ABC):
+    """x -> z -> x. A subclass says what the encoder's outputs mean, how it trains and how it scores."""
+
+    class Config(TrainingOptions):
+        """Options of every autoencoder here."""
+
+        latent_dim: int = Field(32, ge=1, description="size of z")
+        trunk: Trunk = Field("auto", description="networks; auto: conv if both sides have at least 8 pixels")
+        width: int = Field(16, ge=1, description="channels of the first convolution; an mlp has 32x and 16x units")
+        reconstruction: Reconstruction = Field("gaussian", description="p(x | z); ssim stands in for one")
+        sigma: float = Field(0.1, gt=0, description="standard deviation of the gaussian, images being in [0, 1]")
+        learning_rate: float = Field(1e-3, gt=0, description="of Adam")
+
+    config: Config
+    presets = {
+        "mnist-shift": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 100, "epochs": 40},
+        "digits-shift": {"learning_rate": 3e-3, "sigma": 0.15, "batch_size": 100, "epochs": 40},
+    }
+
+    #: Values that the encoder gives for each dimension of z.
+    outputs_per_dim = 1
+
+    def build(self, info: DataInfo) -> None:
+        """Encoder, decoder and likelihood."""
+        config = self.config
+        self.encoder = encoder(info, self.outputs_per_dim * config.latent_dim, config.trunk, config.width)
+        self.decoder = decoder(info, config.latent_dim, config.trunk, config.width)
+        self.likelihood = likelihood(config.reconstruction, config.sigma)
+
+    def optimizers(self) -> torch.optim.Optimizer:
+        """Adam (Kingma & Ba 2015)."""
+        return torch.optim.Adam(self.parameters(), self.config.learning_rate, fused=True)
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, D): z, or its mean."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(B, D) -> (B, C, H, W): what the likelihood takes, in float32."""
+        outputs: Tensor = self.decoder(z)
+        return outputs.float()
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1]: the mean image at the code."""
+        return self.likelihood.mean(self.decode(self.encode(images)))
+
+    def localize(self, images: Tensor) -> Tensor:
+        """(B, H, W): the reconstruction's error by pixel, 0 where it is perfect (``Likelihood.error``)."""
+        return self.likelihood.error(self.decode(self.encode(images)), images)

@@ -1,0 +1,73 @@
+"""Encoder and decoder trunks that fit themselves to the image size: multilayer perceptrons and strided convolutions."""
+
+from itertools import pairwise
+from math import log2, prod
+from typing import Literal
+
+from torch import nn
+
+from latentbench import DataInfo
+
+__all__ = ["CONV_FROM", "Trunk", "conv_sizes", "decoder", "encoder"]
+
+Trunk = Literal["auto", "mlp", "conv"]
+
+#: Shortest side, in pixels, from which "auto" takes convolutions: below it they have nothing to halve.
+CONV_FROM = 8
+
+
+def encoder(info: DataInfo, outputs: int, trunk: Trunk, width: int) -> nn.Sequential:
+    """(B, C, H, W) -> (B, outputs).
+
+    Args:
+        info: the images' shape; both sides at least 2 for "conv".
+        outputs: size of the result.
+        trunk: "mlp" has two hidden layers of 32 and 16 times ``width`` units. "conv" halves the sides by 4x4
+            convolutions of stride 2 until the shorter one is about 4, then goes straight to the outputs. "auto" is
+            "conv" when both sides have at least 8 pixels, else "mlp".
+        width: channels after the first convolution; they double at each one, up to four times ``width``.
+    """
+    if _is_conv(trunk, info):
+        channels, grid = _conv_channels(info, width), conv_sizes(info)[-1]
+        convolutions = [layer for a, b in pairwise(channels) for layer in (nn.Conv2d(a, b, 4, 2, 1), _rectifier())]
+        return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(channels[-1] * prod(grid), outputs))
+    units = _mlp_units(info, width)
+    hidden = [layer for a, b in pairwise(units) for layer in (nn.Linear(a, b), _rectifier())]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(units[-1], outputs))
+
+
+def decoder(info: DataInfo, inputs: int, trunk: Trunk, width: int) -> nn.Sequential:
+    """(B, inputs) -> (B, C, H, W), any real values: the encoder's layers mirrored. Arguments as there."""
+    if _is_conv(trunk, info):
+        channels, sizes = _conv_channels(info, width)[::-1], conv_sizes(info)[::-1]
+        layers = [nn.Linear(inputs, channels[0] * prod(sizes[0])), nn.Unflatten(1, (channels[0], *sizes[0]))]
+        for (a, b), (height, width) in zip(pairwise(channels), sizes[1:], strict=True):
+            odd = (height % 2, width % 2)  # 2n + 1 pixels were halved to n: add the last one again
+            layers += [_rectifier(), nn.ConvTranspose2d(a, b, 4, 2, 1, output_padding=odd)]
+        return nn.Sequential(*layers)
+    units = _mlp_units(info, width)[::-1]
+    hidden = [layer for a, b in pairwise([inputs, *units[:-1]]) for layer in (nn.Linear(a, b), _rectifier())]
+    return nn.Sequential(*hidden, nn.Linear(units[-2], units[-1]), nn.Unflatten(1, info.image_shape))
+
+
+def conv_sizes(info: DataInfo) -> list[tuple[int, int]]:
+    """(height, width) before, between and after the convolutions: (28, 28), (14, 14), (7, 7), (3, 3)."""
+    convolutions = max(1, round(log2(min(info.height, info.width) / 4)))
+    return [(info.height >> halvings, info.width >> halvings) for halvings in range(convolutions + 1)]
+
+
+def _rectifier() -> nn.Module:
+    """Leaky, slope 0.2: of plain rectifiers so many may die in the first steps that only the mean image is learned."""
+    return nn.LeakyReLU(0.2)
+
+
+def _is_conv(trunk: Trunk, info: DataInfo) -> bool:
+    return trunk == "conv" or (trunk == "auto" and min(info.height, info.width) >= CONV_FROM)
+
+
+def _conv_channels(info: DataInfo, width: int) -> list[int]:
+    return [info.channels, *(min(width << stage, 4 * width) for stage in range(len(conv_sizes(info)) - 1))]
+
+
+def _mlp_units(info: DataInfo, width: int) -> list[int]:
+    return [info.image_numel, 32 * width, 16 * width]

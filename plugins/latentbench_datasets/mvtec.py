@@ -1,0 +1,279 @@
+"""Anomaly detection and localization in images of parts: MVTec AD, and what is laid out like it."""
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Annotated, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import AfterValidator, Field, field_validator
+
+from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, StoredSplit, Targets
+from latentbench.data import Status
+from latentbench.errors import did_you_mean
+from latentbench.prepared import Prepared, PreparedDataset, Save, Source
+from latentbench_datasets.folders import TestImage, read_layout
+from latentbench_datasets.image_files import image_size, is_grey, read_image, read_mask
+
+__all__ = ["CATEGORIES", "MagneticTile", "MvtecAd", "MvtecLayout", "MvtecLike"]
+
+#: Of MVTec AD.
+CATEGORIES = (
+    "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw", "tile",
+    "toothbrush", "transistor", "wood", "zipper",
+)  # fmt: skip
+#: Where MVTec AD is looked for: as published, or a copy reduced to 256 pixels.
+_FOLDERS = ("mvtec_ad", "mvtec_ad_256")
+#: What can have become of a mask, counted.
+_FATES = ("missing", "all black", "lost by resizing")
+
+T = TypeVar("T")
+
+
+def _below_data_root(folder: str) -> str:
+    path = PurePosixPath(folder)
+    if path.is_absolute() or not path.parts or ".." in path.parts:
+        raise ValueError("is not the path of a folder in the data root, as in parts/gear")
+    return str(path)
+
+
+#: A folder by its path from the data root: the same on every machine, as it becomes part of a run's identity.
+Folder = Annotated[str, AfterValidator(_below_data_root)]
+
+
+class MvtecLayout(PreparedDataset):
+    """A folder in the layout of MVTec AD: normal images to learn from; normal and defective ones, with masks, to test.
+
+    Images are resized to a square (``latentbench_datasets.image_files``), masks by the nearest pixel. They have one
+    channel if every file is grey, else three.
+
+    - "train" and "validation" share the images of train/good; they have no targets, for all are normal.
+    - "test" has ``anomaly`` and ``mask``. A defective image without a mask file has no known mask: it counts where
+      images are scored and is left out where pixels are. A mask that is there is taken as published, all black too.
+      Where no defective image has one, the split has no masks at all.
+    """
+
+    class Config(Dataset.Config):
+        """Options of the layout."""
+
+        image_size: int = Field(256, ge=8, le=2048, description="side of the square that images are resized to")
+        validation: float = Field(0.1, ge=0, lt=1, description="share of train/good that is kept for validation")
+        seed: int = Field(0, ge=0, lt=2**32, description="chooses the validation images")
+
+    config: Config
+
+    @abstractmethod
+    def folder(self, data_root: Path) -> Path:
+        """The folder of ``train``, ``test`` and ``ground_truth``, whether it is there or not."""
+
+    @abstractmethod
+    def how_to_get(self, folder: Path) -> str:
+        """What to do so that ``folder`` is there, with its licence."""
+
+    def locate(self, data_root: Path) -> Source:
+        """The image files and masks."""
+        folder = self.folder(data_root)
+        if not folder.is_dir():
+            raise LatentbenchError(f"dataset '{self.name}' is not there: no folder {folder}", self.how_to_get(folder))
+        return Source(folder, read_layout(folder).files)
+
+    def convert(self, source: Source, save: Save) -> Mapping[str, int]:
+        """Decode and resize every file."""
+        layout, size = read_layout(source.folder), self.config.image_size
+        train, validation = layout.split(self.config.validation, self.config.seed)
+        if not train:
+            raise LatentbenchError(
+                f"dataset '{self.name}': validation={self.config.validation} leaves nothing to train on of the "
+                f"{len(validation)} images in {source.folder / 'train'}",
+                "choose a smaller share",
+            )
+        test = [image.path for image in layout.test]
+        channels = 1 if all(map(is_grey, (*layout.train, *test))) else 3
+        read = partial(read_image, channels=channels, size=size)
+        told = _Told(self.progress, len(layout.train) + 2 * len(test))
+        for role, paths in {Role.TRAIN: train, Role.VALIDATION: validation, Role.TEST: test}.items():
+            if paths:
+                save(role, (len(paths), channels, size, size), told(map(read, paths)))
+        masks: Counter[str] = Counter()
+        save("mask", (len(test), size, size), told(_masks(layout.test, size, masks)))
+        anomaly = np.array([image.defective for image in layout.test], np.uint8)
+        known = np.array([image.mask is not None or not image.defective for image in layout.test], np.uint8)
+        save("anomaly", anomaly.shape, anomaly)
+        save("mask_known", known.shape, known)
+        return {
+            "train images": len(train),
+            "validation images": len(validation),
+            "test images": len(test),
+            "defective images": int(anomaly.sum()),
+            **{f"masks {fate}": masks[fate] for fate in _FATES},
+        }
+
+    def assemble(self, prepared: Prepared) -> Data:
+        """The three splits; two where no image is kept for validation."""
+        arrays = prepared.arrays
+        known = arrays["mask_known"].astype(bool)
+        has_masks = bool(known[arrays["anomaly"] == 1].any())
+        targets = Targets(
+            anomaly=arrays["anomaly"],
+            mask=arrays["mask"] if has_masks else None,
+            mask_known=known if has_masks else None,
+        )
+        splits = {
+            str(role): StoredSplit(role, torch.from_numpy(arrays[role]), targets if role is Role.TEST else None)
+            for role in Role
+            if role in arrays
+        }
+        count, channels, height, width = arrays[Role.TRAIN].shape
+        return Data(DataInfo(channels, height, width, train_size=count), splits)
+
+
+class MvtecAd(MvtecLayout):
+    """MVTec AD, a category at a time (Bergmann et al., 2021), at whatever resolution it is stored."""
+
+    name = "mvtec-ad"
+    version = 1
+    title = "MVTec AD: defects of objects and textures"
+    licence = "CC BY-NC-SA 4.0"
+    citation = (
+        "P. Bergmann, K. Batzner, M. Fauser, D. Sattlegger and C. Steger: The MVTec anomaly detection dataset: a "
+        "comprehensive real-world dataset for unsupervised anomaly detection. IJCV 129:1038-1059, 2021"
+    )
+    source = "https://www.mvtec.com/company/research/datasets/mvtec-ad"
+
+    class Config(MvtecLayout.Config):
+        """Options of the layout, and which category."""
+
+        category: str = Field("screw", description=f"one of {', '.join(CATEGORIES)}")
+        folder: Folder | None = Field(
+            None, description=f"the folder of the categories in the data root; None: {' or else '.join(_FOLDERS)}"
+        )
+
+        @field_validator("category")
+        @classmethod
+        def _known(cls, category: str) -> str:
+            if category not in CATEGORIES:
+                raise ValueError(f"unknown category; {did_you_mean(category, CATEGORIES)}")
+            return category
+
+    config: Config
+
+    def folder(self, data_root: Path) -> Path:
+        """The category's folder in the first collection that has it."""
+        collections = (self.config.folder,) if self.config.folder else _FOLDERS
+        folders = [data_root / collection / self.config.category for collection in collections]
+        return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+    def how_to_get(self, folder: Path) -> str:
+        """By hand: its publisher asks for consent to the licence."""
+        return (
+            f"accept its licence ({self.licence}) at {self.source}, download the category there and unpack it so that "
+            f"{folder / 'train' / 'good'} holds images; the option 'folder' names another place in the data root"
+        )
+
+    def status(self, data_root: Path) -> Status:
+        """The status of the category, and which categories are there."""
+        status = super().status(data_root)
+        collections = (self.config.folder,) if self.config.folder else _FOLDERS
+        there = [
+            category
+            for category in CATEGORIES
+            if any((data_root / collection / category).is_dir() for collection in collections)
+        ]
+        note = f"category {self.config.category}; there are {len(there)} of {len(CATEGORIES)}: {', '.join(there)}"
+        return replace(status, note=status.note or note)
+
+
+class MvtecLike(MvtecLayout):
+    """Images of one's own in the layout of MVTec AD."""
+
+    name = "mvtec-like"
+    version = 1
+    title = "Images of one's own, laid out like a category of MVTec AD"
+    licence = "its owner's"
+    citation = "its owner's"
+    source = "a folder of the user's"
+
+    class Config(MvtecLayout.Config):
+        """Options of the layout, and where it is."""
+
+        folder: Folder = Field("mvtec_like", description="the folder of train and test in the data root")
+
+    config: Config
+
+    def folder(self, data_root: Path) -> Path:
+        """The option's."""
+        return data_root / self.config.folder
+
+    def how_to_get(self, folder: Path) -> str:
+        """It is the user's to make."""
+        return (
+            "put images there as train/good/*, test/good/*, test/DEFECT/NAME.png with masks "
+            "ground_truth/DEFECT/NAME_mask.png, or name another folder of the data root by the option 'folder'"
+        )
+
+
+class MagneticTile(MvtecLayout):
+    """Surface defects of magnetic tiles, laid out like MVTec AD; the images are small and of many sizes.
+
+    The published set has no split: the usual one takes a random 80 % of the defect-free images for training. Which
+    ones is decided by the folder. A few masks are published all black.
+    """
+
+    name = "magnetic-tile"
+    version = 1
+    title = "Magnetic tiles: defects of a surface"
+    licence = "none stated; its authors welcome use with citation"
+    citation = (
+        "Y. Huang, C. Qiu and K. Yuan: Surface defect saliency of magnetic tile. The Visual Computer 36:85-96, 2020"
+    )
+    source = "https://github.com/abin24/Magnetic-tile-defect-datasets."
+
+    def folder(self, data_root: Path) -> Path:
+        """``magnetic_tile``."""
+        return data_root / "magnetic_tile"
+
+    def how_to_get(self, folder: Path) -> str:
+        """By hand: it is published in another layout."""
+        return (
+            f"download it from {self.source} (licence: {self.licence}) and lay it out like MVTec AD: 80 % of its "
+            f"defect-free images as {folder / 'train' / 'good'}, the others as test/good, test/DEFECT/NAME.jpg with "
+            "masks ground_truth/DEFECT/NAME_mask.png"
+        )
+
+
+def _masks(images: Sequence[TestImage], size: int, fates: Counter[str]) -> Iterator[npt.NDArray[np.uint8]]:
+    """The mask of each image, (size, size); zeros where there is none. Counts into ``fates``.
+
+    Raises:
+        LatentbenchError: the mask of a normal image has anomalous pixels; or a file, as ``read_mask``.
+    """
+    for image in images:
+        mask, marked = np.zeros((size, size), np.uint8), False
+        if image.mask:
+            mask, marked = read_mask(image.mask, image_size(image.path), size)
+        if marked and not image.defective:
+            raise LatentbenchError(
+                f"mask {image.mask} marks a defect", f"its image is among the good ones, {image.path}"
+            )
+        fates["missing"] += image.defective and not image.mask
+        fates["all black"] += image.defective and image.mask is not None and not marked
+        fates["lost by resizing"] += marked and not mask.any()
+        yield mask
+
+
+class _Told:
+    """Counts items that go by, and tells."""
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def __call__(self, items: Iterable[T]) -> Iterator[T]:
+        for item in items:
+            yield item
+            self._done += 1
+            self._progress(self._done, self._total)

@@ -1,0 +1,231 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch import distributions as dist
+
+from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
+from latentbench.capabilities import capabilities_of
+from latentbench.training import Trainer
+from latentbench_autoencoders import vae
+from latentbench_autoencoders.ae import AE
+from latentbench_autoencoders.beta_vae import BetaVAE
+from latentbench_autoencoders.vae import VAE, kl_divergence
+
+INFO = DataInfo(channels=1, height=8, width=16, train_size=12)
+SCORES = ["negative_elbo", "reconstruction", "kl", "negative_log_likelihood"]
+
+
+def _make(cls: type[VAE], info: DataInfo = INFO, **options: Any) -> VAE:
+    torch.manual_seed(0)
+    return cls(cls.Config.parse(options, cls.name), info).eval()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(12, 1, 8, 16, generator=torch.Generator().manual_seed(0))
+
+
+class LinearGaussian:
+    """x = W z + b + noise, z ~ N(0, I), W with orthogonal columns: its posterior is diagonal, its density closed."""
+
+    sigma = 0.4
+    b = torch.tensor([0.5, 0.2, 0.1, 0.8, 0.3, 0.4])
+    W = torch.tensor([[1.0, 0.5], [1.0, -0.5], [0.6, 0.0], [0.0, 0.7], [0.3, 0.1], [-0.1, 0.9]])
+    W = torch.linalg.qr(W).Q * torch.tensor([0.9, 0.5])
+    posterior_variance = sigma**2 / (W.square().sum(0) + sigma**2)
+
+    def draw(self, count: int) -> Tensor:
+        generator = torch.Generator().manual_seed(5)
+        z, noise = torch.randn(count, 2, generator=generator), torch.randn(count, 6, generator=generator)
+        return (z @ self.W.T + self.b + self.sigma * noise).view(-1, 1, 2, 3)
+
+    def log_p(self, x: Tensor) -> Tensor:
+        covariance = self.W @ self.W.T + self.sigma**2 * torch.eye(6)
+        return dist.MultivariateNormal(self.b, covariance).log_prob(x.flatten(1))
+
+    def vae(self, k: int, *, wrong: float = 0.0) -> VAE:
+        """A VAE with this decoder and posterior, the posterior's mean and log variance raised by ``wrong``."""
+        info = DataInfo(channels=1, height=2, width=3, train_size=1)
+        model = _make(VAE, info, latent_dim=2, reconstruction="gaussian", sigma=self.sigma, importance_samples=k)
+        model.encoder = nn.Sequential(nn.Flatten(), nn.Linear(6, 4))
+        model.decoder = nn.Sequential(nn.Linear(2, 6), nn.Unflatten(1, (1, 2, 3)))
+        to_mu = (self.posterior_variance / self.sigma**2)[:, None] * self.W.T
+        with torch.no_grad():
+            model.decoder[0].weight.copy_(self.W)
+            model.decoder[0].bias.copy_(self.b)
+            model.encoder[1].weight.copy_(torch.cat([to_mu, torch.zeros_like(to_mu)]))
+            model.encoder[1].bias.copy_(torch.cat([wrong - to_mu @ self.b, self.posterior_variance.log() + wrong]))
+        return model
+
+
+def test_a_vae_can_also_sample_and_give_a_likelihood() -> None:
+    expected = ["score", "localize", "encode", "reconstruct", "sample", "log_likelihood"]
+    assert capabilities_of(VAE) == capabilities_of(BetaVAE) == expected
+
+
+def test_the_names_are_the_fields() -> None:
+    assert [model.name for model in (AE, VAE, BetaVAE)] == ["ae", "vae", "beta-vae"]
+    assert BetaVAE.Config().beta == 4
+
+
+def test_kl_is_that_of_torch_distributions_and_of_samples() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mu, log_var = torch.randn(4, 3, generator=generator), torch.randn(4, 3, generator=generator)
+    q, p = dist.Normal(mu, (log_var / 2).exp()), dist.Normal(0.0, 1.0)
+    kl = kl_divergence(mu, log_var)
+    torch.testing.assert_close(kl, dist.kl_divergence(q, p).sum(1))
+    z = mu + (log_var / 2).exp() * torch.randn(50_000, 4, 3, generator=generator)
+    log_ratio = (q.log_prob(z) - p.log_prob(z)).sum(2)
+    assert ((log_ratio.mean(0) - kl).abs() < 5 * log_ratio.std(0) / 50_000**0.5).all()
+
+
+def test_the_step_is_the_negative_elbo_of_a_reparametrized_sample(images: Tensor) -> None:
+    model = _make(VAE, latent_dim=3, reconstruction="bernoulli")
+    torch.manual_seed(7)
+    losses = model.training_step(Batch(images))
+    torch.manual_seed(7)
+    mu, log_var = model.posterior(images)
+    q = dist.Normal(mu, (log_var / 2).exp())
+    log_p_x = dist.Bernoulli(logits=model.decode(q.rsample()), validate_args=False).log_prob(images)
+    kl = dist.kl_divergence(q, dist.Normal(0.0, 1.0))
+    torch.testing.assert_close(losses["reconstruction"], -log_p_x.sum((1, 2, 3)).mean())
+    torch.testing.assert_close(losses["kl"], kl.sum(1).mean())
+    torch.testing.assert_close(losses["loss"], losses["reconstruction"] + losses["kl"])
+
+
+def test_with_the_exact_posterior_one_importance_sample_gives_the_exact_log_likelihood() -> None:
+    world = LinearGaussian()
+    x = world.draw(50)
+    torch.testing.assert_close(world.vae(1).log_likelihood(x), world.log_p(x), atol=1e-4, rtol=1e-4)
+
+
+def test_the_importance_weighted_bound_lies_between_elbo_and_log_likelihood_and_converges() -> None:
+    world = LinearGaussian()
+    x = world.draw(400)
+    exact = world.log_p(x).mean()
+    with torch.inference_mode():
+        elbo = -torch.stack([world.vae(1, wrong=0.7).training_step(Batch(x))["loss"] for _ in range(20)]).mean()
+        loose, tight = (world.vae(k, wrong=0.7).log_likelihood(x).mean() for k in (20, 20_000))
+    assert elbo + 0.2 < loose < exact - 0.01
+    torch.testing.assert_close(tight, exact, atol=0.01, rtol=0)
+
+
+def test_importance_samples_decoded_in_chunks_give_the_same(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _make(VAE, importance_samples=10)
+    whole = model.log_likelihood(images)
+    largest = 0
+
+    def decode(z: Tensor, decode: Any = model.decode) -> Tensor:
+        nonlocal largest
+        largest = max(largest, len(z))
+        return decode(z)
+
+    monkeypatch.setattr(model, "decode", decode)
+    monkeypatch.setattr(vae, "DECODED_AT_ONCE", 3 * images.numel() + 1)
+    torch.testing.assert_close(model.log_likelihood(images), whole)
+    assert largest == 3 * len(images)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_a_score_depends_neither_on_the_batch_nor_on_the_call(score: str, images: Tensor) -> None:
+    model = _make(VAE, score=score, importance_samples=8)
+    with torch.inference_mode():
+        first = model.score(images)
+        assert first.shape == (12,)
+        assert torch.equal(model.score(images), first)
+        torch.testing.assert_close(model.score(images.flip(0)).flip(0), first)
+        torch.testing.assert_close(torch.cat([model.score(image[None]) for image in images]), first)
+
+
+def test_the_scores_are_what_they_are_called(images: Tensor) -> None:
+    options = {"reconstruction": "bernoulli", "importance_samples": 8}
+    models = {score: _make(VAE, score=score, **options) for score in SCORES}
+    scores = {score: model.score(images) for score, model in models.items()}
+    model = models["kl"]
+    mu, log_var = model.posterior(images)
+    kl = dist.kl_divergence(dist.Normal(mu, (log_var / 2).exp()), dist.Normal(0.0, 1.0)).sum(1)
+    log_p_x = dist.Bernoulli(logits=model.decode(mu), validate_args=False).log_prob(images).sum((1, 2, 3))
+    torch.testing.assert_close(scores["kl"], kl)
+    torch.testing.assert_close(scores["negative_elbo"], kl - log_p_x)
+    torch.testing.assert_close(scores["reconstruction"], model.localize(images).sum((1, 2)))
+    torch.testing.assert_close(scores["negative_log_likelihood"], -model.log_likelihood(images))
+
+
+def test_code_reconstruction_and_samples_have_their_shapes_and_ranges(images: Tensor) -> None:
+    model = _make(VAE, latent_dim=6)
+    assert model.encode(images).shape == (12, 6)
+    assert model.localize(images).shape == (12, 8, 16)
+    for made in (model.reconstruct(images), model.sample(12)):
+        assert made.shape == (12, 1, 8, 16)
+        assert 0 <= made.min() < made.max() <= 1
+
+
+def test_samples_are_means_at_draws_from_the_prior() -> None:
+    model = LinearGaussian().vae(1)
+    torch.manual_seed(3)
+    sample = model.sample(5)
+    torch.manual_seed(3)
+    z = torch.randn(5, 2)
+    expected = z @ LinearGaussian.W.T + LinearGaussian.b
+    torch.testing.assert_close(sample.flatten(1), expected.clamp(0, 1))
+
+
+def test_a_saved_model_scores_as_before(images: Tensor) -> None:
+    model = _make(VAE, score="negative_log_likelihood", importance_samples=8)
+    torch.manual_seed(99)
+    other = VAE(model.config, INFO).eval()
+    assert not torch.equal(other.score(images), model.score(images))
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.score(images), model.score(images))
+
+
+def test_structural_similarity_has_no_log_likelihood(images: Tensor) -> None:
+    model = _make(VAE, reconstruction="ssim")
+    assert model.score(images).shape == (12,)
+    with pytest.raises(LatentbenchError, match="model 'vae' has no log likelihood with reconstruction ssim"):
+        model.log_likelihood(images)
+    with pytest.raises(LatentbenchError, match="negative_log_likelihood needs reconstruction bernoulli or gaussian"):
+        _make(VAE, reconstruction="ssim", score="negative_log_likelihood")
+
+
+def _fitted(cls: type[VAE], images: Tensor, **options: Any) -> VAE:
+    model = _make(cls, epochs=3, batch_size=5, **options)
+    split = StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8))
+    model.fit(split, None, Trainer(device=torch.device("cpu"), seed=0))
+    return model
+
+
+def test_beta_one_is_the_vae_bit_for_bit(images: Tensor) -> None:
+    plain, one, four = _fitted(VAE, images), _fitted(BetaVAE, images, beta=1), _fitted(BetaVAE, images)
+    assert all(torch.equal(value, one.state_dict()[name]) for name, value in plain.state_dict().items())
+    assert not all(torch.equal(value, four.state_dict()[name]) for name, value in plain.state_dict().items())
+
+
+def test_beta_scales_the_gradient_of_the_kl_term_alone(images: Tensor) -> None:
+    def gradient(beta: float) -> Tensor:
+        model = _make(BetaVAE, beta=beta, sigma=1)
+        torch.manual_seed(1)
+        model.training_step(Batch(images))["loss"].backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    none, one, three = gradient(0), gradient(1), gradient(3)
+    torch.testing.assert_close(three - none, 3 * (one - none), atol=1e-4, rtol=1e-3)
+    assert (one - none).norm() > 0.01 * none.norm()
+
+
+def test_the_kl_term_falls_when_beta_rises(images: Tensor) -> None:
+    def kl(beta: float) -> float:
+        model = _make(BetaVAE, beta=beta, epochs=60, batch_size=12, sigma=0.3)
+        split = StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8))
+        model.fit(split, None, Trainer(device=torch.device("cpu"), seed=0))
+        return float(kl_divergence(*model.posterior(images)).mean().detach())
+
+    assert kl(0.1) > 2 * kl(1) > 4 * kl(10)
+
+
+@pytest.mark.parametrize("cls", [AE, VAE, BetaVAE])
+def test_presets_are_valid_options(cls: type[AE | VAE]) -> None:
+    for dataset in cls.presets:
+        assert cls.configure(dataset, {}) != cls.Config()

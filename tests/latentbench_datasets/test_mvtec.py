@@ -1,0 +1,343 @@
+"""MVTec AD and what is laid out like it: splits, targets and identity; and what is refused, by name."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+
+from latentbench import Data, LatentbenchError, StoredSplit
+from latentbench.cache import CACHE_VARIABLE
+from latentbench.data import State
+from latentbench.testing import check_dataset
+from latentbench_datasets.mvtec import CATEGORIES, MagneticTile, MvtecAd, MvtecLayout, MvtecLike
+
+SIZE = 16
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+
+
+def save(path: Path, array: npt.NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def noise(seed: int, shape: tuple[int, ...] = (SIZE, SIZE)) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def square(seed: int) -> npt.NDArray[np.uint8]:
+    """A mask with one white square."""
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[seed : seed + 3, 2:5] = 255
+    return mask
+
+
+def make(folder: Path) -> Path:
+    """Ten normal images to train on; to test, two normal ones, two holes and a crack."""
+    for number in range(10):
+        save(folder / "train" / "good" / f"{number:03}.png", noise(number))
+    for number in range(2):
+        save(folder / "test" / "good" / f"{number:03}.png", noise(100 + number))
+        save(folder / "test" / "hole" / f"{number:03}.png", noise(200 + number))
+        save(folder / "ground_truth" / "hole" / f"{number:03}_mask.png", square(number))
+    save(folder / "test" / "crack" / "000.png", noise(300))
+    save(folder / "ground_truth" / "crack" / "000_mask.png", square(7))
+    return folder
+
+
+def part(data: Data, name: str) -> StoredSplit:
+    split = data.splits[name]
+    assert isinstance(split, StoredSplit)
+    return split
+
+
+def own(**options: Any) -> MvtecLike:
+    return MvtecLike(MvtecLike.Config(image_size=SIZE, **options))
+
+
+def message_of(data_root: Path, dataset: MvtecLayout | None = None) -> str:
+    with pytest.raises(LatentbenchError) as caught:
+        (dataset or own()).load(data_root)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_splits_hold_the_files_pixels_and_the_test_split_the_truth(tmp_path: Path) -> None:
+    make(tmp_path / "mvtec_like")
+    data = own().load(tmp_path)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 9, "validation": 1, "test": 5}
+    assert data.info.image_shape == (1, SIZE, SIZE)
+    assert data.info.train_size == 9
+    learnt = torch.cat([part(data, "train").images, part(data, "validation").images])
+    assert sorted(image.numpy().tobytes() for image in learnt) == sorted(noise(n).tobytes() for n in range(10))
+    test = part(data, "test")
+    np.testing.assert_array_equal(test.images[:, 0], np.stack([noise(n) for n in (300, 100, 101, 200, 201)]))
+    blank = np.zeros((SIZE, SIZE))
+    np.testing.assert_array_equal(test.targets.anomaly, [1, 0, 0, 1, 1])
+    np.testing.assert_array_equal(test.targets.mask, np.stack([square(7), blank, blank, square(0), square(1)]) / 255)
+    np.testing.assert_array_equal(test.targets.mask_known, [True] * 5)
+    assert test.conditions == {}
+    for name in ("train", "validation"):
+        assert not part(data, name).targets.has("anomaly")
+
+
+def test_it_keeps_a_datasets_promises(tmp_path: Path) -> None:
+    make(tmp_path / "mvtec_like")
+    make(tmp_path / "mvtec_ad" / "screw")
+    make(tmp_path / "magnetic_tile")
+    for dataset in (MvtecLike, MvtecAd, MagneticTile):
+        check_dataset(dataset, tmp_path, options={"image_size": SIZE})
+
+
+def test_a_missing_mask_is_unknown_and_counted(tmp_path: Path) -> None:
+    folder = make(tmp_path / "mvtec_like")
+    (folder / "ground_truth" / "hole" / "001_mask.png").unlink()
+    targets = own().load(tmp_path).splits["test"].targets
+    assert targets.mask_known is not None
+    assert targets.mask_known.tolist() == [True, True, True, True, False]
+    status = own().status(tmp_path)
+    assert status.state is State.PREPARED
+    assert status.facts == {
+        "train images": 9,
+        "validation images": 1,
+        "test images": 5,
+        "defective images": 3,
+        "masks missing": 1,
+        "masks all black": 0,
+        "masks lost by resizing": 0,
+    }
+
+
+def test_without_any_mask_the_split_has_no_masks_at_all(tmp_path: Path) -> None:
+    shutil.rmtree(make(tmp_path / "mvtec_like") / "ground_truth")
+    targets = own().load(tmp_path).splits["test"].targets
+    assert not targets.has("mask")
+    assert targets.mask_known is None
+    assert own().status(tmp_path).facts["masks missing"] == 3
+
+
+def test_masks_that_are_black_or_get_lost_are_known_and_counted(tmp_path: Path) -> None:
+    folder = make(tmp_path / "mvtec_like")
+    save(folder / "ground_truth" / "hole" / "000_mask.png", np.zeros((SIZE, SIZE), np.uint8))
+    lone = np.zeros((SIZE, SIZE), np.uint8)
+    lone[0, 0] = 255
+    save(folder / "ground_truth" / "hole" / "001_mask.png", lone)
+    small = MvtecLike(MvtecLike.Config(image_size=8))
+    targets = small.load(tmp_path).splits["test"].targets
+    assert targets.mask is not None
+    assert targets.mask.any((1, 2)).tolist() == [True, False, False, False, False]
+    assert targets.mask_known is not None
+    assert targets.mask_known.all()
+    facts = small.status(tmp_path).facts
+    assert (facts["masks all black"], facts["masks lost by resizing"], facts["masks missing"]) == (1, 1, 0)
+
+
+def test_one_colour_image_makes_all_of_them_colour(tmp_path: Path) -> None:
+    folder = make(tmp_path / "mvtec_like")
+    colour = noise(100, (SIZE, SIZE, 3))
+    save(folder / "test" / "good" / "000.png", colour)
+    data = own().load(tmp_path)
+    assert data.info.channels == 3
+    images = part(data, "test").images
+    np.testing.assert_array_equal(images[1], colour.transpose(2, 0, 1))
+    np.testing.assert_array_equal(images[2], np.stack([noise(101)] * 3))
+
+
+def test_images_of_different_sizes_are_made_one_size_with_their_masks(tmp_path: Path) -> None:
+    folder = make(tmp_path / "mvtec_like")
+    tall = np.zeros((64, 32), np.uint8)
+    tall[32:, 16:] = 255
+    save(folder / "test" / "hole" / "000.png", tall)
+    save(folder / "ground_truth" / "hole" / "000_mask.png", tall)
+    data = own().load(tmp_path)
+    mask = data.splits["test"].targets.mask
+    assert mask is not None
+    expected = np.zeros((SIZE, SIZE), np.uint8)
+    expected[8:, 8:] = 1
+    np.testing.assert_array_equal(mask[3], expected)
+    np.testing.assert_array_equal(part(data, "test").images[3, 0] > 127, expected)
+
+
+def test_the_share_and_the_seed_of_validation_are_options(tmp_path: Path) -> None:
+    make(tmp_path / "mvtec_like")
+    assert len(part(own(validation=0.5).load(tmp_path), "validation")) == 5
+    assert "validation" not in own(validation=0.0).load(tmp_path).splits
+    hashes = {own(validation=0.5, seed=seed).load(tmp_path).split_hash for seed in (0, 1)}
+    assert len(hashes) == 2
+    assert "validation=0.99 leaves nothing to train on of the 10 images" in message_of(tmp_path, own(validation=0.99))
+
+
+def test_the_identity_does_not_depend_on_where_the_data_root_is(tmp_path: Path) -> None:
+    make(tmp_path / "one" / "parts" / "gear")
+    make(tmp_path / "other" / "parts" / "gear")
+    dataset = own(folder="parts/gear")
+    assert dataset.load(tmp_path / "one").split_hash == dataset.load(tmp_path / "other").split_hash
+
+
+@pytest.mark.parametrize("folder", ["/somewhere", "../beside", "a/../../b", "", "."])
+def test_a_folder_outside_the_data_root_is_refused(folder: str) -> None:
+    with pytest.raises(LatentbenchError, match="is not the path of a folder in the data root"):
+        MvtecLike.Config.parse({"folder": folder}, "dataset 'mvtec-like'")
+
+
+def test_categories_are_found_as_published_or_reduced_or_where_the_option_says(tmp_path: Path) -> None:
+    def looks_in(**options: Any) -> Path:
+        return MvtecAd(MvtecAd.Config(**options)).folder(tmp_path).relative_to(tmp_path)
+
+    assert looks_in() == Path("mvtec_ad/screw")
+    make(tmp_path / "mvtec_ad_256" / "bottle")
+    assert looks_in(category="bottle") == Path("mvtec_ad_256/bottle")
+    assert looks_in(category="bottle", folder="mvtec_ad") == Path("mvtec_ad/bottle")
+    make(tmp_path / "mvtec_ad" / "bottle")
+    assert looks_in(category="bottle") == Path("mvtec_ad/bottle")
+    assert looks_in(category="bottle", folder="mvtec_ad_256") == Path("mvtec_ad_256/bottle")
+
+
+def test_the_status_tells_which_categories_are_there(tmp_path: Path) -> None:
+    make(tmp_path / "mvtec_ad" / "bottle")
+    make(tmp_path / "mvtec_ad_256" / "tile")
+    note = MvtecAd(MvtecAd.Config(category="tile")).status(tmp_path).note
+    assert note == "category tile; there are 2 of 15: bottle, tile"
+    assert "no folder" in MvtecAd().status(tmp_path).note
+
+
+def test_an_unknown_category_has_near_misses() -> None:
+    with pytest.raises(LatentbenchError) as caught:
+        MvtecAd.Config.parse({"category": "metalnut"}, "dataset 'mvtec-ad'")
+    assert "unknown category; did you mean 'metal_nut' or 'hazelnut'? known: bottle, cable," in str(caught.value)
+    assert len(CATEGORIES) == 15
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder", "told"),
+    [
+        (MvtecAd(), "mvtec_ad/screw", ["accept its licence (CC BY-NC-SA 4.0) at https://www.mvtec.com", "download"]),
+        (MagneticTile(), "magnetic_tile", ["download it from https://github.com/", "licence: none stated"]),
+        (MvtecLike(), "mvtec_like", ["put images there as train/good/*", "option 'folder'"]),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_missing_folder_is_told_with_its_licence_and_how_to_get_it(
+    tmp_path: Path, dataset: MvtecLayout, folder: str, told: list[str]
+) -> None:
+    message = message_of(tmp_path, dataset)
+    for text in (f"dataset '{dataset.name}' is not there: no folder {tmp_path / folder}", *told):
+        assert text in message
+    assert not (tmp_path / "cache").exists()
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize("damage", [emptied, cut])
+@pytest.mark.parametrize(
+    "name", ["train/good/004.png", "test/good/001.png", "test/hole/000.png", "ground_truth/hole/001_mask.png"]
+)
+def test_a_corrupt_file_is_named_and_nothing_is_loaded(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    path = make(tmp_path / "mvtec_like") / name
+    damage(path)
+    assert str(path) in message_of(tmp_path)
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_an_empty_training_folder_is_told(tmp_path: Path) -> None:
+    folder = make(tmp_path / "mvtec_like") / "train" / "good"
+    for path in folder.iterdir():
+        path.unlink()
+    assert f"no images in {folder}" in message_of(tmp_path)
+
+
+def test_a_mask_that_fits_no_image_is_told(tmp_path: Path) -> None:
+    folder = make(tmp_path / "mvtec_like")
+    mask = folder / "ground_truth" / "hole" / "000_mask.png"
+    save(mask, np.zeros((SIZE, SIZE + 1), np.uint8))
+    assert f"mask {mask} has 17x16 pixels: its image has 16x16" in message_of(tmp_path)
+    mask.unlink()
+    save(folder / "ground_truth" / "hole" / "007_mask.png", square(0))
+    assert f"no image belongs to mask {folder / 'ground_truth' / 'hole' / '007_mask.png'}" in message_of(tmp_path)
+
+
+def test_a_good_image_may_have_a_black_mask_and_no_other(tmp_path: Path) -> None:
+    folder = make(tmp_path / "mvtec_like")
+    mask = folder / "ground_truth" / "good" / "001_mask.png"
+    save(mask, np.zeros((SIZE, SIZE), np.uint8))
+    assert own().load(tmp_path).splits["test"].targets.has("mask")
+    save(mask, square(0))
+    assert f"mask {mask} marks a defect: its image is among the good ones" in message_of(tmp_path)
+
+
+def test_progress_is_told_to_the_end(tmp_path: Path) -> None:
+    make(tmp_path / "mvtec_like")
+    dataset, told = own(), list[tuple[int, int]]()
+    dataset.progress = lambda done, total: told.append((done, total))
+    dataset.prepare(tmp_path)
+    assert told == [(done, 20) for done in range(1, 21)], "10 training images, 5 test images, 5 masks"
+    dataset.load(tmp_path)
+    assert len(told) == 20, "what is prepared is not decoded again"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("dataset", "channels", "train", "test", "defective", "missing", "black"),
+    [
+        (MvtecAd(), 1, 320, 160, 119, 0, 0),
+        (MvtecAd(MvtecAd.Config(category="bottle")), 3, 209, 83, 63, 55, 0),
+        (MagneticTile(), 1, 762, 582, 392, 0, 4),
+    ],
+    ids=["screw", "bottle", "magnetic-tile"],
+)
+def test_the_real_folders_have_their_published_counts(
+    data_root: Path,
+    dataset: MvtecLayout,
+    channels: int,
+    train: int,
+    test: int,
+    defective: int,
+    missing: int,
+    black: int,
+) -> None:
+    if not dataset.folder(data_root).is_dir():
+        pytest.skip(f"no folder {dataset.folder(data_root)}")
+    data = dataset.load(data_root)
+    assert data.info.image_shape == (channels, 256, 256)
+    assert len(data.train) + len(part(data, "validation")) == train
+    assert len(part(data, "validation")) == round(train / 10)
+    targets = data.splits["test"].targets
+    assert targets.anomaly is not None
+    assert targets.mask is not None
+    assert targets.mask_known is not None
+    assert (len(targets.anomaly), targets.anomaly.sum()) == (test, defective)
+    assert (~targets.mask_known).sum() == missing
+    marked = targets.mask.any((1, 2))
+    assert marked.sum() == defective - missing - black
+    assert not marked[targets.anomaly == 0].any()
+    facts = dataset.status(data_root).facts
+    assert (facts["masks missing"], facts["masks all black"], facts["masks lost by resizing"]) == (missing, black, 0)
+    assert dataset.verify(data_root) == data.split_hash
+
+
+@pytest.mark.real
+def test_a_real_image_of_the_asked_size_keeps_every_pixel(data_root: Path) -> None:
+    folder = data_root / "mvtec_ad_256" / "screw"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}")
+    data = MvtecAd(MvtecAd.Config(folder="mvtec_ad_256")).load(data_root)
+    first = sorted((folder / "test").glob("*/*.png"))[0]
+    np.testing.assert_array_equal(part(data, "test").images[0, 0], np.asarray(Image.open(first)))
