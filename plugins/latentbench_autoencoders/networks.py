@@ -41,8 +41,8 @@ def decoder(info: DataInfo, inputs: int, trunk: Trunk, width: int) -> nn.Sequent
     if _is_conv(trunk, info):
         channels, sizes = _conv_channels(info, width)[::-1], conv_sizes(info)[::-1]
         layers = [nn.Linear(inputs, channels[0] * prod(sizes[0])), nn.Unflatten(1, (channels[0], *sizes[0]))]
-        for (a, b), (height, width) in zip(pairwise(channels), sizes[1:], strict=True):
-            odd = (height % 2, width % 2)  # 2n + 1 pixels were halved to n: add the last one again
+        for (a, b), (rows, columns) in zip(pairwise(channels), sizes[1:], strict=True):
+            odd = (rows % 2, columns % 2)  # 2n + 1 pixels were halved to n: add the last one again
             layers += [_rectifier(), nn.ConvTranspose2d(a, b, 4, 2, 1, output_padding=odd)]
         return nn.Sequential(*layers)
     units = _mlp_units(info, width)[::-1]

@@ -32,6 +32,8 @@ class PCA(Model):
         components: int = Field(32, ge=1, description="q: dimensions of the principal subspace")
 
     config: Config
+    presets = {"mnist-shift": {"components": 64}}  # the size of the autoencoders' code there
+
     mean: Tensor
     components: Tensor
     variances: Tensor

@@ -15,11 +15,12 @@ def _ae(info: DataInfo, **options: object) -> AE:
 
 def _linear(model: AE) -> AE:
     """A linear autoencoder that keeps the first two of four values and loses the others."""
-    model.encoder = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
-    model.decoder = nn.Sequential(nn.Linear(2, 4, bias=False), nn.Unflatten(1, (1, 2, 2)))
+    to_code, to_pixels = nn.Linear(4, 2, bias=False), nn.Linear(2, 4, bias=False)
+    model.encoder = nn.Sequential(nn.Flatten(), to_code)
+    model.decoder = nn.Sequential(to_pixels, nn.Unflatten(1, (1, 2, 2)))
     with torch.no_grad():
-        model.encoder[1].weight.copy_(torch.eye(2, 4))
-        model.decoder[0].weight.copy_(torch.eye(4, 2))
+        to_code.weight.copy_(torch.eye(2, 4))
+        to_pixels.weight.copy_(torch.eye(4, 2))
     return model
 
 

@@ -49,14 +49,15 @@ class LinearGaussian:
         """A VAE with this decoder and posterior, the posterior's mean and log variance raised by ``wrong``."""
         info = DataInfo(channels=1, height=2, width=3, train_size=1)
         model = _make(VAE, info, latent_dim=2, reconstruction="gaussian", sigma=self.sigma, importance_samples=k)
-        model.encoder = nn.Sequential(nn.Flatten(), nn.Linear(6, 4))
-        model.decoder = nn.Sequential(nn.Linear(2, 6), nn.Unflatten(1, (1, 2, 3)))
+        to_posterior, to_pixels = nn.Linear(6, 4), nn.Linear(2, 6)
+        model.encoder = nn.Sequential(nn.Flatten(), to_posterior)
+        model.decoder = nn.Sequential(to_pixels, nn.Unflatten(1, (1, 2, 3)))
         to_mu = (self.posterior_variance / self.sigma**2)[:, None] * self.W.T
         with torch.no_grad():
-            model.decoder[0].weight.copy_(self.W)
-            model.decoder[0].bias.copy_(self.b)
-            model.encoder[1].weight.copy_(torch.cat([to_mu, torch.zeros_like(to_mu)]))
-            model.encoder[1].bias.copy_(torch.cat([wrong - to_mu @ self.b, self.posterior_variance.log() + wrong]))
+            to_pixels.weight.copy_(self.W)
+            to_pixels.bias.copy_(self.b)
+            to_posterior.weight.copy_(torch.cat([to_mu, torch.zeros_like(to_mu)]))
+            to_posterior.bias.copy_(torch.cat([wrong - to_mu @ self.b, self.posterior_variance.log() + wrong]))
         return model
 
 
@@ -140,7 +141,7 @@ def test_a_score_depends_neither_on_the_batch_nor_on_the_call(score: str, images
 
 
 def test_the_scores_are_what_they_are_called(images: Tensor) -> None:
-    options = {"reconstruction": "bernoulli", "importance_samples": 8}
+    options: dict[str, Any] = {"reconstruction": "bernoulli", "importance_samples": 8}
     models = {score: _make(VAE, score=score, **options) for score in SCORES}
     scores = {score: model.score(images) for score, model in models.items()}
     model = models["kl"]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentbench import Batch, DataInfo, LatentbenchError, Role, Split, StoredSplit
 from latentbench.capabilities import capabilities_of
+from latentbench.testing import check_model
 from latentbench.training import Trainer
 from latentbench_pca import model as module
 from latentbench_pca.model import PCA
@@ -45,6 +46,11 @@ def fitted(digits: Tensor) -> PCA:
 @pytest.fixture(scope="module")
 def reference(digits: Tensor) -> Reference:
     return Reference(10, svd_solver="full").fit(_rows(digits[:400]).astype(np.float64))
+
+
+def test_it_keeps_what_a_model_promises() -> None:
+    check_model(PCA)
+    check_model(PCA, channels=3, height=5, width=7, options={"components": 1})
 
 
 def test_it_brings_its_own_fit_and_has_no_training_options() -> None:

@@ -1,0 +1,29 @@
+from typing import Any
+
+import pytest
+
+from latentbench.testing import check_model
+from latentbench_autoencoders.ae import AE
+from latentbench_autoencoders.beta_vae import BetaVAE
+from latentbench_autoencoders.vae import VAE
+
+
+@pytest.mark.parametrize("cls", [AE, VAE, BetaVAE])
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((1, 16, 32), {}),
+        ((3, 9, 13), {"reconstruction": "bernoulli"}),
+        ((1, 5, 6), {"trunk": "mlp", "precision": "bfloat16"}),
+    ],
+)
+def test_each_keeps_what_a_model_promises(
+    cls: type[AE | VAE], shape: tuple[int, int, int], options: dict[str, Any]
+) -> None:
+    channels, height, width = shape
+    check_model(cls, channels=channels, height=height, width=width, options=options)
+
+
+@pytest.mark.parametrize("score", ["reconstruction", "kl", "negative_log_likelihood"])
+def test_a_vae_keeps_it_with_every_score(score: str) -> None:
+    check_model(VAE, options={"score": score})
