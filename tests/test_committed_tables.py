@@ -21,7 +21,7 @@ def test_the_committed_tables_are_those_of_the_committed_records():
         pytest.skip("no results are committed yet")
     found = list(Store(RESULTS).records())
     assert [path for path, _ in found] == files, "a committed record cannot be read"
-    expected = {}
+    expected: dict[str, str] = {}
     for path in latentbench_boards.latentbench_boards():
         expected |= render(load_board(path), [record for _, record in found])
     assert sorted(committed) == sorted(expected), MEND

@@ -3,7 +3,6 @@
 import os
 import signal
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -71,6 +70,7 @@ class CentreDistance(Model):
         learning_rate: float = 1e-3
 
     config: Config
+    centre: Tensor
 
     def build(self, info: DataInfo) -> None:
         self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(info.image_numel, self.config.latent_dim, bias=False))
@@ -92,7 +92,7 @@ class CentreDistance(Model):
 class NanLoss(CentreDistance):
     """Its loss is not a number from the fifth step on."""
 
-    steps: ClassVar[int] = 0
+    steps = 0
 
     def training_step(self, batch: Batch) -> Tensor:
         self.steps += self.training

@@ -3,11 +3,18 @@
 import hashlib
 import pickle
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from latentbench.discovery import find_files, find_installed
+from latentbench.discovery import Found, find_files, find_installed
 from latentbench.errors import LatentbenchError
+
+
+def module_of(found: Found) -> ModuleType:
+    module = found.load()
+    assert isinstance(module, ModuleType)
+    return module
 
 
 def third_parties() -> list[tuple[str, str, str]]:
@@ -83,7 +90,7 @@ def test_a_file_is_known_by_its_path_and_the_hash_of_its_text(tmp_path):
         str(path),
         f"sha256:{digest[:12]}",
     )
-    assert found.load().value == 3
+    assert module_of(found).value == 3
 
 
 def test_a_file_that_is_named_twice_is_one_plugin(tmp_path, monkeypatch):
@@ -97,14 +104,14 @@ def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.py").write_text(f"folder = '{folder}'\n")
     found = find_files([tmp_path / "a" / "mine.py", tmp_path / "b" / "mine.py"])
-    assert [one.load().folder for one in found] == ["a", "b"]
+    assert [module_of(one).folder for one in found] == ["a", "b"]
 
 
 def test_a_files_classes_can_be_pickled_and_do_not_hide_a_package_of_the_same_name(tmp_path):
     path = tmp_path / "json.py"
     path.write_text("class Thing:\n    pass\n")
     (found,) = find_files([path])
-    thing = found.load().Thing
+    thing = module_of(found).Thing
     assert pickle.loads(pickle.dumps(thing)) is thing
     import json
 
@@ -118,7 +125,7 @@ def test_a_file_that_fails_to_import_can_be_mended_and_imported_again(tmp_path):
     with pytest.raises(ModuleNotFoundError):
         found.load()
     path.write_text("value = 'a longer text'\n")
-    assert found.load().value == "a longer text"
+    assert module_of(found).value == "a longer text"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from latentbench.escaping import code_span, csv_text, plain_markdown, printable
 
@@ -17,12 +18,17 @@ texts = st.one_of(st.text(max_size=30), special)
 parser = MarkdownIt("commonmark").enable("table")
 
 
-def cell_of(markdown: str):
+def inside(token: Token) -> list[Token]:
+    assert token.children is not None
+    return token.children
+
+
+def cell_of(markdown: str) -> list[Token]:
     """The inline tokens of the one cell of a one-column table's body."""
     tokens = parser.parse(f"| head |\n|:--|\n| {markdown} |\n")
     body = [token for token in tokens if token.type == "inline"][1:]
     assert len(body) == 1, "the text made cells or lines of its own"
-    return body[0].children
+    return inside(body[0])
 
 
 @SETTINGS
@@ -56,7 +62,7 @@ def test_what_a_terminal_would_obey_or_a_reader_mistake_is_shown_as_an_escape(te
 @SETTINGS
 @given(texts)
 def test_a_code_span_holds_any_text_in_a_cell_and_in_a_line(text):
-    for children in (cell_of(code_span(text)), parser.parseInline(code_span(text))[0].children):
+    for children in (cell_of(code_span(text)), inside(parser.parseInline(code_span(text))[0])):
         assert [token.type for token in children] == ["code_inline"]
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ class Base(Model):
         pass
 
     def build(self, info):
-        self.calls = Counter()
+        self.calls: Counter[str] = Counter()
 
 
 class Detector(Base):
@@ -120,7 +121,7 @@ class MeanDifference(Metric):
     title = "difference"
     source = "this file"
     capability = "score"
-    targets = ("anomaly",)
+    targets: ClassVar[tuple[str, ...]] = ("anomaly",)
     higher_is_better = True
     bounds = (-10.0, 10.0)
 

@@ -87,7 +87,7 @@ def test_a_board_is_called_as_its_file(tmp_path):
 
 
 class NoCapability(GoodModel):
-    score = None
+    score = None  # type: ignore[assignment]
 
 
 class NoOptimizer(Model):
@@ -120,7 +120,7 @@ class WrongPreset(GoodModel):
 
 
 class Version(GoodModel):
-    version = "1.0"
+    version = "1.0"  # type: ignore[assignment]
 
 
 class Named(GoodModel):

@@ -71,12 +71,12 @@ def test_an_unknown_option_is_one_line_with_near_misses_and_all_that_is_known():
 
 def test_options_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
-        Config().rate = 0.1
+        Config().rate = 0.1  # type: ignore[misc]
 
 
 def test_a_default_that_breaks_its_own_type_is_found():
     class Wrong(Options):
-        size: int = "large"
+        size: int = "large"  # type: ignore[assignment]
 
     with pytest.raises(LatentbenchError, match=r"^model 'w': 'size': Input should be a valid integer"):
         Wrong.parse({}, "model 'w'")

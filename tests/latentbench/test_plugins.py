@@ -16,7 +16,7 @@ import latentbench_boards
 from latentbench.discovery import Found
 from latentbench.errors import LatentbenchError
 from latentbench.hookspecs import hookimpl
-from latentbench.kinds import KINDS
+from latentbench.kinds import KINDS, KindName
 from latentbench.plugins import PluginInfo, Plugins
 
 COMMANDS = """
@@ -55,7 +55,7 @@ def info_of(plugins: Plugins, name: str) -> PluginInfo:
     return next(info for info in plugins.infos() if info.name == name)
 
 
-def by_third_parties(plugins: Plugins, kind: str) -> list[str]:
+def by_third_parties(plugins: Plugins, kind: KindName) -> list[str]:
     return [name for name, offer in plugins.offers(kind).items() if not offer.plugin.builtin]
 
 
@@ -359,7 +359,7 @@ def test_every_plugin_hears_of_a_run_though_another_fails_which_is_logged_once_f
             plugins.notify("latentbench_run_progress", spec="the spec", step=step, total=2, losses={"loss": 0.5})
         plugins.notify("latentbench_run_finished", spec="the spec", record="the record")
 
-    import listener
+    import listener  # type: ignore[import-not-found]
 
     assert listener.heard == [
         ("started", "the spec"),

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,7 +245,7 @@ def test_a_full_disk_stops_cleanly_and_the_same_command_resumes(cli: Cli, monkey
     """The predictions of the second run meet a disk that is really full: /dev/full says ENOSPC on every write."""
     real, made = tempfile.mkstemp, []
 
-    def mkstemp(**where: str) -> tuple[int, str]:
+    def mkstemp(**where: Any) -> tuple[int, str]:
         made.append(where["prefix"])
         if len([name for name in made if ".npz" in name]) == 2:
             descriptor, name = real(**where)
@@ -287,6 +288,6 @@ def test_a_saved_model_scores_as_the_record_says(cli: Cli, toys: Path) -> None:
     model = model_class(model_class.Config(**record.spec.config), data.info)
     model.load_state_dict(load_file(path.with_suffix(".safetensors")))
     images = data.splits["test"].batch(torch.arange(60), torch.Generator()).images
-    scores = Store(Path("results")).predictions(path, record)["test/score"]
+    scores: Any = Store(Path("results")).predictions(path, record)["test/score"]
     np.testing.assert_allclose(model.score(images).detach().numpy(), scores, rtol=1e-6)
     assert json.loads(path.read_text())["weights"]["file"] == path.with_suffix(".safetensors").name

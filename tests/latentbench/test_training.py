@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -29,6 +29,8 @@ from latentbench.training import Trainer
 
 CPU = torch.device("cpu")
 INFO = DataInfo(channels=1, height=4, width=4, train_size=50, attributes={"label": 3})
+
+M = TypeVar("M", bound=Model)
 
 
 def stored(size: int, role: Role = Role.TRAIN, seed: int = 0) -> StoredSplit:
@@ -79,6 +81,12 @@ class Classifier(Model):
         return {"loss": loss, "size": logits.square().mean()}
 
 
+def linear(model: Classifier, index: int) -> nn.Linear:
+    layer = model.net[index]
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
 class Dropout(Classifier):
     """Draws from PyTorch's global generator, in training and in validation."""
 
@@ -113,7 +121,7 @@ class Adversarial(Model):
         yield "generator", {"loss": loss, "spread": fake.std()}
 
 
-def make(kind: type[Model], seed: int = 0, **options: Any) -> Model:
+def make(kind: type[M], seed: int = 0, **options: Any) -> M:
     torch.manual_seed(seed)
     return kind(kind.configure("test", options), INFO)
 
@@ -222,10 +230,10 @@ class Partly(Classifier):
 def test_parameters_without_an_optimizer_and_frozen_ones_stay_and_get_no_gradient() -> None:
     model, before = make(Partly), make(Partly)
     train(model, stored(50))
-    assert torch.equal(model.net[1].weight, before.net[1].weight)
-    assert model.net[1].weight.grad is None
-    assert torch.equal(model.net[4].bias, before.net[4].bias)
-    assert not torch.equal(model.net[4].weight, before.net[4].weight)
+    assert torch.equal(linear(model, 1).weight, linear(before, 1).weight)
+    assert linear(model, 1).weight.grad is None
+    assert torch.equal(linear(model, 4).bias, linear(before, 4).bias)
+    assert not torch.equal(linear(model, 4).weight, linear(before, 4).weight)
 
 
 class Remembers(Classifier):
@@ -364,7 +372,7 @@ class Still(Dropout):
     """Learns nothing."""
 
     def optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD([self.net[4].weight], 0.0)
+        return torch.optim.SGD([linear(self, 4).weight], 0.0)
 
 
 def test_validation_draws_the_same_random_numbers_every_epoch() -> None:
@@ -650,6 +658,7 @@ class Breaks(Classifier):
     """One of its losses is not finite from a given step on; a buffer counts the steps, so a resumed fit breaks too."""
 
     at, value, where = 18, math.nan, "loss"
+    count: Tensor
 
     def build(self, info: DataInfo) -> None:
         super().build(info)

@@ -178,7 +178,7 @@ def test_a_mask_takes_the_pixel_under_each_centre(tmp_path: Path, shape: tuple[i
 
 def test_a_masks_anomalous_pixels_are_those_that_are_not_black(tmp_path: Path) -> None:
     marked = GREY > 128
-    stored = {
+    stored: dict[str, npt.NDArray[Any] | Image.Image] = {
         "grey": marked.astype(np.uint8) * 255,
         "small values": marked.astype(np.uint8),
         "several values": marked.astype(np.uint8) * np.tile(np.arange(1, 13, dtype=np.uint8), (12, 1)),

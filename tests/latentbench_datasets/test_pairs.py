@@ -26,7 +26,7 @@ def random_digits(size: int, counts: dict[int, int]) -> Digits:
 
 
 def split_of(digits: Digits, **changes: Any) -> PairSplit:
-    options = {"classes": (3, 8), "correlation": 0.9, "noise": 0.6, "pairs": 500} | changes
+    options: dict[str, Any] = {"classes": (3, 8), "correlation": 0.9, "noise": 0.6, "pairs": 500} | changes
     return PairSplit(digits, **options)
 
 

@@ -96,7 +96,8 @@ def test_area_and_centroid_are_those_of_the_factors(size: int) -> None:
     radii = np.take(RADII, factors["size"]) * size / UNITS
     expected = np.take(list(AREAS.values()), factors["shape"]) * radii**2
     np.testing.assert_allclose(area, expected, rtol=0.06)
-    for factor, axis in (("x", 1), ("y", 2)):
+    places_along: dict[Factor, int] = {"x": 1, "y": 2}
+    for factor, axis in places_along.items():
         centroid = (shares.sum(axis) * places).sum(1) / area
         np.testing.assert_allclose(centroid, np.take(POSITIONS, factors[factor]), rtol=0, atol=0.4)
 

@@ -157,7 +157,8 @@ def test_the_generator_s_state_decides_a_batch_and_nothing_else_is_touched() -> 
 def test_the_hash_of_training_covers_all_that_decides_its_scenes() -> None:
     one = SceneSplit(32, ("shape", "x"), 100)
     assert SceneSplit(32, ("x", "shape"), 100).content_hash == one.content_hash
-    others = [SceneSplit(33, ("shape", "x"), 100), SceneSplit(32, ("shape",), 100), SceneSplit(32, ("shape", "x"), 99)]
+    shape: tuple[Factor] = ("shape",)
+    others = [SceneSplit(33, ("shape", "x"), 100), SceneSplit(32, shape, 100), SceneSplit(32, ("shape", "x"), 99)]
     assert len({split.content_hash for split in [one, *others]}) == 4
     moved = one.to(torch.device("cpu"))
     assert (moved.content_hash, len(moved), moved.role) == (one.content_hash, 100, Role.TRAIN)

@@ -137,8 +137,8 @@ def test_an_anomaly_has_exactly_one_foreign_digit_of_any_class_on_either_side(la
     pairs = labels_of(split.images[4000:], label_of)
     found: Counter[tuple[int, int, int]] = Counter()
     for pair in pairs:
-        (side,) = (place for place, label in enumerate(pair) if label not in (3, 8))
-        found[side, pair[side], pair[1 - side]] += 1
+        (foreign,) = (place for place, label in enumerate(pair) if label not in (3, 8))
+        found[foreign, pair[foreign], pair[1 - foreign]] += 1
     assert len(found) == 2 * 8 * 2
     assert chisquare(list(found.values())).pvalue > 1e-3
 

@@ -32,7 +32,7 @@ def slow_auroc(anomaly, scores, weights) -> float:
     return won / total
 
 
-def slow_fpr(anomaly, scores, weights, level: float) -> float:
+def slow_fpr(anomaly, scores, weights, *, level: float) -> float:
     """The smallest false positive rate over all thresholds that find enough of the anomalies."""
     best = 1.0
     for threshold in set(scores):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latentbench import MISSING, Evaluation, LatentbenchError, Targets
+from latentbench import MISSING, Evaluation, LatentbenchError, Metric, Targets
 from latentbench.testing import check_metric
 from latentbench_metrics.dci import DCI
 from latentbench_metrics.dependence import (
@@ -17,9 +17,14 @@ from latentbench_metrics.intervention import IRS, BetaVAEScore, FactorVAEScore
 from latentbench_metrics.mig import MIG
 from latentbench_metrics.sap import SAP
 
-OF_CODES = [GaussianTotalCorrelation, GaussianWasserstein, MutualInformationScore, NormalizedGaussianWasserstein]
-OF_TWO_FACTORS = [BetaVAEScore, DCI, FactorVAEScore]
-ALL = [IRS, MIG, SAP, *OF_CODES, *OF_TWO_FACTORS]
+OF_CODES: list[type[Metric]] = [
+    GaussianTotalCorrelation,
+    GaussianWasserstein,
+    MutualInformationScore,
+    NormalizedGaussianWasserstein,
+]
+OF_TWO_FACTORS: list[type[Metric]] = [BetaVAEScore, DCI, FactorVAEScore]
+ALL: list[type[Metric]] = [IRS, MIG, SAP, *OF_CODES, *OF_TWO_FACTORS]
 
 
 def measure(metric, output, attributes, weights=None) -> dict[str, float]:

@@ -73,7 +73,9 @@ def test_an_attribute_that_is_labelled_nowhere_is_left_out_of_the_mean():
     )
 )
 def test_weighted_accuracy_equals_a_slow_loop(items):
-    predictions, truths, weights = [[], []], [[], []], []
+    predictions: tuple[list[int], list[int]] = ([], [])
+    truths: tuple[list[int], list[int]] = ([], [])
+    weights = []
     for p, t, q, u, weight in items:
         predictions[0].append(p)
         predictions[1].append(q)
@@ -142,7 +144,8 @@ def test_accuracy_at_a_correlation_is_what_a_resampled_split_of_that_correlation
 
 
 def test_cells_are_counted_by_hand():
-    predicted = {"left": LEFT, "right": [0, 0, 0, 1, 1, 1]}  # right is wrong in all of (0, 1) and in half of (0, 0)
+    right = np.array([0, 0, 0, 1, 1, 1])  # wrong in all of (0, 1) and in half of (0, 0)
+    predicted = {"left": LEFT, "right": right}
     cells = cell_accuracy(predicted, {"left": LEFT, "right": RIGHT})
     assert cells.tolist() == [[0.75, 0.5], [1.0, 1.0]]
     assert accuracy_at(1, cells) == 0.875

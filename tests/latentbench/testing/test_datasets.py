@@ -28,6 +28,8 @@ class Embedded(Dataset):
     class Config(Options):
         size: int = 20
 
+    config: Config
+
     def load(self, data_root):
         splits = {str(role): self.split(role, number) for number, role in enumerate(Role)}
         return Data(self.info(), splits)
@@ -174,6 +176,9 @@ class BrokenTest(Embedded):
 
     def split(self, role, number):
         return self.broken(super().split(role, number)) if role is Role.TEST else super().split(role, number)
+
+    def broken(self, split):
+        raise NotImplementedError
 
 
 class Bytes(StoredSplit):

@@ -1,5 +1,7 @@
 """The kit passes metrics that keep their promises, and names the promise that a broken metric really breaks."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -13,7 +15,7 @@ class Auroc(Metric):
     title = "AUROC"
     source = "scikit-learn"
     capability = "score"
-    targets = ("anomaly",)
+    targets: ClassVar[tuple[str, ...]] = ("anomaly",)
     higher_is_better = True
     bounds = (0.0, 1.0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from latentbench import MISSING, Model, Options
@@ -15,6 +15,9 @@ class Honest(Model):
 
     class Config(Model.Config):
         latent_dim: int = 4
+
+    config: Config
+    centre: Tensor
 
     def build(self, info):
         self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(info.image_numel, self.config.latent_dim))
@@ -64,6 +67,8 @@ class Mean(Model):
 
     class Config(Options):
         pass
+
+    mean: Tensor
 
     def build(self, info):
         self.register_buffer("mean", torch.zeros(info.image_shape))
@@ -120,7 +125,7 @@ class NoCapability(Model):
 
 
 class TextVersion(Mean):
-    version = "1"
+    version = "1"  # type: ignore[assignment]
 
 
 class BadName(Mean):
@@ -187,7 +192,7 @@ class IntegerScore(Mean):
 
 
 class NeedsLabels(Mean):
-    def score(self, images, labels):
+    def score(self, images, labels):  # type: ignore[override]
         return super().score(images) * labels
 
 
