@@ -69,7 +69,10 @@ class Model(nn.Module):
         """Make parameters and buffers for images of ``info``, on the CPU."""
 
     def optimizers(self) -> torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer]:
-        """The optimizer of all parameters; or several by name, each of its own parameters."""
+        """The optimizer of all parameters; or several by name, each of its own parameters.
+
+        A learning-rate schedule is resumed only as far as it lives in the optimizer (``param_groups``) or in a buffer.
+        """
         raise TypeError(f"model '{self.name}' has no optimizers(): give them, or override fit()")
 
     def training_step(self, batch: Batch) -> Step:

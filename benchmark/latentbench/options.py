@@ -49,11 +49,18 @@ class TrainingOptions(Options):
 
 
 def one_line(error: ValidationError) -> str:
-    """A pydantic error as one line: each field, what it should be and what was given."""
+    """A pydantic error as one line: each field, what it should be, and what was given."""
     parts = []
     for item in error.errors(include_url=False):
-        field = ".".join(str(step) for step in item["loc"]) or "value"
-        given = item["input"]
-        shown = "" if isinstance(given, (dict, list)) or item["type"] == "missing" else f", got {given!r}"
-        parts.append(f"'{field}': {item['msg'].removeprefix('Value error, ')}{shown}")
+        field, message, given = (
+            ".".join(map(str, item["loc"])),
+            item["msg"].removeprefix("Value error, "),
+            item["input"],
+        )
+        if not field:  # about several fields together
+            parts.append(message)
+        elif isinstance(given, (dict, list)) or item["type"] == "missing":
+            parts.append(f"'{field}': {message}")
+        else:
+            parts.append(f"'{field}': {message}, got {given!r}")
     return "; ".join(parts)

@@ -1,11 +1,11 @@
 """Options are typed, frozen and closed, and their errors name the option, what it should be, and what was given."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from latentbench.errors import LatentbenchError
 from latentbench.options import Options, TrainingOptions
@@ -23,6 +23,23 @@ class Config(Options):
         if rate == 1:
             raise ValueError("must not be one")
         return rate
+
+
+class Pair(Options):
+    low: int = 0
+    high: int = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("low must be less than high")
+        return self
+
+
+def test_a_mistake_of_several_options_together_is_told_as_it_is():
+    with pytest.raises(LatentbenchError) as caught:
+        Pair.parse({"low": 3}, "model 'm'")
+    assert str(caught.value) == "model 'm': low must be less than high"
 
 
 def test_no_values_give_the_defaults():
