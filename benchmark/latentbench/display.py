@@ -37,8 +37,8 @@ class Display:
         if sys.stdout.isatty() and specs:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._live = Progress(*columns, TextColumn("{task.fields[losses]}"))
+            columns = (TextColumn("{task.description}"), BarColumn(15), MofNCompleteColumn(), TimeRemainingColumn())
+            self._live = Progress(*columns, TextColumn("{task.fields[loss]}"))
 
     def __enter__(self) -> Self:
         if self._live:
@@ -51,16 +51,16 @@ class Display:
 
     def progress(self, progress: Progress) -> None:
         """A training run has come further."""
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
+        losses = [f"{name} {value:.4g}" for name, value in progress.losses.items()]
         name = self._names[progress.key]
         if self._live:
             if progress.key not in self._bars:
-                self._bars[progress.key] = self._live.add_task(name, losses=losses)
+                self._bars[progress.key] = self._live.add_task(name, loss="")
             bar = self._bars[progress.key]
-            self._live.update(bar, completed=progress.step, total=progress.total, losses=losses)
+            self._live.update(bar, completed=progress.step, total=progress.total, loss=losses[0] if losses else "")
         elif time.monotonic() - self._told.setdefault(progress.key, time.monotonic()) > _QUIET:
             self._told[progress.key] = time.monotonic()
-            print(f"{name}: step {progress.step} of {progress.total}  {losses}", flush=True)
+            print(f"{name}: step {progress.step} of {progress.total}  {'  '.join(losses)}", flush=True)
 
     def outcome(self, outcome: Outcome, record: Record | None, headline: str) -> None:
         """A run has ended; ``headline`` is the value to show of a finished one."""
