@@ -64,14 +64,16 @@ class Meter:
         if self._cuda:
             torch.cuda.synchronize(self._cuda)
         self.seconds = time.perf_counter() - self._start
+        self._peak_memory = _peak_memory()  # now: the next block forgets this one's peak
+        self._peak_device_memory = torch.cuda.max_memory_allocated(self._cuda) if self._cuda else None
 
     def phase(self, images: int, earlier_seconds: float = 0.0) -> Phase:
         """What the block cost, when it passed ``images`` images and had already spent ``earlier_seconds``."""
         seconds = self.seconds + earlier_seconds
         return Phase(
             seconds=round(seconds, 3),
-            peak_memory_bytes=_peak_memory(),
-            peak_device_memory_bytes=torch.cuda.max_memory_allocated(self._cuda) if self._cuda else None,
+            peak_memory_bytes=self._peak_memory,
+            peak_device_memory_bytes=self._peak_device_memory,
             images_per_second=round(images / seconds, 1) if images else None,
         )
 

@@ -174,6 +174,7 @@ def test_preparing_asks_nobody_for_what_is_there(tmp_path: Path, published: Publ
     shutil.rmtree(served)
     published.put(tmp_path / "data")
     mnist.download(tmp_path / "data", "mnist-shift")
+    published.assert_equal(mnist.read(tmp_path / "data", "mnist-shift"))
 
 
 def test_preparing_completes_a_download_that_was_cut_off(tmp_path: Path, published: Published, served: Path) -> None:
