@@ -1,4 +1,4 @@
-"""Single digits, as the shift datasets take them from their sources: grey images and their classes."""
+"""Single digits, as datasets take them from their sources: grey images and their classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["Digits"]
 
 @dataclass(frozen=True)
 class Digits:
-    """Images of one digit each."""
+    """Images of one digit each; of Fashion-MNIST, of one article, whose class has a digit for its name."""
 
     images: Tensor
     """(N, H, W) uint8, 0 = background."""
