@@ -72,7 +72,7 @@ class Batch:
     """Images of one step, on the run's device, with the labels that training may use."""
 
     images: Tensor
-    """(B, C, H, W) float32 in [0, 1]."""
+    """(B, C, H, W) float32 in [0, 1], or in the ``image_range`` of a test split that declares another."""
     attributes: Mapping[str, Tensor] = field(default_factory=dict)
     """Name -> (B,) int64 in [0, cardinality), or MISSING."""
 
@@ -105,6 +105,8 @@ class Split(ABC):
 
     A metric is computed once under each. Without conditions it is computed once, all weights equal.
     """
+    image_range: tuple[float, float] = (0.0, 1.0)
+    """Least and greatest value that a pixel may have. Only a test split may declare another range than [0, 1]."""
 
     @abstractmethod
     def __len__(self) -> int:

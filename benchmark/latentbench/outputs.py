@@ -39,7 +39,7 @@ def infer(
     Args:
         model: a fitted model that has the capability; it is left in eval mode.
         capability: a name of ``latentbench.capabilities``; ``sample`` draws as many images as the batches hold.
-        batches: images, each (B, C, H, W) float32 in [0, 1] on ``device``.
+        batches: images, each (B, C, H, W) float32 on ``device``.
         info: the shapes and attributes that the output is held against.
         seed: of PyTorch's global generators.
         device: where model and images are.

@@ -1,4 +1,4 @@
-"""The standard splits: digits under correlation shift, images with defects, scenes of known factors."""
+"""The standard splits: digits under correlation shift, foreign images, images with defects, scenes of known factors."""
 
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ __all__ = ["latentbench_datasets"]
 def latentbench_datasets() -> list[type["Dataset"]]:
     """Offer the datasets; their modules are imported here, for they import torch."""
     from latentbench_datasets.mvtec import MagneticTile, MvtecAd, MvtecLike
+    from latentbench_datasets.ood import Ood
     from latentbench_datasets.scenes import Scenes
     from latentbench_datasets.shift import DigitsShift, MnistShift
     from latentbench_datasets.textures import Textures
 
-    return [MnistShift, DigitsShift, MvtecAd, MvtecLike, MagneticTile, Scenes, Textures]
+    return [MnistShift, DigitsShift, Ood, MvtecAd, MvtecLike, MagneticTile, Scenes, Textures]

@@ -16,7 +16,7 @@ from latentbench_datasets.digits import Digits
 __all__ = ["IdxFiles"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IdxFiles:
     """A set of images in the format of MNIST, of which torchvision has a class.
 

@@ -26,8 +26,9 @@ def check_dataset(
     """Try what a dataset promises, on the CPU.
 
     It can be offered and loads, to the same content each time; without its files it says so in a LatentbenchError; it
-    has a test split, and no two splits are of the same images; images are float32 in [0, 1] and as large as it says;
-    validation and test images are fixed; targets and conditions have the right length and range.
+    has a test split, and no two splits are of the same images; images are float32 in [0, 1], or in the range that a
+    test split declares, and as large as it says; validation and test images are fixed; targets and conditions have the
+    right length and range.
 
     Args:
         dataset_class: the dataset.
@@ -66,12 +67,18 @@ def check_dataset(
         stored = {name: split.images for name, split in data.splits.items() if isinstance(split, StoredSplit)}
         for (one, images), (other, others) in combinations(stored.items(), 2):
             expect(not torch.equal(images, others), f"'{one}' and '{other}' are")
+    with promises.that("only a test split says that its images leave [0, 1]"):
+        for name, split in data.splits.items():
+            expect(split.role is Role.TEST or split.image_range == (0, 1), f"'{name}' says {split.image_range}")
     with promises.that("the training split is as long as it says, and gives every attribute's labels"):
         expect(len(data.train) == data.info.train_size, f"it has {len(data.train)} images, not {data.info.train_size}")
         _check_training(data)
     for name, split in data.splits.items():
         if split.role is not Role.TRAIN:
-            with promises.that(f"split '{name}': images are fixed, float32 in [0, 1] of the shape that it says"):
+            low, high = split.image_range
+            with promises.that(
+                f"split '{name}': images are fixed, float32 in [{low:g}, {high:g}], as large as it says"
+            ):
                 _check_images(split, data)
             with promises.that(f"split '{name}': targets have the right length and range"):
                 _check_targets(split, data)
@@ -83,7 +90,7 @@ def check_dataset(
 def _check_training(data: Data) -> None:
     index = torch.arange(min(len(data.train), _AT_ONCE))
     batch = data.train.batch(index, torch.Generator().manual_seed(0))
-    _check_batch(batch.images, len(index), data)
+    _check_batch(batch.images, len(index), data, (0, 1))
     expect(
         set(batch.attributes) == set(data.info.attributes),
         f"a batch has attributes {sorted(batch.attributes)}, the dataset {sorted(data.info.attributes)}",
@@ -96,19 +103,20 @@ def _check_training(data: Data) -> None:
     expect(torch.equal(batch.images, same.images), "with one generator's seed it gives two batches")
 
 
-def _check_batch(images: torch.Tensor, count: int, data: Data) -> None:
+def _check_batch(images: torch.Tensor, count: int, data: Data, image_range: tuple[float, float]) -> None:
     expected = (count, *data.info.image_shape)
     expect(tuple(images.shape) == expected, f"images have shape {tuple(images.shape)}, not {expected}")
     expect(images.dtype == torch.float32, f"images are {images.dtype}, not float32")
     low, high = float(images.min()), float(images.max())
-    expect(low >= 0 and high <= 1, f"images are in [{low:g}, {high:g}]")
+    least, greatest = image_range
+    expect(least <= low and high <= greatest, f"images are in [{low:g}, {high:g}]")
 
 
 def _check_images(split: Split, data: Data) -> None:
     expect(len(split) > 0, "it has none")
     for index in torch.split(torch.arange(len(split)), _AT_ONCE):
         images = split.batch(index, torch.Generator().manual_seed(0)).images
-        _check_batch(images, len(index), data)
+        _check_batch(images, len(index), data, split.image_range)
         backwards = split.batch(index.flip(0), torch.Generator().manual_seed(1)).images
         expect(torch.equal(images, backwards.flip(0)), "an index does not always give the same image")
 

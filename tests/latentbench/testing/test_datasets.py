@@ -64,6 +64,27 @@ class FromFile(Embedded):
         return super().load(data_root)
 
 
+class Bytes(StoredSplit):
+    """Images that are not brought from 0..255 to [0, 1]."""
+
+    def batch(self, index, generator):
+        return Batch(self.images[index].float())
+
+
+class Declared(Embedded):
+    """Its test split leaves [0, 1], and says so."""
+
+    range_of_test = (0.0, 255.0)
+
+    def split(self, role, number):
+        split = super().split(role, number)
+        if role is not Role.TEST:
+            return split
+        bright = Bytes(split.role, split.images, split.targets, split.conditions)
+        bright.image_range = self.range_of_test
+        return bright
+
+
 class Composed(Split):
     """Training images drawn afresh from the generator."""
 
@@ -86,7 +107,7 @@ class ComposedTraining(Embedded):
         return Composed() if role is Role.TRAIN else super().split(role, number)
 
 
-@pytest.mark.parametrize("dataset_class", [Embedded, FromFile, ComposedTraining])
+@pytest.mark.parametrize("dataset_class", [Embedded, FromFile, Declared, ComposedTraining])
 def test_a_dataset_that_keeps_its_promises_passes_with_a_line_for_each(dataset_class, tmp_path):
     (tmp_path / "noise.bin").touch()
     report = check_dataset(dataset_class, tmp_path)
@@ -181,11 +202,6 @@ class BrokenTest(Embedded):
         raise NotImplementedError
 
 
-class Bytes(StoredSplit):
-    def batch(self, index, generator):
-        return Batch(self.images[index].float())
-
-
 class NotScaled(BrokenTest):
     def broken(self, split):
         return Bytes(split.role, split.images, split.targets, split.conditions)
@@ -195,6 +211,17 @@ class Augmented(StoredSplit):
     def batch(self, index, generator):
         images = super().batch(index, generator).images
         return Batch(images * torch.rand((), generator=generator))
+
+
+class DeclaredTooNarrowly(Declared):
+    range_of_test = (0.0, 9.0)
+
+
+class ValidatesOutside(Embedded):
+    def split(self, role, number):
+        split = super().split(role, number)
+        split.image_range = (0.0, 1.0) if role is not Role.VALIDATION else (0.0, 3.0)
+        return split
 
 
 class NotFixed(BrokenTest):
@@ -237,6 +264,8 @@ def with_condition(weights):
         (FloatLabels, "labels of 'side' are torch.float32, not int64"),
         (IgnoresGenerator, "with one generator's seed it gives two batches"),
         (NotScaled, "split 'test': images are fixed*images are in [*, 25"),
+        (DeclaredTooNarrowly, "split 'test': images are fixed, float32 in [0, 9]*images are in [*, 25"),
+        (ValidatesOutside, "only a test split says that its images leave [0, 1]: 'validation' says (0.0, 3.0)"),
         (NotFixed, "split 'test': images are fixed*an index does not always give the same image"),
         (with_targets(anomaly=np.zeros(19, np.uint8)), "split 'test': targets*'anomaly' has shape (19,), not (20,)"),
         (with_targets(anomaly=np.full(20, 255, np.uint8)), "'anomaly' has other values than 0 and 1"),
