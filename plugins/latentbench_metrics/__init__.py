@@ -21,14 +21,14 @@ def latentbench_metrics() -> list[type["Metric"]]:
         MutualInformationScore,
         NormalizedGaussianWasserstein,
     )
-    from latentbench_metrics.detection import AUPRC, AUROC, FPR80, FPR95
+    from latentbench_metrics.detection import AUPRC, AUROC, FPR80, FPR95, F1Max
     from latentbench_metrics.intervention import IRS, BetaVAEScore, FactorVAEScore
     from latentbench_metrics.localization import AUPRO5, AUPRO30, MissingMasks, PixelAP, PixelAUROC
     from latentbench_metrics.mig import MIG
     from latentbench_metrics.sap import SAP
     from latentbench_metrics.shift import Accuracy, AccuracyGap, WorstCaseAccuracy
 
-    detection = [AUROC, AUPRC, FPR80, FPR95]
+    detection = [AUROC, AUPRC, FPR80, FPR95, F1Max]
     localization = [PixelAUROC, PixelAP, AUPRO30, AUPRO5, MissingMasks]
     shift = [Accuracy, WorstCaseAccuracy, AccuracyGap]
     disentanglement = [MIG, SAP, DCI, IRS, FactorVAEScore, BetaVAEScore]

@@ -12,7 +12,7 @@ from latentbench import Evaluation, LatentbenchError, Metric
 if TYPE_CHECKING:
     from latentbench import Targets
 
-__all__ = ["AUPRC", "AUROC", "FPR80", "FPR95", "Detection"]
+__all__ = ["AUPRC", "AUROC", "FPR80", "FPR95", "Detection", "F1Max"]
 
 #: A true positive rate this close below its level counts as reaching it: sums of fractional weights are rounded.
 _ROUNDING = 1e-9
@@ -134,3 +134,30 @@ class FPR95(FalsePositiveRate):
     name = "fpr95"
     title = "FPR95"
     level = 0.95
+
+
+class F1Max(Detection):
+    """Greatest F1 of calling every image anomalous that scores at least a threshold, over every threshold that exists.
+
+    The threshold is the best one for the images that it is measured on, so it is a bound on what a user reaches with a
+    threshold set beforehand. To call all images anomalous is one of the choices: with a share p of anomalies no score
+    has less than 2 p / (1 + p), which is 2/3 of a balanced split.
+    """
+
+    name = "f1-max"
+    title = "F1-max"
+    source = (
+        "F1 at its best threshold, as in Jeong et al. (WinCLIP), CVPR 2023; thresholds of sklearn.metrics.roc_curve"
+    )
+    higher_is_better = True
+
+    def value(
+        self, anomaly: npt.NDArray[np.uint8], scores: npt.NDArray[np.floating], weights: npt.NDArray[np.float64]
+    ) -> float:
+        """The greatest of 2 TP / (2 TP + FP + FN); that of calling all anomalous when all scores are equal."""
+        from sklearn.metrics import roc_curve
+
+        fpr, tpr, _ = roc_curve(anomaly, scores, sample_weight=weights, drop_intermediate=False)
+        normal, anomalous = (weights[anomaly == kind].sum() for kind in (0, 1))
+        found, false = tpr * anomalous, fpr * normal
+        return float(np.max(2 * found / (found + false + anomalous)))

@@ -99,6 +99,7 @@ def test_held_in_digits_are_normal_and_all_others_anomalous(root: Root, classes:
     labels = [arrays["t10k-labels-idx1-ubyte"][find(image, arrays["t10k-images-idx3-ubyte"])] for image in images]
     np.testing.assert_array_equal(~np.isin(labels, held_in), anomaly)
     assert len(np.unique(images, axis=0)) == len(images)
+    assert anomaly is not None
     most = min(np.bincount(np.isin(arrays["t10k-labels-idx1-ubyte"], held_in)))
     assert np.bincount(anomaly).tolist() == [most, most]
 
@@ -150,7 +151,7 @@ def test_a_further_factor_is_a_test_of_the_same_images_multiplied(root: Root, sc
         expected[50 if scaled == "out" else 0 :] *= factor
         assert split.role is Role.TEST
         assert split.targets.anomaly is anomaly
-        assert split.image_range == (0, max(1, factor))
+        assert split.image_range == (0.0, max(1.0, factor))
         index = torch.tensor([99, 0, 50, 49])
         assert torch.equal(split.batch(index, torch.Generator()).images, expected[index])
     assert torch.equal(test.batch(torch.arange(100), torch.Generator()).images, images)  # left as they are
@@ -158,27 +159,26 @@ def test_a_further_factor_is_a_test_of_the_same_images_multiplied(root: Root, sc
 
 def test_intensities_share_the_stored_images(root: Root) -> None:
     data = root.load(intensities=TABLE_6)
-    stored = {id(split._stored.images) for split in data.splits.values() if isinstance(split, ScaledSplit)}
-    test = data.splits["test"]
+    test, *scaled = (split for split in data.splits.values() if split.role is Role.TEST)
     assert isinstance(test, StoredSplit)
-    assert stored == {id(test.images)}
+    for split in scaled:
+        assert isinstance(split, ScaledSplit)
+        assert split._stored.images is test.images
 
 
 def test_everything_that_changes_an_image_changes_the_hash(root: Root) -> None:
     plain, bright = root.load(), root.load(intensities=(1, 3))
     assert bright.splits["test"].content_hash == plain.splits["test"].content_hash
-    hashes = [
-        root.load(**options).split_hash
-        for options in (
-            {},
-            {"seed": 1},
-            {"test_images": 49},
-            {"intensities": (1, 3)},
-            {"intensities": (1, 4)},
-            {"intensities": (1, 3), "scaled": "all"},
-            *({"pair": pair} for pair in PAIRS[1:]),
-        )
+    changes: list[dict[str, Any]] = [
+        {},
+        {"seed": 1},
+        {"test_images": 49},
+        {"intensities": (1, 3)},
+        {"intensities": (1, 4)},
+        {"intensities": (1, 3), "scaled": "all"},
+        *({"pair": pair} for pair in PAIRS[1:]),
     ]
+    hashes = [root.load(**options).split_hash for options in changes]
     assert len(set(hashes)) == len(hashes)
     names = {name: split.content_hash for name, split in root.load(intensities=TABLE_6).splits.items()}
     assert len(set(names.values())) == len(names)
@@ -188,7 +188,7 @@ def test_moving_keeps_images_targets_and_hash(root: Root) -> None:
     data = root.load(intensities=(1, 7))
     moved = data.to(torch.device("cpu"))
     assert moved.split_hash == data.split_hash
-    assert moved.splits["test-x7"].image_range == (0, 7)
+    assert moved.splits["test-x7"].image_range == (0.0, 7.0)
     np.testing.assert_array_equal(images_of(moved.splits["test-x7"]), images_of(data.splits["test-x7"]))
 
 

@@ -5,13 +5,13 @@ import numpy.typing as npt
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 
 from latentbench import Evaluation, LatentbenchError, Targets
-from latentbench_metrics.detection import AUPRC, AUROC, FPR80, FPR95, Detection
+from latentbench_metrics.detection import AUPRC, AUROC, FPR80, FPR95, Detection, F1Max
 
 SETTINGS = settings(deadline=None, max_examples=50)
-METRICS: list[type[Detection]] = [AUROC, AUPRC, FPR80, FPR95]
+METRICS: list[type[Detection]] = [AUROC, AUPRC, FPR80, FPR95, F1Max]
 
 
 def measure(metric: type[Detection], anomaly, scores, weights=None) -> float:
@@ -54,11 +54,24 @@ def slow_average_precision(anomaly, scores, weights) -> float:
     return value
 
 
+def slow_f1_max(anomaly, scores, weights) -> float:
+    """The greatest F1 over all thresholds, each image of it called one or the other."""
+    return max(f1_score(anomaly, scores >= threshold, sample_weight=weights) for threshold in set(scores))
+
+
+def best_f1_of_the_curve(anomaly, scores, **options) -> float:
+    """The greatest harmonic mean of scikit-learn's precision and recall."""
+    precision, recall, _ = precision_recall_curve(anomaly, scores, **options)
+    both = precision + recall
+    return float(np.max(np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0)))
+
+
 SLOW = {
     AUROC: slow_auroc,
     AUPRC: slow_average_precision,
     FPR80: lambda *case: slow_fpr(*case, level=0.80),
     FPR95: lambda *case: slow_fpr(*case, level=0.95),
+    F1Max: slow_f1_max,
 }
 
 # Whole weights and few distinct scores: sums are exact, and ties are many.
@@ -79,8 +92,11 @@ def test_every_metric_equals_its_definition_as_a_slow_loop(metric, case):
     assert measure(metric, *case) == pytest.approx(SLOW[metric](*case), abs=1e-12)
 
 
-@pytest.mark.parametrize(("metric", "reference"), [(AUROC, roc_auc_score), (AUPRC, average_precision_score)])
-def test_areas_equal_scikit_learn_with_and_without_weights(metric, reference):
+@pytest.mark.parametrize(
+    ("metric", "reference"),
+    [(AUROC, roc_auc_score), (AUPRC, average_precision_score), (F1Max, best_f1_of_the_curve)],
+)
+def test_they_equal_scikit_learn_with_and_without_weights(metric, reference):
     rng = np.random.default_rng(0)
     anomaly = rng.integers(0, 2, 2000)
     scores = np.round(rng.normal(anomaly, 1.5), 1).astype(np.float32)
@@ -136,19 +152,32 @@ def test_auroc_stays_when_classes_and_scores_are_both_turned_round(case):
 @pytest.mark.parametrize(
     ("metric", "expected"),
     # Descending scores: 1 0 1 1 0 0 1 0 1 0 (anomalous = 1), all distinct.
-    # AP = (1/1 + 2/3 + 3/4 + 4/7 + 5/9) / 5; 80 % of five anomalies is the fourth, 95 % the fifth.
-    [(AUROC, 16 / 25), (AUPRC, (1 + 2 / 3 + 3 / 4 + 4 / 7 + 5 / 9) / 5), (FPR80, 3 / 5), (FPR95, 4 / 5)],
+    # AP = (1/1 + 2/3 + 3/4 + 4/7 + 5/9) / 5; 80 % of five anomalies is the fourth, 95 % the fifth; F1 = 2 TP / (called
+    # anomalous + 5) is 2/6, 4/8, 6/9, 8/12 and 10/14 at the five anomalies.
+    [
+        (AUROC, 16 / 25),
+        (AUPRC, (1 + 2 / 3 + 3 / 4 + 4 / 7 + 5 / 9) / 5),
+        (FPR80, 3 / 5),
+        (FPR95, 4 / 5),
+        (F1Max, 5 / 7),
+    ],
 )
 def test_a_ranking_counted_by_hand(metric, expected):
     assert measure(metric, [1, 0, 1, 1, 0, 0, 1, 0, 1, 0], range(10, 0, -1)) == pytest.approx(expected, abs=1e-15)
 
 
-@pytest.mark.parametrize(("metric", "expected"), [(AUROC, 0.5), (AUPRC, 0.75), (FPR80, 1.0), (FPR95, 1.0)])
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [(AUROC, 0.5), (AUPRC, 0.75), (FPR80, 1.0), (FPR95, 1.0), (F1Max, 2 * 0.75 / (1 + 0.75))],
+)
 def test_equal_scores_are_chance_at_the_prevalence_of_the_weights(metric, expected):
     assert measure(metric, [1, 0, 0], [2.0, 2.0, 2.0], weights=[3.0, 0.5, 0.5]) == expected
 
 
-@pytest.mark.parametrize(("metric", "best", "worst"), [(AUROC, 1, 0), (AUPRC, 1, None), (FPR80, 0, 1), (FPR95, 0, 1)])
+@pytest.mark.parametrize(
+    ("metric", "best", "worst"),
+    [(AUROC, 1, 0), (AUPRC, 1, None), (FPR80, 0, 1), (FPR95, 0, 1), (F1Max, 1, None)],
+)
 def test_a_perfect_ranking_is_the_best_value_and_a_reversed_one_the_worst(metric, best, worst):
     rng = np.random.default_rng(1)
     anomaly = np.repeat([0, 1], 500)
@@ -158,11 +187,22 @@ def test_a_perfect_ranking_is_the_best_value_and_a_reversed_one_the_worst(metric
         assert measure(metric, anomaly, -np.arange(1000), weights) == pytest.approx(worst, abs=1e-12)
 
 
+@SETTINGS
+@given(case=items)
+def test_f1_max_is_never_less_than_that_of_calling_all_images_anomalous_and_a_reversed_ranking_has_no_more(case):
+    anomaly, scores, weights = columns(case)
+    share = weights[anomaly == 1].sum() / weights.sum()
+    least = 2 * share / (1 + share)
+    assert measure(F1Max, anomaly, scores, weights) >= least - 1e-12
+    assert measure(F1Max, anomaly, -anomaly, weights) == pytest.approx(least, abs=1e-12)
+
+
 def test_the_bounds_hold_although_sums_of_fractional_weights_are_rounded():
     rng = np.random.default_rng(0)
     for count in range(1, 200):
-        value = measure(AUPRC, np.repeat([0, 1], count), np.arange(2 * count), rng.random(2 * count))
-        assert value <= 1  # average precision as summed is often 1 + 2e-16
+        case = np.repeat([0, 1], count), np.arange(2 * count), rng.random(2 * count)
+        assert measure(AUPRC, *case) <= 1  # average precision as summed is often 1 + 2e-16
+        assert measure(F1Max, *case) <= 1
 
 
 def test_no_threshold_is_passed_over_where_the_curve_is_straight():
