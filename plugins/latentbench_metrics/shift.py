@@ -97,9 +97,14 @@ class WorstCaseAccuracy(Metric):
         """The lesser of the accuracies at c = -1 and c = +1.
 
         Raises:
-            LatentbenchError: the model predicts no such attribute.
+            LatentbenchError: not two binary attributes with an image in each of their four cells, or the model
+                predicts no such attribute.
         """
         truth = evaluation.targets.attributes
+        if _cells(truth) is None:
+            raise LatentbenchError(
+                "the images do not fill the four cells of two binary attributes", "it needs one in each cell"
+            )
         cells = cell_accuracy(_predicted(evaluation.output, truth), truth)
         return min(accuracy_at(-1, cells), accuracy_at(1, cells))
 
