@@ -89,6 +89,13 @@ def test_the_toy_of_ten_binary_factors_has_its_published_values(metric, expected
     assert measure(metric, codes) == pytest.approx(expected, abs=band)
 
 
+def test_the_toys_dependence_is_that_of_the_sample_and_is_gone_with_a_hundred_times_the_images():
+    rng = np.random.default_rng(0)
+    codes = 2 * rng.integers(0, 2, (100_000, 10)) - 1 + rng.normal(0, np.sqrt(0.1), (100_000, 10))
+    assert measure(GaussianTotalCorrelation, codes) == pytest.approx(45 / 200_000, abs=0.0001)
+    assert measure(GaussianWasserstein, codes) == pytest.approx(0.00025, abs=0.0001)
+
+
 @pytest.mark.parametrize("metric", ALL)
 def test_constant_dimensions_and_single_ones_depend_on_nothing(metric):
     constant = np.full((30, 3), 0.1)
