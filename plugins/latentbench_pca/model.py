@@ -32,7 +32,11 @@ class PCA(Model):
         components: int = Field(32, ge=1, description="q: dimensions of the principal subspace")
 
     config: Config
-    presets = {"mnist-shift": {"components": 64}}  # the size of the autoencoders' code there
+    presets = {  # the size of the autoencoders' code there
+        "mnist-shift": {"components": 64},
+        "mvtec-ad": {"components": 64},
+        "magnetic-tile": {"components": 64},
+    }
 
     mean: Tensor
     components: Tensor
