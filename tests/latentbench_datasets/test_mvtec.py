@@ -252,9 +252,14 @@ def test_a_corrupt_file_is_named_and_nothing_is_loaded(
     tmp_path: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
     path = make(tmp_path / "mvtec_like") / name
+    content = path.read_bytes()
     damage(path)
     assert str(path) in message_of(tmp_path)
-    assert not list((tmp_path / "cache").rglob("*.npy"))
+    assert str(path) in message_of(tmp_path), "also where it goes on from what was kept"
+    assert own().status(tmp_path).state is State.PRESENT
+    path.write_bytes(content)
+    make(tmp_path / "whole" / "mvtec_like")
+    assert own().load(tmp_path).split_hash == own().load(tmp_path / "whole").split_hash
 
 
 def test_an_empty_training_folder_is_told(tmp_path: Path) -> None:
