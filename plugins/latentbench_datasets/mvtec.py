@@ -14,6 +14,7 @@ import torch
 from pydantic import AfterValidator, Field, field_validator
 
 from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, StoredSplit, Targets
+from latentbench.archives import unpack
 from latentbench.data import Status
 from latentbench.errors import did_you_mean
 from latentbench.prepared import Prepared, PreparedDataset, Rows, Save, Source
@@ -29,6 +30,10 @@ CATEGORIES = (
 )  # fmt: skip
 #: Where MVTec AD is looked for: as published, or a copy reduced to 256 pixels.
 _FOLDERS = ("mvtec_ad", "mvtec_ad_256")
+#: The archives that MVTec AD is published as, in the data root: each category's own, and the one of all of them.
+_ARCHIVE, _WHOLE_ARCHIVE = "{category}.tar.xz", "mvtec_anomaly_detection.tar.xz"
+#: SHA-256 of the latter; for the categories' own none is published.
+_WHOLE_SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d"
 #: What can have become of a mask, counted.
 _FATES = ("missing", "all black", "lost by resizing")
 
@@ -174,9 +179,28 @@ class MvtecAd(MvtecLayout):
     def how_to_get(self, folder: Path) -> str:
         """By hand: its publisher asks for consent to the licence."""
         return (
-            f"accept its licence ({self.licence}) at {self.source}, download the category there and unpack it so that "
-            f"{folder / 'train' / 'good'} holds images; the option 'folder' names another place in the data root"
+            f"accept its licence ({self.licence}) at {self.source}, download {_WHOLE_ARCHIVE} or "
+            f"{_ARCHIVE.format(category=self.config.category)} into the data root and run `latentbench data prepare "
+            f"{self.name} --set category={self.config.category}`, or unpack it so that {folder / 'train' / 'good'} "
+            "holds images; the option 'folder' names another place in the data root"
         )
+
+    def prepare(self, data_root: Path) -> None:
+        """Unpack the category from an archive in the data root if it is not there, and decode it.
+
+        Of the archive of all categories all are unpacked, if there is none yet: it has to be read from end to end.
+        """
+        folder = self.folder(data_root)
+        if not folder.is_dir():
+            own = data_root / _ARCHIVE.format(category=self.config.category)
+            whole = data_root / _WHOLE_ARCHIVE
+            if own.is_file():
+                unpack(own, folder, folder=folder.name, progress=self.progress)
+            elif whole.is_file() and folder.parent.is_dir():
+                unpack(whole, folder, folder=folder.name, sha256=_WHOLE_SHA256, progress=self.progress)
+            elif whole.is_file():
+                unpack(whole, folder.parent, sha256=_WHOLE_SHA256, progress=self.progress)
+        super().prepare(data_root)
 
     def status(self, data_root: Path) -> Status:
         """The status of the category, and which categories are there."""

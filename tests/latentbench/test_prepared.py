@@ -398,6 +398,37 @@ def _prepare_up_to_line(data_root: Path, line: int, counts: Any) -> None:
     counts.put(passed)
 
 
+@pytest.fixture
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process has written outlives its death without: only a power cut would lose it."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+def test_no_row_is_noted_before_it_is_on_the_disk(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_EVERY", 0)
+    on_disk, noted_rows = dict[str, int](), list[int]()
+    fsync, replace = os.fsync, Path.replace
+
+    def recording_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        on_disk[Path(f"/proc/self/fd/{descriptor}").readlink().name] = os.fstat(descriptor).st_size
+
+    def checking_replace(self: Path, target: Path) -> Path:
+        assert on_disk[self.name] == self.stat().st_size > 0
+        if target.name == "rows.json":
+            notes = json.loads(self.read_text())
+            for name, note in notes.items():
+                assert on_disk[f"{name}.npy"] >= 128 + note["rows"] * (1 if name == "first" else 4)
+            noted_rows.append(sum(note["rows"] for note in notes.values()))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", recording_fsync)
+    monkeypatch.setattr(Path, "replace", checking_replace)
+    Texts().prepare(data_root)
+    assert set(noted_rows) == set(range(1, 13))
+
+
+@pytest.mark.usefixtures("no_fsync")
 def test_killed_at_any_line_it_ends_as_if_it_had_not_been(
     data_root: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +459,7 @@ def test_killed_at_any_line_it_ends_as_if_it_had_not_been(
     assert kept > 60, "nothing was gone on with: the test has become empty"
 
 
+@pytest.mark.usefixtures("no_fsync")
 def test_killed_again_and_again_at_random_instants_it_ends_as_if_it_had_not_been(
     data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -497,6 +529,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.usefixtures("no_fsync")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_whatever_is_damaged_is_made_again(
     data_root: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, damage: str
@@ -508,6 +541,7 @@ def test_whatever_is_damaged_is_made_again(
     assert content(only_folder(data_root)) == whole
 
 
+@pytest.mark.usefixtures("no_fsync")
 def test_no_flipped_bit_in_what_was_left_gives_a_wrong_array(
     data_root: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
