@@ -1,15 +1,21 @@
 """Files that are never half written: a new content replaces the old one in one step, or not at all."""
 
+import fcntl
 import os
+import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from latentbench.errors import LatentbenchError
 
-__all__ = ["StorageError", "replacing"]
+__all__ = ["LOCK", "StorageError", "discard", "replacing", "workplace"]
+
+#: The file in a ``workplace`` whose lock says that a process works there.
+LOCK = ".lock"
 
 
 class StorageError(LatentbenchError):
@@ -45,3 +51,57 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
             mend = "free space or choose another folder; what was finished is kept, the same command resumes"
             raise StorageError(f"cannot write {path}: {error.strerror or error}", mend) from error
         raise
+
+
+@contextmanager
+def workplace(folder: Path) -> Iterator[Path]:
+    """A folder that this process alone works in until the block ends.
+
+    It is ``folder`` itself, made if need be, with what the one before left there: a process that was killed holds
+    nothing. While another process works there, or where the file system has no locks, it is a new folder beside it,
+    named ``folder``, a dash and a random text, and deleted at the end of the block.
+
+    Whoever moves the folder away deletes its ``LOCK`` then, and not before.
+
+    Args:
+        folder: its parent exists.
+
+    Raises:
+        OSError: the system refuses to make a folder.
+    """
+    lock = _held(folder)
+    if lock is not None:
+        with lock:
+            yield folder
+        return
+    own = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}-"))
+    try:
+        own.chmod(0o755)
+        yield own
+    finally:
+        discard(own)
+
+
+def discard(folder: Path) -> None:
+    """Delete a ``workplace`` with all that is in it, in one step for whoever would work there next."""
+    with suppress(OSError):  # it is deleted where it is, or is gone
+        folder = folder.rename(folder.with_name(f"{folder.name}-{uuid.uuid4().hex}"))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _held(folder: Path) -> BinaryIO | None:
+    """The open lock of ``folder``, which it is made for; None if it is not to be had."""
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = (folder / LOCK).open("ab")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held it until now may have moved the folder away.
+        if os.path.samestat(os.fstat(lock.fileno()), (folder / LOCK).stat()):
+            return lock
+    except OSError:
+        pass
+    lock.close()
+    return None

@@ -2,11 +2,11 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,12 @@ from latentbench.cache import HalfMade, Prepared, Shelf, cache_roots, digest
 from latentbench.data import Data, Dataset, State, Status, content_hash
 from latentbench.errors import LatentbenchError
 
-__all__ = ["Prepared", "PreparedDataset", "Save", "Source"]
+__all__ = ["Prepared", "PreparedDataset", "Rows", "Save", "Source"]
 
 #: Raise it when the files of a prepared folder change their meaning.
 _FORMAT = 1
+
+T = TypeVar("T")
 
 log = logging.getLogger("latentbench")
 
@@ -32,20 +34,70 @@ class Source:
     files: tuple[Path, ...]
 
     @cached_property
+    def facts(self) -> Mapping[Path, tuple[str, int, int]]:
+        """Every file's name, size and time of change, as they were when this was first asked for."""
+        seen = ((file, file.stat()) for file in self.files)
+        return {
+            file: (file.relative_to(self.folder).as_posix(), facts.st_size, facts.st_mtime_ns) for file, facts in seen
+        }
+
+    @property
     def fingerprint(self) -> str:
-        """Digest of every file's name, size and time of change: another one means that something has changed."""
-        seen = []
-        for file in sorted(self.files):
-            facts = file.stat()
-            seen.append((file.relative_to(self.folder).as_posix(), facts.st_size, facts.st_mtime_ns))
-        return digest(seen)
+        """Digest of the facts: another one means that something has changed."""
+        return digest([self.facts[file] for file in sorted(self.files)])
 
 
 class Save(Protocol):
-    """Writes one array (``HalfMade.save``)."""
+    """Writes one array, or the rest of one of which a process that was killed wrote the first rows."""
 
-    def __call__(self, name: str, shape: tuple[int, ...], rows: Iterable[npt.NDArray[np.uint8]]) -> None:
-        """Write ``name``: ``shape[0]`` uint8 arrays, each of shape ``shape[1:]``."""
+    def __call__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        rows: Callable[[int], Iterable[npt.NDArray[np.uint8]]],
+        made_of: Sequence[Iterable[Path]] | None = None,
+    ) -> npt.NDArray[np.uint8]:
+        """Write the array ``name``.
+
+        Args:
+            name: of the array.
+            shape: of the array.
+            rows: called with the number of the first row that is not there yet, gives it and all that follow: uint8
+                arrays, each of shape ``shape[1:]``. Not called if all rows are there. What it counts on the way it
+                counts of the rest alone: count what ``save`` returns.
+            made_of: for each row those of the source's files that it is made of, beside the options and ``shape``. The
+                first rows are kept when other files change, as one does that was corrupt and is put there again. None:
+                every row is made of all files.
+
+        Returns:
+            The whole array, mapped from its file.
+        """
+
+
+class Rows:
+    """Makes what ``Save`` takes, for rows that are decoded one from each item; tells how many of all are done.
+
+    Args:
+        progress: told (done, of how many), of the rows of all arrays together.
+        total: the rows of all arrays together.
+    """
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self._progress, self._total, self._before = progress, total, 0
+
+    def __call__(
+        self, decode: Callable[[T], npt.NDArray[np.uint8]], items: Sequence[T]
+    ) -> Callable[[int], Iterator[npt.NDArray[np.uint8]]]:
+        """The rows of the next array: ``decode`` of each of the items."""
+        before = self._before
+        self._before += len(items)
+
+        def rows(start: int) -> Iterator[npt.NDArray[np.uint8]]:
+            for number in range(start, len(items)):
+                yield decode(items[number])
+                self._progress(before + number + 1, self._total)
+
+        return rows
 
 
 class PreparedDataset(Dataset):
@@ -64,7 +116,9 @@ class PreparedDataset(Dataset):
 
     @abstractmethod
     def convert(self, source: Source, save: Save) -> Mapping[str, int]:
-        """Decode the source into arrays, telling ``progress``; returns what it counted.
+        """Decode the source into arrays, telling ``progress``; returns what it counted in them.
+
+        It is called again, and saves the same arrays in the same order, when a process was killed on the way.
 
         Raises:
             LatentbenchError: a file is corrupt or does not fit; it is named, and never passed over.
@@ -93,7 +147,10 @@ class PreparedDataset(Dataset):
             if prepared := shelf.read():
                 return Status(State.PREPARED, source.folder, prepared.facts)
         outdated = any(shelf.has_others for shelf in shelves)
-        return Status(State.OUTDATED if outdated else State.PRESENT, source.folder, {"files": len(source.files)})
+        facts = {"files": len(source.files)}
+        if rows := sum(shelf.rows for shelf in shelves):
+            facts["rows half prepared"] = rows
+        return Status(State.OUTDATED if outdated else State.PRESENT, source.folder, facts)
 
     def verify(self, data_root: Path) -> str:
         """Decode the source again; it and the prepared arrays must have the hash of what was prepared."""
@@ -111,7 +168,7 @@ class PreparedDataset(Dataset):
                 f"{shelf.folder} has changed since it was prepared",
                 "delete it; the dataset is prepared again when it is next loaded",
             )
-        with _to_write(shelves).half_made() as made:
+        with _to_write(shelves).apart() as made:
             again = self._fill(made, source, data_root)
         if again.content_hash != prepared.content_hash:
             raise LatentbenchError(
@@ -128,14 +185,29 @@ class PreparedDataset(Dataset):
                 return prepared
         shelf = _to_write(shelves)
         why = " again, for its source, its version or what was prepared has changed" if shelf.has_others else ""
-        log.warning("preparing dataset '%s'%s: %s into %s", self.name, why, source.folder, shelf.folder)
         with shelf.half_made() as made:
+            kept = f", going on from {made.rows:,} rows that are kept" if made.rows else ""
+            log.warning("preparing dataset '%s'%s: %s into %s%s", self.name, why, source.folder, shelf.folder, kept)
             self._fill(made, source, data_root)
             return shelf.put(made)
 
     def _fill(self, made: HalfMade, source: Source, data_root: Path) -> Prepared:
         """Decode the source into ``made``; it must not change meanwhile."""
-        facts = self.convert(source, made.save)
+
+        def save(
+            name: str,
+            shape: tuple[int, ...],
+            rows: Callable[[int], Iterable[npt.NDArray[np.uint8]]],
+            made_of: Sequence[Iterable[Path]] | None = None,
+        ) -> npt.NDArray[np.uint8]:
+            by = (_FORMAT, self.version)
+            if made_of is None:
+                origins = [repr((by, source.fingerprint)).encode()] * shape[0]
+            else:
+                origins = [repr((by, [source.facts[file] for file in files])).encode() for files in made_of]
+            return made.save(name, shape, rows, origins)
+
+        facts = self.convert(source, save)
         if self.locate(data_root).fingerprint != source.fingerprint:
             raise LatentbenchError(f"files in {source.folder} changed while they were read", "try again when they rest")
         about = {"dataset": self.name, "version": self.version, "options": self.config.model_dump(mode="json")}

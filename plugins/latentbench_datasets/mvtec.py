@@ -2,11 +2,11 @@
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,10 @@ import torch
 from pydantic import AfterValidator, Field, field_validator
 
 from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, StoredSplit, Targets
+from latentbench.archives import unpack
 from latentbench.data import Status
 from latentbench.errors import did_you_mean
-from latentbench.prepared import Prepared, PreparedDataset, Save, Source
+from latentbench.prepared import Prepared, PreparedDataset, Rows, Save, Source
 from latentbench_datasets.folders import TestImage, read_layout
 from latentbench_datasets.image_files import image_size, is_grey, read_image, read_mask
 
@@ -29,10 +30,12 @@ CATEGORIES = (
 )  # fmt: skip
 #: Where MVTec AD is looked for: as published, or a copy reduced to 256 pixels.
 _FOLDERS = ("mvtec_ad", "mvtec_ad_256")
+#: The archives that MVTec AD is published as, in the data root: each category's own, and the one of all of them.
+_ARCHIVE, _WHOLE_ARCHIVE = "{category}.tar.xz", "mvtec_anomaly_detection.tar.xz"
+#: SHA-256 of the latter; for the categories' own none is published.
+_WHOLE_SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d"
 #: What can have become of a mask, counted.
 _FATES = ("missing", "all black", "lost by resizing")
-
-T = TypeVar("T")
 
 
 def _below_data_root(folder: str) -> str:
@@ -95,22 +98,27 @@ class MvtecLayout(PreparedDataset):
         test = [image.path for image in layout.test]
         channels = 1 if all(map(is_grey, (*layout.train, *test))) else 3
         read = partial(read_image, channels=channels, size=size)
-        told = _Told(self.progress, len(layout.train) + 2 * len(test))
+        rows = Rows(self.progress, len(layout.train) + 2 * len(test))
         for role, paths in {Role.TRAIN: train, Role.VALIDATION: validation, Role.TEST: test}.items():
             if paths:
-                save(role, (len(paths), channels, size, size), told(map(read, paths)))
-        masks: Counter[str] = Counter()
-        save("mask", (len(test), size, size), told(_masks(layout.test, size, masks)))
+                save(role, (len(paths), channels, size, size), rows(read, paths), [(path,) for path in paths])
+        masks = save(
+            "mask",
+            (len(test), size, size),
+            rows(partial(_mask, size=size), layout.test),
+            [(image.path, image.mask) if image.mask else (image.path,) for image in layout.test],
+        )
         anomaly = np.array([image.defective for image in layout.test], np.uint8)
         known = np.array([image.mask is not None or not image.defective for image in layout.test], np.uint8)
-        save("anomaly", anomaly.shape, anomaly)
-        save("mask_known", known.shape, known)
+        save("anomaly", anomaly.shape, lambda start: anomaly[start:])
+        save("mask_known", known.shape, lambda start: known[start:])
+        fates = Counter(map(_fate, layout.test, masks))
         return {
             "train images": len(train),
             "validation images": len(validation),
             "test images": len(test),
             "defective images": int(anomaly.sum()),
-            **{f"masks {fate}": masks[fate] for fate in _FATES},
+            **{f"masks {fate}": fates[fate] for fate in _FATES},
         }
 
     def assemble(self, prepared: Prepared) -> Data:
@@ -171,9 +179,28 @@ class MvtecAd(MvtecLayout):
     def how_to_get(self, folder: Path) -> str:
         """By hand: its publisher asks for consent to the licence."""
         return (
-            f"accept its licence ({self.licence}) at {self.source}, download the category there and unpack it so that "
-            f"{folder / 'train' / 'good'} holds images; the option 'folder' names another place in the data root"
+            f"accept its licence ({self.licence}) at {self.source}, download {_WHOLE_ARCHIVE} or "
+            f"{_ARCHIVE.format(category=self.config.category)} into the data root and run `latentbench data prepare "
+            f"{self.name} --set category={self.config.category}`, or unpack it so that {folder / 'train' / 'good'} "
+            "holds images; the option 'folder' names another place in the data root"
         )
+
+    def prepare(self, data_root: Path) -> None:
+        """Unpack the category from an archive in the data root if it is not there, and decode it.
+
+        Of the archive of all categories all are unpacked, if there is none yet: it has to be read from end to end.
+        """
+        folder = self.folder(data_root)
+        if not folder.is_dir():
+            own = data_root / _ARCHIVE.format(category=self.config.category)
+            whole = data_root / _WHOLE_ARCHIVE
+            if own.is_file():
+                unpack(own, folder, folder=folder.name, progress=self.progress)
+            elif whole.is_file() and folder.parent.is_dir():
+                unpack(whole, folder, folder=folder.name, sha256=_WHOLE_SHA256, progress=self.progress)
+            elif whole.is_file():
+                unpack(whole, folder.parent, sha256=_WHOLE_SHA256, progress=self.progress)
+        super().prepare(data_root)
 
     def status(self, data_root: Path) -> Status:
         """The status of the category, and which categories are there."""
@@ -246,34 +273,30 @@ class MagneticTile(MvtecLayout):
         )
 
 
-def _masks(images: Sequence[TestImage], size: int, fates: Counter[str]) -> Iterator[npt.NDArray[np.uint8]]:
-    """The mask of each image, (size, size); zeros where there is none. Counts into ``fates``.
+def _mask(image: TestImage, size: int) -> npt.NDArray[np.uint8]:
+    """The mask of an image, (size, size); zeros where there is none.
 
     Raises:
         LatentbenchError: the mask of a normal image has anomalous pixels; or a file, as ``read_mask``.
     """
-    for image in images:
-        mask, marked = np.zeros((size, size), np.uint8), False
-        if image.mask:
-            mask, marked = read_mask(image.mask, image_size(image.path), size)
-        if marked and not image.defective:
-            raise LatentbenchError(
-                f"mask {image.mask} marks a defect", f"its image is among the good ones, {image.path}"
-            )
-        fates["missing"] += image.defective and not image.mask
-        fates["all black"] += image.defective and image.mask is not None and not marked
-        fates["lost by resizing"] += marked and not mask.any()
-        yield mask
+    if not image.mask:
+        return np.zeros((size, size), np.uint8)
+    mask, marked = read_mask(image.mask, image_size(image.path), size)
+    if marked and not image.defective:
+        raise LatentbenchError(f"mask {image.mask} marks a defect", f"its image is among the good ones, {image.path}")
+    return mask
 
 
-class _Told:
-    """Counts items that go by, and tells."""
+def _fate(image: TestImage, mask: npt.NDArray[np.uint8]) -> str:
+    """What has become of the mask of an image, one of ``_FATES``, or empty if nothing worth telling.
 
-    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-
-    def __call__(self, items: Iterable[T]) -> Iterator[T]:
-        for item in items:
-            yield item
-            self._done += 1
-            self._progress(self._done, self._total)
+    Args:
+        image: an image; its mask file is read again where nothing is left of it.
+        mask: (size, size), as ``_mask`` gives it.
+    """
+    if not image.defective or mask.any():
+        return ""
+    if not image.mask:
+        return "missing"
+    _, marked = read_mask(image.mask, image_size(image.path), len(mask))
+    return "lost by resizing" if marked else "all black"

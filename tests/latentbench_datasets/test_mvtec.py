@@ -1,8 +1,12 @@
 """MVTec AD and what is laid out like it: splits, targets and identity; and what is refused, by name."""
 
+import hashlib
+import os
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,7 @@ from latentbench import Data, LatentbenchError, StoredSplit
 from latentbench.cache import CACHE_VARIABLE
 from latentbench.data import State
 from latentbench.testing import check_dataset
+from latentbench_datasets import mvtec
 from latentbench_datasets.mvtec import CATEGORIES, MagneticTile, MvtecAd, MvtecLayout, MvtecLike
 
 SIZE = 16
@@ -236,6 +241,73 @@ def test_a_missing_folder_is_told_with_its_licence_and_how_to_get_it(
     assert not (tmp_path / "cache").exists()
 
 
+def packed(archive: Path, *categories: str) -> Path:
+    """An archive as published: the categories side by side, with a text or two."""
+    with TemporaryDirectory() as folder:
+        for category in categories:
+            (make(Path(folder) / category) / "readme.txt").write_text("of the category")
+        with tarfile.open(archive, "w:xz", preset=0) as tar:
+            for name in os.listdir(folder):  # noqa: PTH208
+                tar.add(Path(folder) / name, name)
+    return archive
+
+
+def ad(category: str, **options: Any) -> MvtecAd:
+    return MvtecAd(MvtecAd.Config(category=category, image_size=SIZE, **options))
+
+
+def there(data_root: Path) -> set[str]:
+    """The folders in the data root and their folders."""
+    return {str(path.relative_to(data_root)) for path in [*data_root.glob("*"), *data_root.glob("mvtec*/*")]} - {
+        "cache"
+    }
+
+
+def test_a_categorys_archive_in_the_data_root_is_unpacked_by_prepare_alone(tmp_path: Path) -> None:
+    make(tmp_path / "elsewhere" / "mvtec_ad" / "screw")
+    packed(tmp_path / "screw.tar.xz", "screw")
+    message = message_of(tmp_path, ad("screw"))
+    assert "screw.tar.xz into the data root and run `latentbench data prepare mvtec-ad --set category=screw`" in message
+    assert ad("screw").status(tmp_path).state is State.MISSING
+    for _ in range(2):
+        ad("screw").prepare(tmp_path)
+    assert there(tmp_path) == {"elsewhere", "screw.tar.xz", "mvtec_ad", "mvtec_ad/screw"}
+    assert ad("screw").load(tmp_path).split_hash == ad("screw").load(tmp_path / "elsewhere").split_hash
+    with pytest.raises(LatentbenchError, match="no folder"):
+        ad("bottle").prepare(tmp_path)
+
+
+def test_the_archive_of_all_categories_is_unpacked_at_once_or_for_the_one_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = packed(tmp_path / "mvtec_anomaly_detection.tar.xz", "screw", "bottle")
+    with pytest.raises(LatentbenchError, match="is not the published one: its sha256 is"):
+        ad("screw").prepare(tmp_path)
+    assert there(tmp_path) == {whole.name}
+    monkeypatch.setattr(mvtec, "_WHOLE_SHA256", hashlib.sha256(whole.read_bytes()).hexdigest())
+    dataset, told = ad("screw"), list[tuple[int, int]]()
+    dataset.progress = lambda *now: told.append(now)
+    dataset.prepare(tmp_path)
+    assert there(tmp_path) == {whole.name, "mvtec_ad", "mvtec_ad/screw", "mvtec_ad/bottle"}
+    size = 2 * whole.stat().st_size
+    assert (size, size) in told
+    assert told[-1] == (20, 20)
+    shutil.rmtree(tmp_path / "mvtec_ad" / "bottle")
+    os.utime(tmp_path / "mvtec_ad" / "screw" / "readme.txt", ns=(1, 1))
+    ad("bottle").prepare(tmp_path)
+    assert there(tmp_path) == {whole.name, "mvtec_ad", "mvtec_ad/screw", "mvtec_ad/bottle"}
+    assert (tmp_path / "mvtec_ad" / "screw" / "readme.txt").stat().st_mtime_ns == 1, "what is there is left alone"
+    with pytest.raises(LatentbenchError, match="has no folder 'tile'"):
+        ad("tile").prepare(tmp_path)
+
+
+def test_the_folder_that_is_asked_for_is_unpacked_into(tmp_path: Path) -> None:
+    packed(tmp_path / "screw.tar.xz", "screw")
+    make(tmp_path / "mvtec_ad_256" / "bottle")
+    ad("screw", folder="mvtec_ad_256").prepare(tmp_path)
+    assert "mvtec_ad_256/screw" in there(tmp_path)
+
+
 def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -252,9 +324,14 @@ def test_a_corrupt_file_is_named_and_nothing_is_loaded(
     tmp_path: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
     path = make(tmp_path / "mvtec_like") / name
+    content = path.read_bytes()
     damage(path)
     assert str(path) in message_of(tmp_path)
-    assert not list((tmp_path / "cache").rglob("*.npy"))
+    assert str(path) in message_of(tmp_path), "also where it goes on from what was kept"
+    assert own().status(tmp_path).state is State.PRESENT
+    path.write_bytes(content)
+    make(tmp_path / "whole" / "mvtec_like")
+    assert own().load(tmp_path).split_hash == own().load(tmp_path / "whole").split_hash
 
 
 def test_an_empty_training_folder_is_told(tmp_path: Path) -> None:
