@@ -1,14 +1,16 @@
-"""Files are replaced whole or not at all, even when the disk is full."""
+"""Files are replaced whole or not at all, even when the disk is full; a workplace has one process."""
 
+import fcntl
 import os
 import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from latentbench.files import StorageError, replacing
+from latentbench.files import LOCK, StorageError, discard, replacing, workplace
 
 
 def test_content_appears_when_the_block_is_left(tmp_path: Path) -> None:
@@ -75,3 +77,41 @@ def test_a_file_size_limit_leaves_no_half_written_file(tmp_path: Path) -> None:
     )
     assert "StorageError: cannot write" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_workplace_is_one_processs_alone_and_keeps_what_is_left_there(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    with workplace(place) as first:
+        assert first == place
+        (first / "work").touch()
+        with workplace(place) as second:
+            assert second.name.startswith("place-")
+            (second / "work").touch()
+        assert not second.exists()
+    with workplace(place) as again:
+        assert again == place
+        assert (again / "work").exists()
+        discard(again)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_workplace_that_is_moved_away_is_no_more_the_next_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before is done between the opening of its lock and the asking for it."""
+    flock = fcntl.flock
+
+    def moved_then_locked(*arguments: Any) -> None:
+        (tmp_path / "place").rename(tmp_path / "done")
+        (tmp_path / "done" / LOCK).unlink()
+        flock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", moved_then_locked)
+    with workplace(tmp_path / "place") as folder:
+        (folder / "work").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["done"]
+
+
+def test_a_workplace_that_cannot_be_made_is_the_systems_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), workplace(tmp_path / "missing" / "place"):
+        pass

@@ -1,8 +1,10 @@
 """MVTec AD and what is laid out like it: splits, targets and identity; and what is refused, by name."""
 
 import hashlib
+import multiprocessing
 import os
 import shutil
+import signal
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentbench import Data, LatentbenchError, StoredSplit
+from latentbench import Data, LatentbenchError, StoredSplit, cache
 from latentbench.cache import CACHE_VARIABLE
 from latentbench.data import State
 from latentbench.testing import check_dataset
@@ -156,6 +158,63 @@ def test_one_colour_image_makes_all_of_them_colour(tmp_path: Path) -> None:
     images = part(data, "test").images
     np.testing.assert_array_equal(images[1], colour.transpose(2, 0, 1))
     np.testing.assert_array_equal(images[2], np.stack([noise(101)] * 3))
+
+
+def palette_of(colours: npt.NDArray[np.uint8]) -> Image.Image:
+    """A palette image of the (H, W, 3) colours, of which there are few."""
+    shown, index = np.unique(colours.reshape(-1, 3), axis=0, return_inverse=True)
+    image = Image.fromarray(index.reshape(colours.shape[:2]).astype(np.uint8)).convert("P")
+    image.putpalette(shown.tobytes())
+    image.putdata(index.ravel().tolist())
+    return image
+
+
+FEW = np.array([[255, 0, 0], [0, 255, 0], [1, 2, 3]], np.uint8)[np.arange(SIZE * SIZE).reshape(SIZE, SIZE) % 3]
+OPAQUE = np.full((SIZE, SIZE), 255, np.uint8)
+#: What one file among grey ones may hold: the image, its channels, and what it shows, (C, H, W).
+KINDS = {
+    "grey": (Image.fromarray(noise(9)), 1, noise(9)[None]),
+    "grey and alpha": (Image.fromarray(np.dstack([noise(9), OPAQUE])), 1, noise(9)[None]),
+    "16 bits": (Image.fromarray(noise(9).astype(np.uint16) * 256 + 255), 1, noise(9)[None]),
+    "one bit": (Image.fromarray(noise(9) > 99), 1, (noise(9) > 99)[None] * 255),
+    "colour": (Image.fromarray(FEW), 3, FEW.transpose(2, 0, 1)),
+    "colour and alpha": (Image.fromarray(np.dstack([FEW, OPAQUE])), 3, FEW.transpose(2, 0, 1)),
+    "palette": (palette_of(FEW), 3, FEW.transpose(2, 0, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("part_of", ["train", "test"])
+def test_a_file_of_another_kind_of_pixels_shows_what_it_shows(tmp_path: Path, kind: str, part_of: str) -> None:
+    image, channels, shown = KINDS[kind]
+    folder = make(tmp_path / "mvtec_like") / part_of / "good"
+    image.save(folder / "000.png")
+    data = own(validation=0.0).load(tmp_path)
+    assert data.info.channels == channels
+    images = part(data, part_of).images.numpy()
+    place = {"train": 0, "test": 1}[part_of]
+    np.testing.assert_array_equal(images[place], shown)
+    other = {"train": noise(1), "test": noise(101)}[part_of]
+    np.testing.assert_array_equal(images[place + 1], np.stack([other] * channels), err_msg="and the others theirs")
+
+
+def test_a_file_of_pixels_that_would_have_to_be_guessed_is_named(tmp_path: Path) -> None:
+    path = make(tmp_path / "mvtec_like") / "test" / "hole" / "000.png"
+    save(path, np.dstack([FEW, OPAQUE - 1]))
+    assert f"image {path} is transparent in places" in message_of(tmp_path)
+    path.unlink()
+    Image.fromarray(noise(9).astype(np.float32)).save(path.with_suffix(".tif"))
+    assert f"image {path.with_suffix('.tif')} is of Pillow's mode F" in message_of(tmp_path)
+
+
+def test_a_corrupt_jpeg_is_named(tmp_path: Path) -> None:
+    path = make(tmp_path / "mvtec_like") / "train" / "good" / "011.jpg"
+    save(path, noise(0, (64, 64)))
+    assert len(own().load(tmp_path).train) == 10
+    content = path.read_bytes()
+    for damaged in (content[: len(content) // 2], content[:2] + bytes(20) + content[22:], b"<html>404</html>"):
+        path.write_bytes(damaged)
+        assert f"image {path} is corrupt or cut short" in message_of(tmp_path)
 
 
 def test_images_of_different_sizes_are_made_one_size_with_their_masks(tmp_path: Path) -> None:
@@ -368,6 +427,39 @@ def test_progress_is_told_to_the_end(tmp_path: Path) -> None:
     assert told == [(done, 20) for done in range(1, 21)], "10 training images, 5 test images, 5 masks"
     dataset.load(tmp_path)
     assert len(told) == 20, "what is prepared is not decoded again"
+
+
+class Killed(MvtecLike):
+    """Its process is killed when the masks are half made."""
+
+    def prepare(self, data_root: Path) -> None:
+        self.progress = lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done == 18 else None
+        super().prepare(data_root)
+
+
+def test_a_killed_prepare_goes_on_and_counts_the_masks_of_its_first_part_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_EVERY", 0)
+    folder = make(tmp_path / "mvtec_like")
+    save(folder / "ground_truth" / "crack" / "000_mask.png", np.zeros((SIZE, SIZE), np.uint8))
+    (folder / "ground_truth" / "hole" / "001_mask.png").unlink()
+    killed = Killed(Killed.Config(image_size=SIZE))
+    process = multiprocessing.get_context("fork").Process(target=killed.prepare, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert own().status(tmp_path).facts == {"files": 17, "rows half prepared": 18}
+    dataset, told = own(), list[tuple[int, int]]()
+    dataset.progress = lambda *now: told.append(now)
+    dataset.prepare(tmp_path)
+    assert told == [(19, 20), (20, 20)]
+    shutil.copytree(folder, tmp_path / "whole" / "mvtec_like")
+    own().prepare(tmp_path / "whole")
+    assert own().load(tmp_path).split_hash == own().load(tmp_path / "whole").split_hash
+    facts = own().status(tmp_path).facts
+    assert facts == own().status(tmp_path / "whole").facts
+    assert (facts["masks all black"], facts["masks missing"]) == (1, 1), "the black one is the first of all"
 
 
 @pytest.mark.real
