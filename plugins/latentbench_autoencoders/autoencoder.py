@@ -30,6 +30,7 @@ class Autoencoder(Model, ABC):
     presets = {
         "mnist-shift": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 100, "epochs": 40},
         "digits-shift": {"learning_rate": 3e-3, "sigma": 0.15, "batch_size": 100, "epochs": 40},
+        "ood": {"latent_dim": 10, "trunk": "mlp", "learning_rate": 2e-3, "epochs": 12},
         "mvtec-ad": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 16, "epochs": 20},
         "magnetic-tile": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 16, "epochs": 8},
     }

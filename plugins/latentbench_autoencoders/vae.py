@@ -40,6 +40,8 @@ class VAE(Autoencoder):
             return self
 
     config: Config
+    # On ood as the VAE in the tables of Glazunov & Zarras (2023), whose score is the likelihood.
+    presets = {**Autoencoder.presets, "ood": {**Autoencoder.presets["ood"], "reconstruction": "bernoulli"}}
     outputs_per_dim = 2  # mu and log sigma^2
     eps: Tensor
 

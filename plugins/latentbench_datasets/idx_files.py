@@ -96,12 +96,12 @@ class IdxFiles:
         """Each file's decompressed bytes, if they are the published ones."""
         published = {name.removesuffix(".gz"): md5 for name, md5 in self._class.resources}
         return {
-            name: _verified(data_root / self._folder / name, published[name], sha256, _command(dataset, data_root))
+            name: _checked(data_root / self._folder / name, published[name], sha256, _command(dataset, data_root))
             for name, sha256 in self.sha256.items()
         }
 
 
-def _verified(path: Path, published_md5: str, sha256: str, command: str) -> bytes:
+def _checked(path: Path, published_md5: str, sha256: str, command: str) -> bytes:
     """The bytes of ``path``, or else those of ``path.gz`` decompressed, if they are the published ones."""
     compressed = not path.is_file()
     if compressed:

@@ -34,6 +34,7 @@ class PCA(Model):
     config: Config
     presets = {  # the size of the autoencoders' code there
         "mnist-shift": {"components": 64},
+        "ood": {"components": 10},
         "mvtec-ad": {"components": 64},
         "magnetic-tile": {"components": 64},
     }
