@@ -185,7 +185,7 @@ class StoredSplit(Split):
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Batch:
         """The images at ``index``, as float32 in [0, 1]."""
-        images = self.images[index].to(torch.float32).div_(255)
+        images = self.images.index_select(0, index).to(torch.float32).div_(255)
         return Batch(images, {name: values[index] for name, values in self._attributes.items()})
 
 
@@ -231,7 +231,7 @@ class IndexedSplit(Split):
     @property
     def images(self) -> Tensor:
         """(N, C, H, W) uint8: a copy of the split's own images."""
-        return self._store[self._place]
+        return self._store.index_select(0, self._place)
 
     @cached_property
     def content_hash(self) -> str:
@@ -250,7 +250,7 @@ class IndexedSplit(Split):
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Batch:
         """The images at ``index``, as float32 in [0, 1]."""
-        images = self._store[self._place[index]].to(torch.float32).div_(255)
+        images = self._store.index_select(0, self._place[index]).to(torch.float32).div_(255)
         return Batch(images, {name: values[index] for name, values in self._attributes.items()})
 
 
