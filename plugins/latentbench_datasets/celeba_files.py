@@ -165,9 +165,9 @@ def unpack_images(folder: Path, *, published: bool, progress: Callable[[int, int
     Raises:
         LatentbenchError: the archive is another one, corrupt or unsafe, or the folder cannot be written.
     """
-    from latentbench.archives import unpack
-
     if (folder / _ARCHIVE).is_file() and not (folder / _IMAGE_FOLDER).is_dir():
+        from latentbench.archives import unpack
+
         md5 = _published()[_ARCHIVE].md5 if published else None
         unpack(folder / _ARCHIVE, folder / _IMAGE_FOLDER, folder=_IMAGE_FOLDER, md5=md5, progress=progress)
 

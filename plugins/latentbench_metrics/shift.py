@@ -122,7 +122,7 @@ class SubgroupError(Metric):
     """
 
     name = "subgroup-error"
-    title = "worst subgroup's error"
+    title = "worst subgroup error"
     source = "Funke et al., CoLLAs 2022, Tables 3 and 4: percentage incorrect per subgroup, as a share"
     capability = "predict"
     targets = ("attributes",)
