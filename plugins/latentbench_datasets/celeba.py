@@ -137,8 +137,9 @@ class Faces(PreparedDataset):
         count, size = len(listing.images), self.config.image_size
         self.check_count(count)
 
+        shape, side = _crop(listing.images[0])
+
         def rows(start: int) -> Iterator[npt.NDArray[np.uint8]]:
-            shape, side = _crop(listing.images[0])
             for number, path in enumerate(listing.images[start:], start=start + 1):
                 if (found := image_size(path)) != shape:
                     raise LatentbenchError(f"image {path} has {_by(found)} pixels", f"the first one has {_by(shape)}")
@@ -202,8 +203,13 @@ class Faces(PreparedDataset):
                 kept = ceil(Fraction(str(config.labels)) * len(values))
                 values[shuffled(len(values), config.seed, _LABELS, place)[kept:]] = MISSING
             known[name] = np.where(novel, MISSING, values)
-        has_anomalies = role is Role.TEST and self.held_out is not None
-        return Targets(anomaly=novel.astype(np.uint8) if has_anomalies else None, attributes=known)
+        if role is not Role.TEST or self.held_out is None:
+            return Targets(attributes=known)
+        if not novel.any():
+            raise LatentbenchError(
+                f"dataset '{self.name}': no test image has {self.held_out}", "hold another attribute out"
+            )
+        return Targets(anomaly=novel.astype(np.uint8), attributes=known)
 
     def _pair(self, attributes: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.int64]]:
         """Both attributes' values, each (N,) 0 or 1."""

@@ -1,5 +1,7 @@
 """A split of shared images gives what a split of its own copies gives, and neither copies nor reads them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,8 @@ LABELS = np.array([1, MISSING, 0])
 META = torch.device("meta")
 
 
-def split(**changes) -> IndexedSplit:
-    facts = {
+def split(**changes: Any) -> IndexedSplit:
+    facts: dict[str, Any] = {
         "role": Role.TEST,
         "images": SHARED,
         "rows": ROWS,

@@ -110,7 +110,7 @@ def test_sets_of_one_order_are_nested_cell_by_cell():
 
 def test_every_image_of_a_cell_is_as_likely_to_be_used():
     cells = np.repeat(np.arange(4), [20, 10, 10, 10])
-    counts = sum(subsample(cells, 0, shuffled(50, seed)).astype(int) for seed in range(2000))
+    counts = np.sum([subsample(cells, 0, shuffled(50, seed)) for seed in range(2000)], axis=0)
     assert (counts[20:] == 2000).all()
     assert abs(counts[:20] / 2000 - 0.5).max() < 4 * 0.5 / np.sqrt(2000)
 

@@ -68,8 +68,8 @@ def check_dataset(
         for (one, images), (other, others) in combinations(stored.items(), 2):
             expect(not torch.equal(images, others), f"'{one}' and '{other}' are")
         indexed = {name: split for name, split in data.splits.items() if isinstance(split, IndexedSplit)}
-        for (one, split), (other, second) in combinations(indexed.items(), 2):
-            shared = split.images_hash == second.images_hash and np.intersect1d(split.rows, second.rows).size
+        for (one, first), (other, second) in combinations(indexed.items(), 2):
+            shared = first.images_hash == second.images_hash and np.intersect1d(first.rows, second.rows).size
             expect(not shared, f"'{one}' and '{other}' share {shared} images")
     with promises.that("only a test split says that its images leave [0, 1]"):
         for name, split in data.splits.items():
