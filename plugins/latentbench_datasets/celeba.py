@@ -136,7 +136,6 @@ class Faces(PreparedDataset):
         listing = files.read_listing(source.folder, [file for file in source.files if file.parent != source.folder])
         count, size = len(listing.images), self.config.image_size
         self.check_count(count)
-
         shape, side = _crop(listing.images[0])
 
         def rows(start: int) -> Iterator[npt.NDArray[np.uint8]]:
@@ -150,7 +149,7 @@ class Faces(PreparedDataset):
         save("attributes", listing.attributes.shape, listing.attributes)
         save("partition", listing.partition.shape, listing.partition)
         parts = np.bincount(listing.partition, minlength=len(_ROLES)).tolist()
-        return {"images": count, **{f"{role} part": size for role, size in zip(_ROLES, parts, strict=True)}}
+        return {"images": count, **{f"{role} part": part for role, part in zip(_ROLES, parts, strict=True)}}
 
     def assemble(self, prepared: Prepared) -> Data:
         """The three splits, which share the one array of images."""

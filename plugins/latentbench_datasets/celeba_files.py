@@ -79,9 +79,16 @@ def missing(folder: Path) -> list[str]:
 
 
 def find(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The two lists, and whatever lies in the folder of images, by name; hidden files are passed over."""
+    """The two lists, and the files in the folder of images, by name; hidden ones are passed over.
+
+    Raises:
+        LatentbenchError: something else than a file lies there.
+    """
     with os.scandir(folder / _IMAGE_FOLDER) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        seen = {entry.name: entry.is_file() for entry in entries if not entry.name.startswith(".")}
+    names = sorted(seen)
+    if strange := [name for name in names if not seen[name]]:
+        raise LatentbenchError(f"{folder / _IMAGE_FOLDER / strange[0]} is no file, or its link is broken", "remove it")
     return [folder / name for name in _LISTS], [folder / _IMAGE_FOLDER / name for name in names]
 
 

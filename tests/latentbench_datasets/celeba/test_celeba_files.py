@@ -116,6 +116,14 @@ def test_hidden_files_are_passed_over(folder: Path) -> None:
     assert len(read(folder).images) == 12
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")], ids=["folder", "broken link"])
+def test_what_is_no_file_is_named(folder: Path, make: Callable[[Path], None]) -> None:
+    path = folder / "img_align_celeba" / "000007.jpg"
+    path.unlink()
+    make(path)
+    assert f"{path} is no file, or its link is broken" in message_of(lambda: find(folder))
+
+
 def test_what_is_missing_is_named(folder: Path) -> None:
     assert missing(folder) == []
     (folder / PARTITION).unlink()
