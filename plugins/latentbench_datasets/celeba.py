@@ -1,7 +1,7 @@
 """Faces whose attributes' correlation shifts, and novelty under that shift: CelebA, whole or a subset of it."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil
@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from latentbench import MISSING, Data, DataInfo, Dataset, IndexedSplit, LatentbenchError, Role, Targets
 from latentbench.data import Status
 from latentbench.errors import did_you_mean
-from latentbench.prepared import Decoding, Prepared, PreparedDataset, Save, Source
+from latentbench.prepared import Decoding, Prepared, PreparedDataset, Rows, Save, Source
 from latentbench_datasets import celeba_files as files
 from latentbench_datasets.image_files import image_size, read_centre
 from latentbench_datasets.mvtec import Folder
@@ -138,16 +138,15 @@ class Faces(PreparedDataset):
         self.check_count(count)
         shape, side = _crop(listing.images[0])
 
-        def rows(start: int) -> Iterator[npt.NDArray[np.uint8]]:
-            for number, path in enumerate(listing.images[start:], start=start + 1):
-                if (found := image_size(path)) != shape:
-                    raise LatentbenchError(f"image {path} has {_by(found)} pixels", f"the first one has {_by(shape)}")
-                yield read_centre(path, side, size)
-                self.progress(number, count)
+        def decode(path: Path) -> npt.NDArray[np.uint8]:
+            if (found := image_size(path)) != shape:
+                raise LatentbenchError(f"image {path} has {_by(found)} pixels", f"the first one has {_by(shape)}")
+            return read_centre(path, side, size)
 
-        save("images", (count, 3, size, size), rows(0))
-        save("attributes", listing.attributes.shape, listing.attributes)
-        save("partition", listing.partition.shape, listing.partition)
+        rows = Rows(self.progress, count)(decode, listing.images)
+        save("images", (count, 3, size, size), rows, [(path,) for path in listing.images])
+        save("attributes", listing.attributes.shape, lambda start: listing.attributes[start:])
+        save("partition", listing.partition.shape, lambda start: listing.partition[start:])
         parts = np.bincount(listing.partition, minlength=len(_ROLES)).tolist()
         return {"images": count, **{f"{role} part": part for role, part in zip(_ROLES, parts, strict=True)}}
 

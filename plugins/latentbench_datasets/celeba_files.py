@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentbench import LatentbenchError
+from latentbench.archives import unpack
 from latentbench.torchvision_compat import import_torchvision
 
 __all__ = [
@@ -173,8 +174,6 @@ def unpack_images(folder: Path, *, published: bool, progress: Callable[[int, int
         LatentbenchError: the archive is another one, corrupt or unsafe, or the folder cannot be written.
     """
     if (folder / _ARCHIVE).is_file() and not (folder / _IMAGE_FOLDER).is_dir():
-        from latentbench.archives import unpack
-
         md5 = _published()[_ARCHIVE].md5 if published else None
         unpack(folder / _ARCHIVE, folder / _IMAGE_FOLDER, folder=_IMAGE_FOLDER, md5=md5, progress=progress)
 

@@ -203,7 +203,6 @@ def test_a_refused_download_says_which_files_to_put_where_and_their_licence(
 
 
 def test_the_archive_is_unpacked_where_the_images_are_not(drive: dict[str, bytes], folder: Path) -> None:
-    pytest.importorskip("latentbench.archives")
     before = read(folder)
     expected = [path.read_bytes() for path in before.images]
     other = folder.parent / "other"
@@ -216,7 +215,6 @@ def test_the_archive_is_unpacked_where_the_images_are_not(drive: dict[str, bytes
 
 
 def test_another_archive_than_the_published_one_is_refused(drive: dict[str, bytes], tmp_path: Path) -> None:
-    pytest.importorskip("latentbench.archives")
     other = tmp_path / "other"
     other.mkdir()
     content = bytearray(drive["img_align_celeba.zip"])
