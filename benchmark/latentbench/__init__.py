@@ -7,7 +7,18 @@ from latentbench.errors import LatentbenchError
 from latentbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from latentbench.data import MISSING, Batch, Data, DataInfo, Dataset, Role, Split, StoredSplit, Targets
+    from latentbench.data import (
+        MISSING,
+        Batch,
+        Data,
+        DataInfo,
+        Dataset,
+        IndexedSplit,
+        Role,
+        Split,
+        StoredSplit,
+        Targets,
+    )
     from latentbench.executor import Executor
     from latentbench.metric import Evaluation, Metric
     from latentbench.model import Losses, Model, Step
@@ -17,7 +28,18 @@ __version__ = "0.1.0"
 
 #: Where the public names live. They are imported on first use: most import torch, and a plugin module need not.
 _PUBLIC = {
-    "data": ("MISSING", "Batch", "Data", "DataInfo", "Dataset", "Role", "Split", "StoredSplit", "Targets"),
+    "data": (
+        "MISSING",
+        "Batch",
+        "Data",
+        "DataInfo",
+        "Dataset",
+        "IndexedSplit",
+        "Role",
+        "Split",
+        "StoredSplit",
+        "Targets",
+    ),
     "executor": ("Executor",),
     "metric": ("Evaluation", "Metric"),
     "model": ("Losses", "Model", "Step"),
@@ -33,6 +55,7 @@ __all__ = [
     "Dataset",
     "Evaluation",
     "Executor",
+    "IndexedSplit",
     "LatentbenchError",
     "Losses",
     "Metric",

@@ -3,8 +3,10 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -23,6 +25,7 @@ __all__ = [
     "Data",
     "DataInfo",
     "Dataset",
+    "IndexedSplit",
     "Role",
     "Split",
     "State",
@@ -96,7 +99,7 @@ class Targets:
 
 
 class Split(ABC):
-    """Images that share a role. Two kinds exist: stored ones, and ones that are composed afresh for every batch."""
+    """Images that share a role: stored, of their own or shared with other splits; or composed for every batch."""
 
     role: Role
     targets: Targets = Targets()
@@ -182,7 +185,72 @@ class StoredSplit(Split):
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Batch:
         """The images at ``index``, as float32 in [0, 1]."""
-        images = self.images[index].to(torch.float32).div_(255)
+        images = self.images.index_select(0, index).to(torch.float32).div_(255)
+        return Batch(images, {name: values[index] for name, values in self._attributes.items()})
+
+
+class IndexedSplit(Split):
+    """Some images of one uint8 array that several splits share, such as one that is mapped from a file.
+
+    The array is neither copied nor read as a whole as long as the split stays where the array is.
+
+    Args:
+        role: what the split may be used for.
+        images: (M, C, H, W) uint8, 0..255 for 0..1.
+        rows: (N,) int64 in [0, M), which of them are the split's, in its order.
+        images_hash: identifies ``images``, whose bytes are not read for the content hash (``Prepared.content_hash``).
+        targets: the truth, each array of length N.
+        conditions: named item weights, each (N,).
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        images: Tensor,
+        rows: npt.NDArray[np.int64],
+        images_hash: str,
+        targets: Targets | None = None,
+        conditions: Mapping[str, npt.NDArray[np.float64]] | None = None,
+    ) -> None:
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise ValueError(f"images must be (M, C, H, W) uint8, got {tuple(images.shape)} {images.dtype}")
+        if rows.ndim != 1 or rows.dtype != np.int64 or (len(rows) and not 0 <= rows.min() <= rows.max() < len(images)):
+            raise ValueError(f"rows must be (N,) int64 in [0, {len(images)}), got {rows.shape} {rows.dtype}")
+        self.role = role
+        self.rows = rows
+        self.images_hash = images_hash
+        self.targets = targets or Targets()
+        self.conditions = conditions or {}
+        self._store = images
+        self._place = torch.from_numpy(rows)
+        self._attributes = {name: torch.from_numpy(values) for name, values in self.targets.attributes.items()}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def images(self) -> Tensor:
+        """(N, C, H, W) uint8: a copy of the split's own images."""
+        return self._store.index_select(0, self._place)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """Hex SHA-256 of what identifies the images, and of rows, targets and conditions."""
+        return content_hash(str(self.role), self.images_hash, self.rows, vars(self.targets), self.conditions)
+
+    def to(self, device: torch.device) -> Self:
+        """The same split; on another device, with its own images gathered there and no others."""
+        if device == self._store.device:
+            return self
+        moved = copy(self)
+        moved._store = self.images.to(device)
+        moved._place = torch.arange(len(self), device=device)
+        moved._attributes = {name: values.to(device) for name, values in self._attributes.items()}
+        return moved
+
+    def batch(self, index: Tensor, generator: torch.Generator) -> Batch:
+        """The images at ``index``, as float32 in [0, 1]."""
+        images = self._store.index_select(0, self._place[index]).to(torch.float32).div_(255)
         return Batch(images, {name: values[index] for name, values in self._attributes.items()})
 
 

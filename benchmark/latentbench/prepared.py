@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from latentbench.cache import HalfMade, Prepared, Shelf, cache_roots, digest
 from latentbench.data import Data, Dataset, State, Status, content_hash
 from latentbench.errors import LatentbenchError
 
-__all__ = ["Prepared", "PreparedDataset", "Rows", "Save", "Source"]
+__all__ = ["Decoding", "Prepared", "PreparedDataset", "Rows", "Save", "Source"]
 
 #: Raise it when the files of a prepared folder change their meaning.
 _FORMAT = 1
@@ -45,6 +45,17 @@ class Source:
     def fingerprint(self) -> str:
         """Digest of the facts: another one means that something has changed."""
         return digest([self.facts[file] for file in sorted(self.files)])
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What prepared arrays depend on, beside the source. Datasets of an equal decoding share what is prepared."""
+
+    name: str
+    """What it is called in the cache."""
+    version: int
+    options: Mapping[str, Any]
+    """As JSON has them."""
 
 
 class Save(Protocol):
@@ -103,8 +114,16 @@ class Rows:
 class PreparedDataset(Dataset):
     """A dataset whose source is decoded once. Implement ``locate``, ``convert`` and ``assemble`` in place of ``load``.
 
-    What was prepared serves equal options, the dataset's ``version`` and an unchanged source alone.
+    What was prepared serves an equal ``decoding`` and an unchanged source alone.
     """
+
+    @property
+    def decoding(self) -> Decoding:
+        """By default the dataset's name, its ``version`` and all its options.
+
+        Override it where some options choose among the arrays' rows and change none of them.
+        """
+        return Decoding(self.name, self.version, self.config.model_dump(mode="json"))
 
     @abstractmethod
     def locate(self, data_root: Path) -> Source:
@@ -193,6 +212,7 @@ class PreparedDataset(Dataset):
 
     def _fill(self, made: HalfMade, source: Source, data_root: Path) -> Prepared:
         """Decode the source into ``made``; it must not change meanwhile."""
+        decoding = self.decoding
 
         def save(
             name: str,
@@ -200,7 +220,7 @@ class PreparedDataset(Dataset):
             rows: Callable[[int], Iterable[npt.NDArray[np.uint8]]],
             made_of: Sequence[Iterable[Path]] | None = None,
         ) -> npt.NDArray[np.uint8]:
-            by = (_FORMAT, self.version)
+            by = (_FORMAT, decoding.version)
             if made_of is None:
                 origins = [repr((by, source.fingerprint)).encode()] * shape[0]
             else:
@@ -210,14 +230,15 @@ class PreparedDataset(Dataset):
         facts = self.convert(source, save)
         if self.locate(data_root).fingerprint != source.fingerprint:
             raise LatentbenchError(f"files in {source.folder} changed while they were read", "try again when they rest")
-        about = {"dataset": self.name, "version": self.version, "options": self.config.model_dump(mode="json")}
+        about = {"dataset": decoding.name, "version": decoding.version, "options": dict(decoding.options)}
         return made.describe(facts, about)
 
     def _shelves(self, source: Source, data_root: Path) -> list[Shelf]:
         """Where to look for what is prepared, in this order."""
-        subject = digest([self.config.model_dump(mode="json"), source.folder.relative_to(data_root).as_posix()])
-        state = digest([_FORMAT, self.version, source.fingerprint])
-        return [Shelf(root, self.name, subject, state) for root in cache_roots(data_root)]
+        decoding = self.decoding
+        subject = digest([dict(decoding.options), source.folder.relative_to(data_root).as_posix()])
+        state = digest([_FORMAT, decoding.version, source.fingerprint])
+        return [Shelf(root, decoding.name, subject, state) for root in cache_roots(data_root)]
 
 
 def _to_write(shelves: list[Shelf]) -> Shelf:

@@ -1,4 +1,4 @@
-"""The standard splits: digits under correlation shift, foreign images, images with defects, scenes of known factors."""
+"""The standard splits: correlation shift of digits and faces, foreign images, images with defects, known factors."""
 
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,12 @@ __all__ = ["latentbench_datasets"]
 @hookimpl
 def latentbench_datasets() -> list[type["Dataset"]]:
     """Offer the datasets; their modules are imported here, for they import torch."""
+    from latentbench_datasets.celeba import CelebA, CelebANovelty, CelebASubset, CelebASubsetNovelty
     from latentbench_datasets.mvtec import MagneticTile, MvtecAd, MvtecLike
     from latentbench_datasets.ood import Ood
     from latentbench_datasets.scenes import Scenes
     from latentbench_datasets.shift import DigitsShift, MnistShift
     from latentbench_datasets.textures import Textures
 
-    return [MnistShift, DigitsShift, Ood, MvtecAd, MvtecLike, MagneticTile, Scenes, Textures]
+    faces = [CelebA, CelebANovelty, CelebASubset, CelebASubsetNovelty]
+    return [MnistShift, DigitsShift, *faces, Ood, MvtecAd, MvtecLike, MagneticTile, Scenes, Textures]

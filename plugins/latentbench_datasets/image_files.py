@@ -10,7 +10,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from latentbench import LatentbenchError
 
-__all__ = ["SUFFIXES", "image_size", "is_grey", "read_image", "read_mask"]
+__all__ = ["SUFFIXES", "image_size", "is_grey", "read_centre", "read_image", "read_mask"]
 
 #: Of the files that are taken for images, in lower case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -59,13 +59,29 @@ def read_image(path: Path, channels: int, size: int) -> npt.NDArray[np.uint8]:
         LatentbenchError: empty, cut short, corrupt; transparent anywhere; to be turned by its EXIF orientation; not
             grey or RGB; with the path and the reason.
     """
-    image = _decoded(path)
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+    return _resized(_eight_bits(_decoded(path)).convert("L" if channels == 1 else "RGB"), size)
+
+
+def read_centre(path: Path, side: int, size: int) -> npt.NDArray[np.uint8]:
+    """Decode a file to RGB, cut the square of ``side`` pixels out of its centre, and resize that.
+
+    Gives the very pixels of torchvision's ``CenterCrop(side)`` and ``Resize(size)`` of the Pillow image: a margin of an
+    odd number of pixels is halved to the even number (45 / 2 gives 22), and resizing is that of ``read_image``.
+
+    Args:
+        path: the file.
+        side: of the square in the file's pixels, no longer than the image's sides.
+        size: of the square afterwards.
+
+    Returns:
+        (3, size, size).
+
+    Raises:
+        LatentbenchError: as ``read_image``.
+    """
+    image = _eight_bits(_decoded(path)).convert("RGB")
+    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
+    return _resized(image.crop((left, top, left + side, top + side)), size)
 
 
 def read_mask(path: Path, shape: tuple[int, int], size: int) -> tuple[npt.NDArray[np.uint8], bool]:
@@ -92,6 +108,18 @@ def read_mask(path: Path, shape: tuple[int, int], size: int) -> tuple[npt.NDArra
     anomalous = (pixels.reshape(*shape, -1) != 0).any(2)
     mask = Image.fromarray(anomalous.astype(np.uint8))
     return np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)), bool(anomalous.any())
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The high byte of 16-bit greys; others as they are."""
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I;16") else image
+
+
+def _resized(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
+    """(channels, size, size), by Pillow's antialiased bilinear filter."""
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
 
 
 def _header(path: Path) -> Image.Image:

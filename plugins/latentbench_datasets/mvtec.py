@@ -21,7 +21,7 @@ from latentbench.prepared import Prepared, PreparedDataset, Rows, Save, Source
 from latentbench_datasets.folders import TestImage, read_layout
 from latentbench_datasets.image_files import image_size, is_grey, read_image, read_mask
 
-__all__ = ["CATEGORIES", "MagneticTile", "MvtecAd", "MvtecLayout", "MvtecLike"]
+__all__ = ["CATEGORIES", "Folder", "MagneticTile", "MvtecAd", "MvtecLayout", "MvtecLike"]
 
 #: Of MVTec AD.
 CATEGORIES = (

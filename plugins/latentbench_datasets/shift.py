@@ -16,9 +16,10 @@ from latentbench_datasets.digits import Digits
 from latentbench_datasets.joint import joint
 from latentbench_datasets.pairs import Composer, PairSplit
 
-__all__ = ["DigitsShift", "MnistShift", "ShiftDataset"]
+__all__ = ["PROTOCOL", "DigitsShift", "MnistShift", "ShiftDataset"]
 
-_PROTOCOL = (
+#: Whom to cite for it.
+PROTOCOL = (
     "C. M. Funke, P. Vicol, K.-C. Wang, M. Kümmerer, R. Zemel and M. Bethge: Disentanglement and generalization under "
     "correlation shifts. CoLLAs, PMLR 199:116-141, 2022"
 )
@@ -164,7 +165,7 @@ class MnistShift(ShiftDataset):
     version = 1
     title = "Two occluded MNIST digits whose correlation shifts"
     licence = mnist.LICENCE
-    citation = f"{_PROTOCOL}; {mnist.CITATION}"
+    citation = f"{PROTOCOL}; {mnist.CITATION}"
     source = mnist.SOURCE
     digit_size = 32
 
@@ -193,7 +194,7 @@ class DigitsShift(ShiftDataset):
     title = "Two occluded 8x8 digits whose correlation shifts"
     licence = "CC BY 4.0"
     citation = (
-        f"{_PROTOCOL}; E. Alpaydin and C. Kaynak: Optical recognition of handwritten digits. UCI Machine Learning "
+        f"{PROTOCOL}; E. Alpaydin and C. Kaynak: Optical recognition of handwritten digits. UCI Machine Learning "
         "Repository, 1998. doi:10.24432/C50P49"
     )
     source = "scikit-learn, sklearn.datasets.load_digits (the test part of the UCI set)"

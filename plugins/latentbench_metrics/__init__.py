@@ -26,11 +26,11 @@ def latentbench_metrics() -> list[type["Metric"]]:
     from latentbench_metrics.localization import AUPRO5, AUPRO30, MissingMasks, PixelAP, PixelAUROC
     from latentbench_metrics.mig import MIG
     from latentbench_metrics.sap import SAP
-    from latentbench_metrics.shift import Accuracy, AccuracyGap, WorstCaseAccuracy
+    from latentbench_metrics.shift import Accuracy, AccuracyGap, SubgroupError, WorstCaseAccuracy
 
     detection = [AUROC, AUPRC, FPR80, FPR95, F1Max]
     localization = [PixelAUROC, PixelAP, AUPRO30, AUPRO5, MissingMasks]
-    shift = [Accuracy, WorstCaseAccuracy, AccuracyGap]
+    shift = [Accuracy, WorstCaseAccuracy, AccuracyGap, SubgroupError]
     disentanglement = [MIG, SAP, DCI, IRS, FactorVAEScore, BetaVAEScore]
     dependence = [
         GaussianTotalCorrelation, GaussianWasserstein, NormalizedGaussianWasserstein, MutualInformationScore

@@ -24,7 +24,7 @@ from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, StoredS
 from latentbench.cache import CACHE_VARIABLE
 from latentbench.data import State
 from latentbench.files import StorageError
-from latentbench.prepared import Prepared, PreparedDataset, Rows, Save, Source
+from latentbench.prepared import Decoding, Prepared, PreparedDataset, Rows, Save, Source
 
 
 class Texts(PreparedDataset):
@@ -130,6 +130,44 @@ def test_other_options_are_prepared_beside_the_first_ones(data_root: Path) -> No
     assert first_pixels(Texts(Texts.Config(offset=10)).load(data_root)) == [10, 11, 12]
     assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
     assert Texts.conversions == 2
+
+
+class FirstTexts(Texts):
+    """Trains on some of the images, and decodes as another dataset does."""
+
+    name = "first-texts"
+    version = 5
+
+    class Config(Texts.Config):
+        count: int = 2
+
+    config: Config
+
+    @property
+    def decoding(self) -> Decoding:
+        return Decoding("texts", Texts.version, {"offset": self.config.offset})
+
+    def assemble(self, prepared: Prepared) -> Data:
+        data = super().assemble(prepared)
+        images = torch.from_numpy(prepared.arrays["train"][: self.config.count])
+        return Data(data.info, {**data.splits, "train": StoredSplit(Role.TRAIN, images)})
+
+
+def test_datasets_and_options_of_one_decoding_share_what_is_prepared(data_root: Path) -> None:
+    assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
+    assert first_pixels(FirstTexts(FirstTexts.Config()).load(data_root)) == [0, 1]
+    assert first_pixels(FirstTexts(FirstTexts.Config(count=1)).load(data_root)) == [0]
+    assert FirstTexts(FirstTexts.Config(count=1)).status(data_root).state is State.PREPARED
+    assert len(folders(data_root / ".prepared")) == 1
+    about = json.loads((only_folder(data_root) / "prepared.json").read_text())
+    assert (about["dataset"], about["version"], about["options"]) == ("texts", 1, {"offset": 0})
+    assert (Texts.conversions, FirstTexts.conversions) == (1, 1)
+
+
+def test_options_of_the_decoding_are_prepared_apart(data_root: Path) -> None:
+    assert first_pixels(FirstTexts(FirstTexts.Config(offset=10)).load(data_root)) == [10, 11]
+    assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
+    assert len(folders(data_root / ".prepared")) == 2
 
 
 def changed_content(data_root: Path) -> None:

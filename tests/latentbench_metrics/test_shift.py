@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentbench import MISSING, Evaluation, LatentbenchError, Metric, Targets
-from latentbench_metrics.shift import Accuracy, AccuracyGap, WorstCaseAccuracy, accuracy_at, cell_accuracy
+from latentbench_metrics.shift import (
+    Accuracy,
+    AccuracyGap,
+    SubgroupError,
+    WorstCaseAccuracy,
+    accuracy_at,
+    cell_accuracy,
+)
 
 SETTINGS = settings(deadline=None, max_examples=50)
 LEFT = np.array([0, 0, 1, 1, 0, 1])
@@ -213,8 +220,9 @@ def test_images_with_a_missing_label_are_in_no_cell():
         ({"left": np.where(LEFT == 0, MISSING, 1), "right": RIGHT}, False),
     ],
 )
-def test_the_worst_case_applies_where_four_cells_of_two_binary_attributes_are_filled(attributes, applies):
-    assert WorstCaseAccuracy().applies(Targets(attributes=attributes), {}) is applies
+@pytest.mark.parametrize("metric", [WorstCaseAccuracy, SubgroupError])
+def test_what_needs_cells_applies_where_all_four_of_two_binary_attributes_are_filled(metric, attributes, applies):
+    assert metric().applies(Targets(attributes=attributes), {}) is applies
 
 
 # Gap
@@ -243,3 +251,67 @@ def test_the_gap_needs_both_conditions():
     weights = np.ones(len(LEFT))
     assert AccuracyGap().applies(targets, {"correlated": weights, "uncorrelated": weights})
     assert not AccuracyGap().applies(targets, {"correlated": weights})
+
+
+# Subgroups
+
+
+@SETTINGS
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.integers(-1, 1), st.integers(0, 1), st.integers(-1, 1)), min_size=0, max_size=40
+    )
+)
+def test_subgroup_errors_equal_a_slow_loop(items):
+    items = [*items, (0, 0, 1, 0), (1, 0, 1, 1), (0, 1, 0, 0), (1, 1, 1, 1)]  # one in each cell
+    wrong: dict[str, list[bool]] = {}
+    for p, t, q, u in items:
+        if MISSING not in (t, u):
+            wrong.setdefault(f"left={t},right={u}", []).append(p != t or q != u)
+    expected = {name: sum(errors) / len(errors) for name, errors in wrong.items()}
+    p, t, q, u = zip(*items, strict=True)
+    values = measure(SubgroupError, {"left": p, "right": q}, {"left": t, "right": u})
+    assert values.pop("") == max(values.values())
+    assert values == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_model_that_reads_one_attribute_off_the_other_errs_in_all_of_the_rare_subgroups_and_in_no_other():
+    predicted = {"left": RIGHT, "right": RIGHT}
+    assert measure(SubgroupError, predicted, {"left": LEFT, "right": RIGHT}) == {
+        "": 1.0,
+        "left=0,right=0": 0.0,
+        "left=0,right=1": 1.0,
+        "left=1,right=0": 1.0,
+        "left=1,right=1": 0.0,
+    }
+
+
+def test_an_image_with_both_attributes_wrong_is_one_error():
+    predicted = {"left": [1, 0, 1, 1, 0, 1], "right": [1, 1, 0, 1, 0, 1]}  # both wrong in one of the two of (0, 0)
+    assert measure(SubgroupError, predicted, {"left": LEFT, "right": RIGHT})[""] == 0.5
+
+
+@SETTINGS
+@given(seed=st.integers(0, 50))
+def test_subgroup_errors_lie_between_the_mean_error_of_the_attributes_and_its_double(seed):
+    predicted, attributes = random_case(seed)
+    errors = measure(SubgroupError, predicted, attributes)
+    mean_errors = 1 - cell_accuracy(predicted, attributes)
+    for (a, b), mean in np.ndenumerate(mean_errors):
+        assert mean - 1e-12 <= errors[f"left={a},right={b}"] <= 2 * mean + 1e-12
+
+
+def test_subgroup_errors_depend_on_neither_composition_nor_weights():
+    predicted, attributes = random_case(7)
+    values = measure(SubgroupError, predicted, attributes)
+    rng = np.random.default_rng(0)
+    matching = attributes["left"] == attributes["right"]
+    twice = np.concatenate([np.arange(len(matching)), np.flatnonzero(matching)])
+    doubled = [{name: labels[twice] for name, labels in part.items()} for part in (predicted, attributes)]
+    assert measure(SubgroupError, *doubled) == pytest.approx(values)
+    assert measure(SubgroupError, predicted, attributes, weights=rng.random(len(matching))) == values
+
+
+def test_subgroups_of_an_attribute_that_is_not_predicted_are_an_error():
+    with pytest.raises(LatentbenchError, match="the model predicts no attribute 'right'"):
+        measure(SubgroupError, {"left": LEFT}, {"left": LEFT, "right": RIGHT})

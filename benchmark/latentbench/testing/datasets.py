@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentbench.data import MISSING, Data, Dataset, Role, Split, StoredSplit
+from latentbench.data import MISSING, Data, Dataset, IndexedSplit, Role, Split, StoredSplit
 from latentbench.errors import LatentbenchError
 from latentbench.kinds import KINDS
 from latentbench.testing.promises import Promises, expect
@@ -67,6 +67,10 @@ def check_dataset(
         stored = {name: split.images for name, split in data.splits.items() if isinstance(split, StoredSplit)}
         for (one, images), (other, others) in combinations(stored.items(), 2):
             expect(not torch.equal(images, others), f"'{one}' and '{other}' are")
+        indexed = {name: split for name, split in data.splits.items() if isinstance(split, IndexedSplit)}
+        for (one, first), (other, second) in combinations(indexed.items(), 2):
+            shared = first.images_hash == second.images_hash and np.intersect1d(first.rows, second.rows).size
+            expect(not shared, f"'{one}' and '{other}' share {shared} images")
     with promises.that("only a test split says that its images leave [0, 1]"):
         for name, split in data.splits.items():
             expect(split.role is Role.TEST or split.image_range == (0, 1), f"'{name}' says {split.image_range}")

@@ -9,6 +9,7 @@ from latentbench import (
     Data,
     DataInfo,
     Dataset,
+    IndexedSplit,
     LatentbenchError,
     Options,
     Role,
@@ -107,7 +108,16 @@ class ComposedTraining(Embedded):
         return Composed() if role is Role.TRAIN else super().split(role, number)
 
 
-@pytest.mark.parametrize("dataset_class", [Embedded, FromFile, Declared, ComposedTraining])
+class Indexed(Embedded):
+    """Its splits are of one array."""
+
+    def split(self, role, number):
+        images = torch.cat([self.images(number) for number in range(3)])
+        rows = np.arange(number * self.config.size, (number + 1) * self.config.size)
+        return IndexedSplit(role, images, rows, "hash", Targets(**self.targets(number)), self.conditions(role))
+
+
+@pytest.mark.parametrize("dataset_class", [Embedded, FromFile, Declared, ComposedTraining, Indexed])
 def test_a_dataset_that_keeps_its_promises_passes_with_a_line_for_each(dataset_class, tmp_path):
     (tmp_path / "noise.bin").touch()
     report = check_dataset(dataset_class, tmp_path)
@@ -134,6 +144,13 @@ class RaisesWithoutFiles(Embedded):
     def load(self, data_root):
         (data_root / "noise.bin").read_bytes()
         return super().load(data_root)
+
+
+class Leaks(Indexed):
+    def split(self, role, number):
+        split = super().split(role, number)
+        split.rows[0] = 0
+        return split
 
 
 class Unseeded(Embedded):
@@ -256,6 +273,7 @@ def with_condition(weights):
         (NoTest, "it has a test split*there is none"),
         (BadSplitName, "splits' names fit into the names of values: 'test/far' has one of '/'"),
         (ValidatesOnTest, "no two splits are of the same images: 'validation' and 'test' are"),
+        (Leaks, "no two splits are of the same images: 'train' and 'validation' share 1 images"),
         (WrongSize, "the training split is as long as it says*: it has 20 images, not 21"),
         (
             UnknownAttribute,
