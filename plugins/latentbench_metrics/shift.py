@@ -11,7 +11,7 @@ from latentbench import Evaluation, LatentbenchError, Metric
 if TYPE_CHECKING:
     from latentbench import Targets
 
-__all__ = ["Accuracy", "AccuracyGap", "SubgroupError", "WorstCaseAccuracy", "accuracy_at", "cell_accuracy"]
+__all__ = ["Accuracy", "AccuracyGap", "FourCells", "SubgroupError", "WorstCaseAccuracy", "accuracy_at", "cell_accuracy"]
 
 #: Attribute -> (N,), predicted or true.
 Labels = Mapping[str, npt.NDArray[np.int64]]
@@ -70,28 +70,47 @@ class AccuracyGap(Metric):
         return correlated - uncorrelated
 
 
-class WorstCaseAccuracy(Metric):
-    """The least accuracy at any correlation in [-1, 1] of two binary attributes, marginals one half.
-
-    A correlation c only reweights the four cells of the two attributes (``accuracy_at``), and the accuracy is linear
-    in c, so the least one is at c = -1 or c = +1. It depends on the cells' accuracies alone: not on how many images
-    the split has of each, nor on a condition's weights.
+class FourCells(Metric):
+    """A metric of the four cells of two binary attributes, whatever a condition's weights.
 
     Applies where there are two attributes with values 0 and 1, and every cell has an image with both labels.
     """
 
-    name = "worst-case-accuracy"
-    title = "worst-case accuracy"
-    source = "Funke et al., CoLLAs 2022, section 5 and Fig. 6b: the lower end of the range over test correlations"
     capability = "predict"
     targets = ("attributes",)
-    higher_is_better = True
     bounds = (0.0, 1.0)
     spans = ()
 
     def applies(self, targets: "Targets", conditions: Mapping[str, Any]) -> bool:
         """Whether the split has two binary attributes and an image in each of their four cells."""
         return super().applies(targets, conditions) and _cells(targets.attributes) is not None
+
+    def cells(self, evaluation: Evaluation) -> list[list[npt.NDArray[np.bool_]]]:
+        """The images of each cell, [first value][second value] -> (N,).
+
+        Raises:
+            LatentbenchError: not two binary attributes with an image in each of their four cells.
+        """
+        cells = _cells(evaluation.targets.attributes)
+        if cells is None:
+            raise LatentbenchError(
+                "the images do not fill the four cells of two binary attributes", "it needs one in each cell"
+            )
+        return cells
+
+
+class WorstCaseAccuracy(FourCells):
+    """The least accuracy at any correlation in [-1, 1] of two binary attributes, marginals one half.
+
+    A correlation c only reweights the four cells of the two attributes (``accuracy_at``), and the accuracy is linear
+    in c, so the least one is at c = -1 or c = +1. It depends on the cells' accuracies alone: not on how many images
+    the split has of each, nor on a condition's weights.
+    """
+
+    name = "worst-case-accuracy"
+    title = "worst-case accuracy"
+    source = "Funke et al., CoLLAs 2022, section 5 and Fig. 6b: the lower end of the range over test correlations"
+    higher_is_better = True
 
     def compute(self, evaluation: Evaluation) -> float:
         """The lesser of the accuracies at c = -1 and c = +1.
@@ -100,16 +119,13 @@ class WorstCaseAccuracy(Metric):
             LatentbenchError: not two binary attributes with an image in each of their four cells, or the model
                 predicts no such attribute.
         """
+        self.cells(evaluation)
         truth = evaluation.targets.attributes
-        if _cells(truth) is None:
-            raise LatentbenchError(
-                "the images do not fill the four cells of two binary attributes", "it needs one in each cell"
-            )
         cells = cell_accuracy(_predicted(evaluation.output, truth), truth)
         return min(accuracy_at(-1, cells), accuracy_at(1, cells))
 
 
-class SubgroupError(Metric):
+class SubgroupError(FourCells):
     """Share of images with either attribute predicted wrong, for each subgroup: cell of two true binary attributes.
 
     The main value is the worst subgroup's. A model that leans on a correlation errs most in the subgroups that are
@@ -118,35 +134,29 @@ class SubgroupError(Metric):
     which its text says; their released script refers to the predicted one.
 
     A subgroup's error is a mean over all of its images in the split, so it depends neither on how many there are nor
-    on a condition's weights. Applies where ``WorstCaseAccuracy`` does.
+    on a condition's weights.
     """
 
     name = "subgroup-error"
     title = "worst subgroup error"
     source = "Funke et al., CoLLAs 2022, Tables 3 and 4: percentage incorrect per subgroup, as a share"
-    capability = "predict"
-    targets = ("attributes",)
     higher_is_better = False
-    bounds = (0.0, 1.0)
-    spans = ()
-
-    def applies(self, targets: "Targets", conditions: Mapping[str, Any]) -> bool:
-        """Whether the split has two binary attributes and an image in each of their four cells."""
-        return super().applies(targets, conditions) and _cells(targets.attributes) is not None
 
     def compute(self, evaluation: Evaluation) -> dict[str, float]:
         """The worst subgroup's error under "", and each one's under its name.
 
         Raises:
-            LatentbenchError: the model predicts no such attribute.
+            LatentbenchError: not two binary attributes with an image in each of their four cells, or the model
+                predicts no such attribute.
         """
+        cells = self.cells(evaluation)
         truth = evaluation.targets.attributes
         predicted = _predicted(evaluation.output, truth)
         wrong = np.any([predicted[name] != values for name, values in truth.items()], axis=0)
         first, second = truth
         errors = {
             f"{first}={a},{second}={b}": float(wrong[cell].mean())
-            for a, row in enumerate(_cells(truth) or ())
+            for a, row in enumerate(cells)
             for b, cell in enumerate(row)
         }
         return {"": max(errors.values()), **errors}

@@ -167,6 +167,7 @@ EXPECTED = {
     "missing-masks": Row(1, 1, 1, 60, 0, 0, 0, not_finite=1),  # a fact of the data
     "accuracy": Row(0.5, 0.5, 0.5, UNLABELLED, UNLABELLED, 1, UNLABELLED),
     "worst-case-accuracy": Row(0.5, CELLS, CELLS, CELLS, CELLS, CELLS, 1),  # it does not depend on weights
+    "subgroup-error": Row(1, CELLS, CELLS, CELLS, CELLS, CELLS, 0),
     "accuracy-gap": Row(0, 0, 0, UNLABELLED, UNLABELLED, 0, UNLABELLED),
     "mig": disentanglement(1),
     "sap": disentanglement(1),
