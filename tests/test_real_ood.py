@@ -33,7 +33,7 @@ def test_the_distance_to_the_principal_subspace_tells_the_anomalies_and_brighter
 
     ((_, record),) = Store(results).records()
     auroc = {split: record.values[f"auroc@{split}"].value for split in ("test", "test-x3", "test-x15")}
-    assert 0.95 < auroc["test"] < auroc["test-x3"]  # at 32 components; chance is 1/2
+    assert 0.8 < auroc["test"] < auroc["test-x3"]  # chance is 1/2
     assert auroc["test-x15"] > 0.9999  # the distance grows with the square of the factor
-    assert record.values["f1-max@test"].value > 0.85  # to call all images anomalous has 2/3
+    assert record.values["f1-max@test"].value > 0.75  # to call all images anomalous has 2/3
     assert not any(name.endswith(("@train", "@validation")) for name in record.values)  # no anomalies there
