@@ -13,7 +13,7 @@ import tarfile
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ _LONGEST_END = 16 * _CHUNK
 _ZIP_END = 22
 _NO_FILE = "is no plain file or folder"
 _MISTRUST = "nothing was unpacked; get the archive from its publisher"
+_AGAIN = "nothing was unpacked; download it again"
 
 
 def unpack(
@@ -76,9 +77,7 @@ def unpack(
         compared = size if sha256 or md5 else 0
         if compared:
             _compare(archive, file, sha256, md5, lambda done: progress(done, compared + size))
-        with _writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-        with _writing(target), workplace(target.with_name(f".{target.name}.unpacking")) as scratch:
+        with _writing(target), _parents(target), workplace(target.with_name(f".{target.name}.unpacking")) as scratch:
             content = scratch / "content"
             try:
                 shutil.rmtree(content, ignore_errors=True)  # what a killed process left
@@ -142,9 +141,7 @@ class _Archive:
             yield
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise LatentbenchError(
-                f"archive {self.path} is corrupt or cut short{where} ({reason})", _MISTRUST
-            ) from None
+            raise LatentbenchError(f"archive {self.path} is corrupt or cut short{where} ({reason})", _AGAIN) from None
 
     def copy(self, member: _Member, path: Path, progress: Callable[[int], None]) -> None:
         """Write a member's content to a new file."""
@@ -331,8 +328,21 @@ def _compare(
         if hexdigest and found[name].hexdigest() != hexdigest.lower():
             raise LatentbenchError(
                 f"archive {archive} is not the published one: its {name} is {found[name].hexdigest()}, not {hexdigest}",
-                "nothing was unpacked; download it again",
+                _AGAIN,
             )
+
+
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """The folders above ``path``; those that had to be made are gone after the block if nothing is in them."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # something is in it
+            for folder in made:
+                folder.rmdir()
 
 
 @contextmanager
