@@ -12,6 +12,9 @@ from latentbench_autoencoders.networks import Trunk, decoder, encoder
 
 __all__ = ["Autoencoder"]
 
+#: What the presets for faces share.
+_FACES = {"latent_dim": 64, "learning_rate": 2e-3, "epochs": 20}
+
 
 class Autoencoder(Model, ABC):
     """x -> z -> x. A subclass says what the encoder's outputs mean, how it trains and how it scores."""
@@ -31,6 +34,10 @@ class Autoencoder(Model, ABC):
         "mnist-shift": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 100, "epochs": 40},
         "digits-shift": {"learning_rate": 3e-3, "sigma": 0.15, "batch_size": 100, "epochs": 40},
         "ood": {"latent_dim": 10, "trunk": "mlp", "learning_rate": 2e-3, "epochs": 12},
+        "celeba": _FACES | {"batch_size": 100},
+        "celeba-novelty": _FACES | {"batch_size": 100},
+        "celeba-subset": _FACES | {"batch_size": 50},
+        "celeba-subset-novelty": _FACES | {"batch_size": 50},
         "mvtec-ad": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 16, "epochs": 20},
         "magnetic-tile": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 16, "epochs": 8},
     }

@@ -14,7 +14,7 @@ import torch
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from latentbench import MISSING, Data, DataInfo, Dataset, IndexedSplit, LatentbenchError, Role, Targets
-from latentbench.data import Status
+from latentbench.data import State, Status
 from latentbench.errors import did_you_mean
 from latentbench.prepared import Decoding, Prepared, PreparedDataset, Rows, Save, Source
 from latentbench_datasets import celeba_files as files
@@ -240,7 +240,8 @@ class CelebA(Faces):
 
     def how_to_get(self, folder: Path) -> str:
         """By the command, or by hand."""
-        return f"`latentbench data prepare {self.name}` downloads and unpacks it; or {files.by_hand(folder)}"
+        command = f"latentbench data prepare {self.name} --data-root {folder.parent}"
+        return f"`{command}` downloads and unpacks it; or {files.by_hand(folder)}"
 
     def check_count(self, images: int) -> None:
         """All of them or none."""
@@ -311,6 +312,10 @@ class CelebASubset(Faces):
     def status(self, data_root: Path) -> Status:
         """The status, and that it is a subset."""
         status = super().status(data_root)
+        try:
+            self.check_count(status.facts.get("images", self.config.images))
+        except LatentbenchError as error:
+            return replace(status, state=State.MISSING, note=str(error))
         note = f"a subset: {self.config.images:,} of {files.IMAGES:,} images; its partition is not the published one"
         return replace(status, note=status.note or note)
 

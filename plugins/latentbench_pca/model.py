@@ -35,6 +35,10 @@ class PCA(Model):
     presets = {  # the size of the autoencoders' code there
         "mnist-shift": {"components": 64},
         "ood": {"components": 10},
+        "celeba": {"components": 64},
+        "celeba-novelty": {"components": 64},
+        "celeba-subset": {"components": 64},
+        "celeba-subset-novelty": {"components": 64},
         "mvtec-ad": {"components": 64},
         "magnetic-tile": {"components": 64},
     }

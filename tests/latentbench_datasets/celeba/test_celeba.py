@@ -414,7 +414,11 @@ def test_other_lists_than_the_published_ones_are_refused(whole: Path) -> None:
 def test_what_is_missing_of_the_whole_set_is_named_with_the_command_and_what_to_put_where(tmp_path: Path) -> None:
     message = message_of(lambda: CelebA().load(tmp_path))
     assert message.startswith(f"dataset 'celeba' is not complete in {tmp_path / 'celeba'}: missing list_attr_celeba")
-    for word in ("latentbench data prepare celeba", "non-commercial research only", "img_align_celeba.zip"):
+    for word in (
+        f"latentbench data prepare celeba --data-root {tmp_path}`",
+        "non-commercial research only",
+        "img_align_celeba.zip",
+    ):
         assert word in message
     assert CelebA().status(tmp_path).state is State.MISSING
 
@@ -444,6 +448,8 @@ def test_a_subset_of_another_size_than_its_option_says_is_refused_prepared_or_no
             in message
         )
         subset().load(shared)
+    status = subset(images=IMAGES - 1).status(shared)
+    assert (status.state, status.note) == (State.MISSING, message)
 
 
 def test_preparing_downloads_unpacks_and_decodes(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
