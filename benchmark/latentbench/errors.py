@@ -16,6 +16,7 @@ class LatentbenchError(Exception):
 
     def __init__(self, what: str, mend: str = "") -> None:
         super().__init__(f"{what}: {mend}" if mend else what)
+        self.what = what
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """A board and the command line's wishes become exactly the runs that they mean."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from latentbench.board import Board
 from latentbench.errors import LatentbenchError
 from latentbench.plan import Setting, parse_setting, plan
 from latentbench.plugins import Plugins
+from latentbench.run import RunSpec
 
 BOARD = Board.parse(
     {
@@ -28,8 +30,12 @@ def plugins(toys: Path) -> Plugins:
     return Plugins.load([toys])
 
 
+def specs_of(*arguments: Any, **wishes: Any) -> list[RunSpec]:
+    return [run.spec for run in plan(*arguments, **wishes)]
+
+
 def test_every_model_runs_with_every_seed_under_the_boards_options_and_budget(plugins: Plugins, tmp_path: Path) -> None:
-    specs = plan(BOARD, plugins, tmp_path)
+    specs = specs_of(BOARD, plugins, tmp_path)
     assert [(s.model, s.seed) for s in specs] == [
         ("centre-distance", 0), ("pca", 0), ("centre-distance", 1), ("pca", 1)
     ]  # fmt: skip
@@ -42,17 +48,17 @@ def test_every_model_runs_with_every_seed_under_the_boards_options_and_budget(pl
 
 
 def test_a_selection_leaves_the_keys_as_they_are(plugins: Plugins, tmp_path: Path) -> None:
-    everything = {s.key for s in plan(BOARD, plugins, tmp_path)}
-    (one,) = plan(BOARD, plugins, tmp_path, models=["pca"], seeds=1)
+    everything = {s.key for s in specs_of(BOARD, plugins, tmp_path)}
+    (one,) = specs_of(BOARD, plugins, tmp_path, models=["pca"], seeds=1)
     assert one.key in everything
 
 
 def test_a_setting_goes_to_its_owner_or_to_every_one_that_has_the_option(plugins: Plugins, tmp_path: Path) -> None:
     wishes = [Setting("centre-distance", "latent_dim", 2), Setting(None, "size", 44)]
-    specs = plan(BOARD, plugins, tmp_path, seeds=1, settings=wishes)
+    specs = specs_of(BOARD, plugins, tmp_path, seeds=1, settings=wishes)
     assert specs[0].config["latent_dim"] == 2
     assert specs[1].options["size"] == 44
-    assert len({s.split_hash for s in specs} - {plan(BOARD, plugins, tmp_path)[0].split_hash}) == 1
+    assert len({s.split_hash for s in specs} - {specs_of(BOARD, plugins, tmp_path)[0].split_hash}) == 1
 
 
 @pytest.mark.parametrize(
