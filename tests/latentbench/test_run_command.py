@@ -121,7 +121,7 @@ def test_a_run_is_told_by_its_datasets_label_with_the_value_that_ranks_there(cli
     Path("toys.yaml").write_text(SEVERAL)
     code, out, _ = cli("run", "toys.yaml", "--jobs", "1")
     assert code == 0
-    told = [re.sub(r"\d\.\d+", "N", line) for line in out.splitlines() if line.startswith("pca on")]
+    told = [re.sub(r"\d+\.\d+", "N", line) for line in out.splitlines() if line.startswith("pca on")]
     assert told == [
         "pca on few, seed 0: finished, auprc@test N, N s",
         "pca on many, seed 0: finished, auroc@test N, N s",
