@@ -32,7 +32,7 @@ class PCA(Model):
         components: int = Field(32, ge=1, description="q: dimensions of the principal subspace")
 
     config: Config
-    presets = {"mnist-shift": {"components": 64}}  # the size of the autoencoders' code there
+    presets = {"mnist-shift": {"components": 64}, "textures": {"components": 64}}  # as the autoencoders' codes there
 
     mean: Tensor
     components: Tensor
