@@ -1,12 +1,12 @@
 """A board: which datasets, models, seeds and budget, and what ranks; its YAML, read with errors that name the line."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.options import Options
@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Board", "BoardDataset", "find_board", "load_board"]
 
 _VALUE_NAME = re.compile(r"[^][@/\s]+(\[[^][@/\s]+\])?@[^][@/\s]+(/[^][@/\s]+)?")
-
-
-def _by_name(value: Any) -> Any:
-    """``- mnist-shift`` is short for ``- name: mnist-shift``."""
-    return {"name": value} if isinstance(value, str) else value
+#: What a label must not hold, because the command line gives these characters a meaning.
+_NO_LABEL = re.compile(r"[\s,=]")
 
 
 def _value_name(value: str) -> str:
@@ -31,15 +28,37 @@ def _value_name(value: str) -> str:
     return value
 
 
-class BoardDataset(Options):
-    """One dataset of a board, with the options that the board fixes."""
-
-    name: str
-    options: dict[str, Any] = {}
+def _label(value: str) -> str:
+    if not value or _NO_LABEL.search(value):
+        raise ValueError("is not a word without blanks, commas and equals signs")
+    return value
 
 
 #: The name of a measured value: what ``latentbench.metric.value_name`` makes.
 ValueName = Annotated[str, AfterValidator(_value_name)]
+
+
+class BoardDataset(Options):
+    """One entry of a board's datasets: a dataset with the options that the board fixes.
+
+    ``- mnist-shift`` is short for ``- name: mnist-shift``.
+    """
+
+    name: str
+    label: Annotated[str, AfterValidator(_label)] = Field(
+        description="what tables and the command line call it: one word, unique in the board; by default its name"
+    )
+    options: dict[str, Any] = {}
+    optional: bool = Field(False, description="left out, with a warning, where the data is not there")
+    rank: ValueName | None = Field(None, description="the value that ranks here, in place of the board's")
+    columns: list[ValueName] | None = Field(None, description="further values to show, in place of the board's")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _called_by_its_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        return {"label": value["name"], **value} if isinstance(value, dict) and "name" in value else value
 
 
 class Board(Options):
@@ -48,12 +67,20 @@ class Board(Options):
     name: str
     title: str
     description: str = ""
-    datasets: list[Annotated[BoardDataset, BeforeValidator(_by_name)]] = Field(min_length=1)
+    datasets: list[BoardDataset] = Field(min_length=1)
     models: list[str] | Literal["all"] = "all"
     seeds: int = Field(1, ge=1, description="runs of each model, with seeds 0, 1, ...")
     budget: Budget = Budget()
-    rank: ValueName = Field(description="the value that ranks: metric[part]@split/condition")
+    rank: ValueName | None = Field(
+        None, description="the value that ranks: metric[part]@split/condition; may be absent if every dataset has one"
+    )
     columns: list[ValueName] = Field([], description="further values to show, in order")
+    average: bool = Field(False, description="a table of means over the datasets comes first")
+
+    def values(self, entry: BoardDataset) -> list[str]:
+        """The names of the values in the table of ``entry``: the one that ranks, then the columns."""
+        columns = self.columns if entry.columns is None else entry.columns
+        return list(dict.fromkeys(name for name in (entry.rank or self.rank, *columns) if name))
 
 
 def find_board(board: str, plugins: "Plugins") -> Board:
@@ -70,7 +97,7 @@ def load_board(path: Path) -> Board:
 
     Raises:
         LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there: no YAML, an unknown,
-            repeated or missing key, a wrong type or value, another name than the file's.
+            repeated or missing key, a wrong type or value, another name than the file's, parts that contradict.
     """
     root, values = _parse(path)
     if root is None or not isinstance(values, dict):
@@ -82,7 +109,27 @@ def load_board(path: Path) -> Board:
     if board.name != path.stem:
         _, line = _find(root, ("name",))
         raise _mistake(path, line, f"the board is called '{board.name}', its file '{path.stem}'", "name them alike")
+    for loc, what, mend in _contradictions(board):
+        raise _mistake(path, _find(root, loc)[1], what, mend)
     return board
+
+
+def _contradictions(board: Board) -> Iterator[tuple[tuple[int | str, ...], str, str]]:
+    """What is wrong between parts that are sound by themselves: where, what, and the mend."""
+    for place, entry in enumerate(board.datasets):
+        where, this = ("datasets", place), f"datasets.{place}"
+        for other, earlier in enumerate(board.datasets[:place]):
+            if entry.label == earlier.label:
+                what = f"{this} is called '{entry.label}' as datasets.{other} is"
+                yield (*where, "label"), what, "give it a 'label' of its own"
+            elif (entry.name, entry.options) == (earlier.name, earlier.options):
+                yield where, f"{this} is the same data as datasets.{other}", "leave it out or give it other 'options'"
+        if not (entry.rank or board.rank):
+            alone = all(one.rank is None for one in board.datasets)
+            what = "the board has no 'rank'" if alone else f"{this} has no 'rank', and the board has none"
+            yield () if alone else where, what, "the board needs one, or each of its datasets"
+    if board.average and not board.rank:
+        yield ("average",), "'average' needs a 'rank' of the board's own", "the rows of means are ranked by it"
 
 
 def _parse(path: Path) -> tuple[yaml.Node | None, Any]:

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from latentbench.executor import Outcome, Progress
+from latentbench.plan import Planned
 from latentbench.record import Record
-from latentbench.run import RunSpec
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -23,18 +23,18 @@ class Display:
     """A context around a board's runs.
 
     Args:
-        specs: the runs to come.
+        runs: those to come.
         total: all runs of the board, the finished ones included.
         title: one line that says what is run, and where the results go.
     """
 
-    def __init__(self, specs: Sequence[RunSpec], total: int, title: str) -> None:
-        self._names = {spec.key: str(spec) for spec in specs}
+    def __init__(self, runs: Sequence[Planned], total: int, title: str) -> None:
+        self._names = {run.spec.key: str(run) for run in runs}
         self._told: dict[str, float] = {}
         self._bars: dict[str, TaskID] = {}
         self._live = None
-        print(f"{title}: {total} runs, {total - len(specs)} done before, {len(specs)} to do", flush=True)
-        if sys.stdout.isatty() and specs:
+        print(f"{title}: {total} runs, {total - len(runs)} done before, {len(runs)} to do", flush=True)
+        if sys.stdout.isatty() and runs:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(15), MofNCompleteColumn(), TimeRemainingColumn())

@@ -16,6 +16,8 @@ class LatentbenchError(Exception):
 
     def __init__(self, what: str, mend: str = "") -> None:
         super().__init__(f"{what}: {mend}" if mend else what)
+        self.what = what
+        """What is wrong, without the mend."""
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

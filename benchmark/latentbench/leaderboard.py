@@ -3,22 +3,24 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tabulate import tabulate
 
 from latentbench.board import Board
 from latentbench.escaping import code_span, csv_text, plain_markdown
+from latentbench.means import Means, means
 from latentbench.record import Environment, Record
 from latentbench.standings import Column, Row, Table, pairs, standings
 from latentbench.statistics import seeds_to_separate
 
 __all__ = ["CSV_COLUMNS", "render"]
 
-#: The CSV has a line for each row and value of the board. Numbers are in full precision; what is not there is empty.
+#: The CSV has a line for each row and value of a table. Numbers are in full precision; what is not there is empty.
 CSV_COLUMNS = {
-    "dataset": "its name",
+    "label": "what the board calls the dataset; of a mean, all datasets that it is over, with blanks between them",
+    "dataset": "its name; mean: the line is a mean over datasets, each counting by its first table",
     "dataset_options": "those that the board fixes, as JSON",
     "dataset_version": "of its plugin",
     "split_hash": "lines with different ones are not comparable",
@@ -31,15 +33,15 @@ CSV_COLUMNS = {
     "metric_version": "of its plugin",
     "higher_is_better": "true or false",
     "readout": "native: the model's own capability; probe: its code, read by the harness",
-    "n": "seeds that have the value",
+    "n": "seeds that have the value, of a mean on every one of its datasets",
     "mean": "over these seeds",
     "half_width": "of the mean's 95 % Student-t interval",
     "std": "of the sample, with n - 1 in the denominator",
     "min": "over these seeds",
     "max": "over these seeds",
-    "finished": "seeds whose run finished",
-    "failed": "seeds whose run failed",
-    "fit_seconds": "wall time of fitting, median over the finished seeds",
+    "finished": "seeds whose run finished, of a mean on every dataset that has a finished run",
+    "failed": "runs that failed",
+    "fit_seconds": "wall time of fitting, median over the finished runs",
     "hardware": "of every machine that made the row",
     "runs": "keys of the finished runs",
 }
@@ -56,13 +58,17 @@ def render(board: Board, records: Iterable[Record]) -> dict[str, str]:
         File name -> text, for ``<board>.md`` and ``<board>.csv``; empty if no record is the board's.
     """
     tables = standings(board, records)
-    return {f"{board.name}.md": _markdown(board, tables), f"{board.name}.csv": _csv(tables)} if tables else {}
+    if not tables:
+        return {}
+    averages = means(board, tables)
+    shown: list[Table | Means] = [averages, *tables] if averages else [*tables]
+    return {f"{board.name}.md": _markdown(board, shown), f"{board.name}.csv": _csv(shown)}
 
 
 # Markdown
 
 
-def _markdown(board: Board, tables: Sequence[Table]) -> str:
+def _markdown(board: Board, tables: Iterable[Table | Means]) -> str:
     blocks = [f"# {board.title}", *([" ".join(board.description.split())] if board.description else [])]
     blocks.append(
         f"Board `{board.name}`, budget: {pairs(board.budget.model_dump(exclude_none=True)) or 'unlimited'}. "
@@ -70,23 +76,44 @@ def _markdown(board: Board, tables: Sequence[Table]) -> str:
         "Rows share a rank where Welch's t test (two-sided, 5 %) does not separate them from the first row of the rank."
     )
     for table in tables:
-        fixed = f" ({code_span(pairs(table.fixed))})" if table.fixed else ""
-        blocks += [f"## {code_span(table.dataset)}{fixed}, split {code_span(table.split_hash[:12])}", _grid(table)]
-        parts = {"Notes": _notes(table), "Failed runs": _failures(table), "Provenance": _provenance(table)}
+        if isinstance(table, Means):
+            blocks += _introduction(board, table)
+            parts = {"Notes": _notes_on_means(table)}
+        else:
+            blocks.append(f"## {_title(table)}, split {code_span(table.split_hash[:12])}")
+            parts = {"Notes": _notes(table), "Failed runs": _failures(table), "Provenance": _provenance(table)}
+        blocks.append(_grid(table))
         for title, lines in parts.items():
             if items := [f"- {line}" for line in lines]:
                 blocks += [f"### {title}", "\n".join(items)]
     return "\n\n".join(blocks) + "\n"
 
 
-def _grid(table: Table) -> str:
-    values = [_heading(column) for column in table.columns]
+def _introduction(board: Board, table: Means) -> Iterator[str]:
+    """Which datasets the means are over, and how they are made."""
+    labels = ", ".join(map(code_span, table.labels))
+    yield f"## Mean over {len(table.labels)} of {len(board.datasets)} datasets: {labels}"
+    yield (
+        "Values are averaged over these datasets seed by seed, then over the seeds that all of them share. "
+        "Each dataset counts by its first table below."
+    )
+
+
+def _title(table: Table) -> str:
+    """What the board calls the dataset; its name where that is another; and the options that the board fixes."""
+    name = "" if table.label == table.dataset else f": {code_span(table.dataset)}"
+    fixed = f" ({code_span(pairs(table.fixed))})" if table.fixed else ""
+    return code_span(table.label) + name + fixed
+
+
+def _grid(table: Table | Means) -> str:
+    values = [_heading(column) + _coverage(table, column) for column in table.columns]
     rows = [
         [
             str(row.rank or "-"),
             code_span(row.label),
             *(_cell(row, column) for column in table.columns),
-            str(len(row.finished)),
+            str(row.seeds),
             str(len(row.failed)),
             "-" if row.fit_seconds is None else f"{row.fit_seconds:.1f}",
             _code_spans(row.hardware),
@@ -100,6 +127,13 @@ def _grid(table: Table) -> str:
         tablefmt="pipe",
         disable_numparse=True,
     )
+
+
+def _coverage(table: Table | Means, column: Column) -> str:
+    """Over how many datasets a column of means is, where it is not over all that the table is over."""
+    if isinstance(table, Table) or len(table.over[column.name]) == len(table.labels):
+        return ""
+    return f" ({len(table.over[column.name])} of {len(table.labels)} datasets)"
 
 
 def _heading(column: Column) -> str:
@@ -119,11 +153,43 @@ def _cell(row: Row, column: Column) -> str:
     text = f"{summary.mean:z.3f}"
     if summary.half_width is not None:
         text += f" ± {summary.half_width:.3f}"
-    return text if summary.n == len(row.finished) else f"{text} (n = {summary.n})"
+    return text if summary.n == row.seeds else f"{text} (n = {summary.n})"
 
 
 def _notes(table: Table) -> Iterator[str]:
     """What the numbers alone do not say: ties, orders that are not tested, the probe's part, and what was left out."""
+    yield from _comparisons(table)
+    for column in table.columns:
+        for row in table.rows:
+            for record in row.finished:
+                if reason := record.unmeasured.get(column.whole):
+                    yield f"{code_span(row.label)}, seed {record.spec.seed}, no {_heading(column)}: {code_span(reason)}"
+        yield from _older_values(column)
+    yield from _older_runs(table)
+
+
+def _notes_on_means(table: Means) -> Iterator[str]:
+    """The same of means, and why there is none where there is none."""
+    yield from _comparisons(table)
+    for column in table.columns:
+        over = table.over[column.name]
+        if 0 < len(over) < len(table.labels):
+            yield f"{_heading(column)} is the mean over {_code_spans(over)}: on the other datasets no run has it."
+        for row in table.rows:
+            if over and column.name not in row.summaries:
+                lacking = [
+                    label for label in over if label not in row.parts or not column.values(row.parts[label].finished)
+                ]
+                why = f"none on {_code_spans(lacking)}" if lacking else "no seed has it on every dataset"
+                yield f"{code_span(row.label)} has no mean {_heading(column)}: {why}."
+        yield from _older_values(column)
+    for row in table.rows:
+        if row.differing:
+            yield f"{code_span(row.label)} is not configured alike on all datasets: {_code_spans(row.differing)}."
+    yield from _older_runs(table)
+
+
+def _comparisons(table: Table | Means) -> Iterator[str]:
     ranking = table.columns[0]
     ranked = [row for row in table.rows if row.rank is not None]
     for row in ranked:
@@ -136,13 +202,14 @@ def _notes(table: Table) -> Iterator[str]:
     if probed:
         titles = ", ".join(sorted({plain_markdown(column.title) for _, column in probed}))
         yield f"Read by the harness's probe from the codes of {_code_spans(row.model for row, _ in probed)}: {titles}."
-    for column in table.columns:
-        for row in table.rows:
-            for record in row.finished:
-                if reason := record.unmeasured.get(column.whole):
-                    yield f"{code_span(row.label)}, seed {record.spec.seed}, no {_heading(column)}: {code_span(reason)}"
-        if column.left_out:
-            yield f"Left out, for the metric has a newer version: {column.left_out} values of {_heading(column)}."
+
+
+def _older_values(column: Column) -> Iterator[str]:
+    if column.left_out:
+        yield f"Left out, for the metric has a newer version: {column.left_out} values of {_heading(column)}."
+
+
+def _older_runs(table: Table | Means) -> Iterator[str]:
     for (model, version), runs in table.left_out.items():
         yield f"Left out, for the model has a newer version: {runs} runs of {code_span(f'{model} {version}')}."
 
@@ -193,7 +260,7 @@ def _code_spans(texts: Iterable[str]) -> str:
 # CSV
 
 
-def _csv(tables: Iterable[Table]) -> str:
+def _csv(tables: Iterable[Table | Means]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(CSV_COLUMNS), lineterminator="\n")
     writer.writeheader()
@@ -203,14 +270,10 @@ def _csv(tables: Iterable[Table]) -> str:
     return text.getvalue()
 
 
-def _csv_line(table: Table, row: Row, column: Column) -> Mapping[str, str]:
+def _csv_line(table: Table | Means, row: Row, column: Column) -> Mapping[str, str]:
     summary = row.summaries.get(column.name)
     line = {
-        "dataset": table.dataset,
-        "dataset_options": json.dumps(table.fixed, sort_keys=True),
-        "dataset_version": table.dataset_version,
-        "split_hash": table.split_hash,
-        "harness_version": table.harness_version,
+        **_csv_data(table, column),
         "rank": row.rank,
         "model": row.model,
         "model_version": row.version,
@@ -225,13 +288,27 @@ def _csv_line(table: Table, row: Row, column: Column) -> Mapping[str, str]:
         "std": summary.std if summary else None,
         "min": summary.least if summary else None,
         "max": summary.greatest if summary else None,
-        "finished": len(row.finished),
+        "finished": row.seeds,
         "failed": len(row.failed),
         "fit_seconds": row.fit_seconds,
         "hardware": "; ".join(row.hardware),
         "runs": " ".join(record.spec.key for record in row.finished),
     }
-    return {name: _csv_cell(value) for name, value in line.items()}
+    return {name: _csv_cell(line.get(name)) for name in CSV_COLUMNS}
+
+
+def _csv_data(table: Table | Means, column: Column) -> dict[str, Any]:
+    """What a line is over."""
+    if isinstance(table, Means):
+        return {"label": " ".join(table.over[column.name]), "dataset": "mean"}
+    return {
+        "label": table.label,
+        "dataset": table.dataset,
+        "dataset_options": json.dumps(table.fixed, sort_keys=True),
+        "dataset_version": table.dataset_version,
+        "split_hash": table.split_hash,
+        "harness_version": table.harness_version,
+    }
 
 
 def _csv_cell(value: Any) -> str:

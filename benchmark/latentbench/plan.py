@@ -1,5 +1,6 @@
 """From a board and the command line's wishes to the runs that they mean."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,18 +8,36 @@ from typing import Any
 
 import yaml
 
-from latentbench.board import Board
+from latentbench.board import Board, BoardDataset
+from latentbench.data import State
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.execution import load_data
 from latentbench.plugins import Plugins
 from latentbench.run import RunSpec
 
-__all__ = ["Setting", "parse_setting", "plan"]
+__all__ = ["Planned", "Setting", "parse_setting", "plan"]
+
+log = logging.getLogger("latentbench")
+
+#: What the command line may call a model (its name) or a board's dataset (its label, its name).
+_Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a board."""
+
+    spec: RunSpec
+    entry: BoardDataset
+    """The board's dataset that it is on."""
+
+    def __str__(self) -> str:
+        return f"{self.spec.model} on {self.entry.label}, seed {self.spec.seed}"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One ``--set``: an option of one model or dataset, or of every selected one that has it."""
+    """One ``--set``: an option of a model or dataset, or of every selected one that has it."""
 
     owner: str | None
     option: str
@@ -52,77 +71,98 @@ def plan(
     datasets: Sequence[str] | None = None,
     seeds: int | None = None,
     settings: Sequence[Setting] = (),
-) -> list[RunSpec]:
-    """Every run of ``board``, seed by seed; the datasets are loaded, because a run's identity holds their hash.
+) -> list[Planned]:
+    """Every run of ``board``, dataset by dataset and seed by seed; a run that two datasets mean is there once.
+
+    The datasets are loaded, because a run's identity holds their hash, but one after the other. An optional one that
+    is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for it.
 
     Args:
         board: what to run.
         plugins: where models and datasets come from.
         data_root: folder of the datasets.
         models: just these of the board's models.
-        datasets: just these of the board's datasets.
+        datasets: just these of the board's datasets, by label, or by name if all of that name are meant.
         seeds: this many instead of the board's.
-        settings: options that differ from the presets and from the board's.
+        settings: options that differ from the presets and from the board's; a dataset's owner is its label or name.
 
     Raises:
         LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset.
     """
     everything = list(plugins.offers("models")) if board.models == "all" else board.models
-    chosen_models = _choose("model", models, everything, board)
-    chosen_datasets = _choose("dataset", datasets, [entry.name for entry in board.datasets], board)
-    model_classes = {name: plugins.get("models", name).value for name in chosen_models}
-    dataset_classes = {name: plugins.get("datasets", name).value for name in chosen_datasets}
-    wishes = _assign(settings, {**model_classes, **dataset_classes})
+    chosen = _choose("dataset", datasets, [name for entry in board.datasets for name in _names(entry)], board)
+    entries = [entry for entry in board.datasets if not set(_names(entry)).isdisjoint(chosen)]
+    model_classes = {
+        name: plugins.get("models", name).value for name in _choose("model", models, everything, board)
+    }  # fmt: skip
+    dataset_classes = {entry.name: plugins.get("datasets", entry.name).value for entry in entries}
+    owners: dict[_Names, type[Any]] = {(name,): model_class for name, model_class in model_classes.items()}
+    wishes = _assign(settings, owners | {_names(entry): dataset_classes[entry.name] for entry in entries})
 
-    specs: dict[str, RunSpec] = {}
-    for entry in board.datasets:
-        if entry.name not in chosen_datasets:
-            continue
-        dataset, dataset_class = entry.name, dataset_classes[entry.name]
-        options = dataset_class.Config.parse({**entry.options, **wishes[dataset]}, f"dataset '{dataset}'")
-        configs = {name: cls.configure(dataset, wishes[name]) for name, cls in model_classes.items()}
+    planned: dict[str, Planned] = {}
+    missing: dict[str, LatentbenchError] = {}
+    for entry in entries:
+        dataset_class = dataset_classes[entry.name]
+        options = dataset_class.Config.parse({**entry.options, **wishes[_names(entry)]}, f"dataset '{entry.label}'")
+        configs = {name: cls.configure(entry.name, wishes[name,]) for name, cls in model_classes.items()}
         dumped = options.model_dump(mode="json")
-        split_hash = load_data(plugins, dataset, dumped, data_root).split_hash
+        try:
+            split_hash = load_data(plugins, entry.name, dumped, data_root).split_hash
+        except LatentbenchError as error:
+            if datasets or not entry.optional or dataset_class(options).status(data_root).state is not State.MISSING:
+                raise
+            missing[entry.label] = error
+            continue
         for seed in range(seeds or board.seeds):
             for model, model_class in model_classes.items():
                 spec = RunSpec(
                     model=model,
                     model_version=model_class.version,
                     config=configs[model].model_dump(mode="json"),
-                    dataset=dataset,
+                    dataset=entry.name,
                     dataset_version=dataset_class.version,
                     options=dumped,
                     split_hash=split_hash,
                     seed=seed,
                     budget=board.budget,
                 )
-                specs[spec.key] = spec
-    return list(specs.values())
+                planned.setdefault(spec.key, Planned(spec, entry))
+    if missing and not planned:
+        raise next(iter(missing.values()))
+    for label, reason in missing.items():
+        log.warning("left out '%s': %s", label, reason.what)
+    return list(planned.values())
+
+
+def _names(entry: BoardDataset) -> _Names:
+    return (entry.label, entry.name)
 
 
 def _choose(kind: str, wanted: Sequence[str] | None, offered: Sequence[str], board: Board) -> list[str]:
     for name in wanted or ():
         if name not in offered:
-            raise LatentbenchError(f"board '{board.name}' has no {kind} '{name}'", did_you_mean(name, offered))
+            mend = did_you_mean(name, set(offered))
+            raise LatentbenchError(f"board '{board.name}' has no {kind} '{name}'", mend)
     return list(dict.fromkeys(wanted or offered))
 
 
-def _assign(settings: Sequence[Setting], owners: Mapping[str, type[Any]]) -> dict[str, dict[str, Any]]:
-    """Options by owner: a setting with a name goes there, one without goes to every owner that has the option."""
-    wishes: dict[str, dict[str, Any]] = {name: {} for name in owners}
+def _assign(settings: Sequence[Setting], owners: Mapping[_Names, type[Any]]) -> dict[_Names, dict[str, Any]]:
+    """Options by owner: a setting with a name goes to all who bear it, one without to all who have the option."""
+    wishes: dict[_Names, dict[str, Any]] = {names: {} for names in owners}
+    known = {name for names in owners for name in names}
     for setting in settings:
-        if setting.owner is not None and setting.owner not in owners:
+        if setting.owner is not None and setting.owner not in known:
             what = f"--set {setting.owner}.{setting.option}: no selected model or dataset is called '{setting.owner}'"
-            raise LatentbenchError(what, did_you_mean(setting.owner, owners))
+            raise LatentbenchError(what, did_you_mean(setting.owner, known))
         having = [
-            name
-            for name, owner in owners.items()
-            if name == setting.owner or (setting.owner is None and setting.option in owner.Config.model_fields)
+            names
+            for names, owner in owners.items()
+            if setting.owner in names or (setting.owner is None and setting.option in owner.Config.model_fields)
         ]
         if not having:
-            known = {option for owner in owners.values() for option in owner.Config.model_fields}
+            options = {option for owner in owners.values() for option in owner.Config.model_fields}
             what = f"--set {setting.option}: no selected model or dataset has this option"
-            raise LatentbenchError(what, did_you_mean(setting.option, known))
-        for name in having:
-            wishes[name][setting.option] = setting.value
+            raise LatentbenchError(what, did_you_mean(setting.option, options))
+        for names in having:
+            wishes[names][setting.option] = setting.value
     return wishes

@@ -11,17 +11,18 @@ from latentbench.board import Board, BoardDataset
 from latentbench.record import Record, Value
 from latentbench.statistics import Summary, rank
 
-__all__ = ["Column", "Row", "Table", "pairs", "standings"]
+__all__ = ["Column", "Row", "Table", "canonical", "grouped", "make_column", "pairs", "ranked", "standings"]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
+AnyRow = TypeVar("AnyRow", bound="Row")
 #: What the records of one table share: place of the board's dataset, harness and dataset version, split hash, options.
 _Place = tuple[int, int, int, str, str]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One value of the board, in the newest version of its metric that the table's runs have."""
+    """One value of a table, in the newest version of its metric that the table's runs have."""
 
     name: str
     """``metric[part]@split/condition``."""
@@ -42,15 +43,19 @@ class Column:
         """The name without the part: ``metric@split/condition``."""
         return self.metric + "@" + self.name.partition("@")[2]
 
+    def value(self, record: Record) -> Value | None:
+        """The column's value in ``record``; None if it is not there in the column's version."""
+        value = record.values.get(self.name)
+        return value if value is not None and value.version == self.version else None
+
     def values(self, records: Iterable[Record]) -> list[Value]:
-        """The column's values in ``records``, where they have them in its version."""
-        found = (record.values.get(self.name) for record in records)
-        return [value for value in found if value is not None and value.version == self.version]
+        """The column's values in ``records``, where they have them."""
+        return [value for value in map(self.value, records) if value is not None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """The runs of one model in one configuration, which differ in their seeds alone."""
+    """The runs of one model in one configuration: in a dataset's table, one for each seed."""
 
     model: str
     version: int
@@ -60,8 +65,10 @@ class Row:
     """By seed."""
     failed: Sequence[Record]
     """By seed."""
+    seeds: int
+    """Those whose runs finished."""
     summaries: Mapping[str, Summary]
-    """By the column's name, over the finished runs that have the value."""
+    """By the column's name, over the seeds that have the value."""
     rank: int | None = None
     """None where the value that ranks is missing."""
 
@@ -74,6 +81,11 @@ class Row:
     def records(self) -> list[Record]:
         """All of the row's runs."""
         return [*self.finished, *self.failed]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """All options of the model."""
+        return self.records[0].spec.config
 
     @property
     def fit_seconds(self) -> float | None:
@@ -96,6 +108,8 @@ class Row:
 class Table:
     """Rows that may be compared: equal data, and a harness that treats them equally."""
 
+    label: str
+    """What the board calls the dataset."""
     dataset: str
     dataset_version: int
     options: Mapping[str, Any]
@@ -105,7 +119,7 @@ class Table:
     split_hash: str
     harness_version: int
     columns: Sequence[Column]
-    """The value that ranks, then the board's columns."""
+    """The value that ranks, then the others that the board shows here."""
     rows: Sequence[Row]
     """Best first, then those without a rank."""
     left_out: Mapping[tuple[str, int], int]
@@ -124,35 +138,38 @@ def standings(board: Board, records: Iterable[Record]) -> list[Table]:
         if entry is not None:
             spec = record.spec
             versions = -spec.harness_version, -spec.dataset_version
-            groups[entry, *versions, spec.split_hash, _canonical(spec.options)].append(record)
+            groups[entry, *versions, spec.split_hash, canonical(spec.options)].append(record)
     by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
     return [_table(board, board.datasets[place[0]], group) for place, group in by_size]
 
 
 def pairs(options: Mapping[str, Any]) -> str:
     """``latent_dim=4, precision=float32``."""
-    values = {name: value if isinstance(value, str) else _canonical(value) for name, value in options.items()}
+    values = {name: value if isinstance(value, str) else canonical(value) for name, value in options.items()}
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _entry(record: Record, board: Board) -> int | None:
-    """The board's first dataset, by place, that the run is on; None if the run is not one of the board's.
+    """The board's dataset, by place, that the run is on; None if the run is not one of the board's.
 
-    A run's seed, its model's options, and the dataset's options that the board leaves open may be anything.
+    A run's seed, its model's options, and the dataset's options that the board leaves open may be anything. Of several
+    datasets it is the one that fixes the most options, and of these the first.
     """
     spec = record.spec
     if spec.budget != board.budget or not (board.models == "all" or spec.model in board.models):
         return None
-    for place, entry in enumerate(board.datasets):
-        fixed = entry.options.items()
-        if spec.dataset == entry.name and all(name in spec.options and spec.options[name] == v for name, v in fixed):
-            return place
-    return None
+    fitting = [
+        (-len(entry.options), place)
+        for place, entry in enumerate(board.datasets)
+        if spec.dataset == entry.name
+        and all(name in spec.options and spec.options[name] == value for name, value in entry.options.items())
+    ]
+    return min(fitting)[1] if fitting else None
 
 
 def _distinct(records: Iterable[Record]) -> list[Record]:
     """Each run once, a finished record before a failed one, in the order of the keys."""
-    by_key = _grouped(records, lambda record: record.spec.key)
+    by_key = grouped(records, lambda record: record.spec.key)
     return [min(by_key[key], key=lambda one: (one.status == "failed", one.model_dump_json())) for key in sorted(by_key)]
 
 
@@ -161,9 +178,10 @@ def _table(board: Board, entry: BoardDataset, records: Sequence[Record]) -> Tabl
     runs = Counter((record.spec.model, record.spec.model_version) for record in records)
     newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
     current = [record for record in records if record.spec.model_version == newest[record.spec.model]]
-    columns = [_column(name, current) for name in dict.fromkeys([board.rank, *board.columns])]
+    columns = [make_column(name, current) for name in board.values(entry)]
     spec = records[0].spec
     return Table(
+        label=entry.label,
         dataset=spec.dataset,
         dataset_version=spec.dataset_version,
         options=spec.options,
@@ -171,12 +189,12 @@ def _table(board: Board, entry: BoardDataset, records: Sequence[Record]) -> Tabl
         split_hash=spec.split_hash,
         harness_version=spec.harness_version,
         columns=columns,
-        rows=_ranked(_rows(current, columns), columns[0]),
+        rows=ranked(_rows(current, columns), columns[0]),
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
     )
 
 
-def _column(name: str, records: Iterable[Record]) -> Column:
+def make_column(name: str, records: Iterable[Record]) -> Column:
     """The column of one value; its title and direction are those that most runs give."""
     values = [record.values[name] for record in records if name in record.values]
     if not values:
@@ -191,11 +209,11 @@ def _column(name: str, records: Iterable[Record]) -> Column:
 def _rows(records: Iterable[Record], columns: Sequence[Column]) -> list[Row]:
     """One row for each model and configuration."""
     rows = []
-    for model, of_model in _grouped(records, lambda record: record.spec.model).items():
-        by_config = _grouped(of_model, lambda record: _canonical(record.spec.config))
+    for model, of_model in grouped(records, lambda record: record.spec.model).items():
+        by_config = grouped(of_model, lambda record: canonical(record.spec.config))
         configs = [same[0].spec.config for same in by_config.values()]
         names = sorted({name for config in configs for name in config})
-        differing = [name for name in names if len({_canonical(config.get(name)) for config in configs}) > 1]
+        differing = [name for name in names if len({canonical(config.get(name)) for config in configs}) > 1]
         for config, same in zip(configs, by_config.values(), strict=True):
             by_seed = sorted(same, key=lambda record: record.spec.seed)
             finished = [record for record in by_seed if record.status == "finished"]
@@ -207,24 +225,25 @@ def _rows(records: Iterable[Record], columns: Sequence[Column]) -> list[Row]:
                     options={name: config[name] for name in differing if name in config},
                     finished=finished,
                     failed=[record for record in by_seed if record.status == "failed"],
+                    seeds=len(finished),
                     summaries={name: Summary.of(numbers) for name, numbers in values.items() if numbers},
                 )
             )
     return rows
 
 
-def _ranked(rows: Iterable[Row], column: Column) -> list[Row]:
+def ranked(rows: Iterable[AnyRow], column: Column) -> list[AnyRow]:
     """The rows best first, with their ranks; then those that cannot be ranked. Equal means go by label."""
     by_label = sorted(rows, key=lambda row: row.label)
     sign = -1 if column.higher_is_better else 1
     able = [row for row in by_label if column.name in row.summaries]
     able.sort(key=lambda row: sign * row.summaries[column.name].mean)
     ranks = rank([row.summaries[column.name] for row in able])
-    ranked = [replace(row, rank=place) for row, place in zip(able, ranks, strict=True)]
-    return ranked + [row for row in by_label if column.name not in row.summaries]
+    placed = [replace(row, rank=place) for row, place in zip(able, ranks, strict=True)]
+    return placed + [row for row in by_label if column.name not in row.summaries]
 
 
-def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
     """The items by key, in their order."""
     groups: defaultdict[Key, list[Item]] = defaultdict(list)
     for item in items:
@@ -232,6 +251,6 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, lis
     return groups
 
 
-def _canonical(value: Any) -> str:
+def canonical(value: Any) -> str:
     """One text for equal values."""
     return json.dumps(value, sort_keys=True)

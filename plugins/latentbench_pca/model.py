@@ -41,6 +41,7 @@ class PCA(Model):
         "celeba-subset-novelty": {"components": 64},
         "mvtec-ad": {"components": 64},
         "magnetic-tile": {"components": 64},
+        "textures": {"components": 64},
     }
 
     mean: Tensor

@@ -1,5 +1,6 @@
 """The one line that a user sees: what is wrong, and how to mend it."""
 
+import pickle
 from difflib import SequenceMatcher
 
 import pytest
@@ -16,7 +17,9 @@ NAMES = st.sets(st.text("abcde-", min_size=1, max_size=6), max_size=8)
     [(("no water",), "no water"), (("no water", "open the tap"), "no water: open the tap")],
 )
 def test_an_error_is_what_is_wrong_and_then_the_mend(arguments, line):
-    assert str(LatentbenchError(*arguments)) == line
+    error = LatentbenchError(*arguments)
+    assert (str(error), error.what) == (line, "no water")
+    assert pickle.loads(pickle.dumps(error)).what == "no water"
 
 
 @pytest.mark.parametrize(

@@ -305,6 +305,46 @@ def test_datasets_come_in_the_order_of_the_board():
     assert [heading.split("`")[1] for heading in headings] == ["zebra", "apple"]
 
 
+def labelled(*datasets: Any) -> Board:
+    return Board.model_validate({**BOARD.model_dump(), "datasets": datasets})
+
+
+def test_a_dataset_is_called_by_its_label_and_its_name_stands_beside_it_where_it_is_another():
+    board = labelled("apple", {"name": "pairs", "label": "noisy", "options": {"noise": 0.4}})
+    records = [record("a", 0, 0.1, dataset="apple"), record("a", 0, 0.2)]
+    headings = [line for line in markdown(records, board).splitlines() if line.startswith("## ")]
+    split = "split `abababababab`"
+    assert headings == [f"## `apple`, {split}", f"## `noisy`: `pairs` (`noise=0.4`), {split}"]
+    assert [(line["label"], line["dataset"]) for line in lines(records, board)[::2]] == [
+        ("apple", "apple"), ("noisy", "pairs")
+    ]  # fmt: skip
+
+
+def test_a_run_stands_under_the_dataset_that_fixes_the_most_of_its_options():
+    board = labelled(
+        "pairs",
+        {"name": "pairs", "label": "noisy", "options": {"noise": 0.6}},
+        {"name": "pairs", "label": "other", "options": {"noise": 0.6, "seed": 1}},
+        {"name": "pairs", "label": "same", "options": {"noise": 0.6, "size": 9}},
+    )
+    options = {"any": {"noise": 0.4, "seed": 1}, "noisy": {"noise": 0.6, "seed": 0}, "other": {"noise": 0.6, "seed": 1}}
+    records = [record(f"on-{name}", 0, 0.5, options=chosen) for name, chosen in options.items()]
+    both = record("on-two", 0, 0.5, options={"noise": 0.6, "seed": 1, "size": 9})
+    found = {line["model"]: line["label"] for line in lines([*records, both], board)}
+    assert found == {"on-any": "pairs", "on-noisy": "noisy", "on-other": "other", "on-two": "other"}
+
+
+def test_every_table_has_its_own_rank_and_columns():
+    board = labelled({"name": "pairs", "rank": GAP, "columns": [RANK]}, "apple")
+    both = {RANK: value(0.5), GAP: value(0.25, "gap")}
+    records = [record("a", 0, values=both), record("a", 0, values=both, dataset="apple")]
+    assert [table[0][2:4] for table in tables(markdown(records, board))] == [
+        ["gap ↓ test", "accuracy ↑ test, uncorrelated"],
+        ["accuracy ↑ test, uncorrelated", "fpr95 left test, correlated"],
+    ]
+    assert [line["value"] for line in lines(records, board)] == [GAP, RANK, RANK, FPR]
+
+
 def test_values_of_an_older_metric_version_are_counted_and_not_averaged():
     records = runs("vae", [0.8, 0.9])
     older = record("vae", 2, values={RANK: value(0.1, version=0)})

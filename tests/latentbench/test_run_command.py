@@ -105,6 +105,42 @@ def test_the_same_key_gives_the_same_bytes_and_jobs_do_not_matter(cli: Cli) -> N
         assert content == (Path("two") / path.relative_to("one")).read_bytes()
 
 
+SEVERAL = """\
+name: toys
+title: Toys
+datasets:
+  - {name: toy-blobs, label: few, options: {size: 40}, rank: auprc@test, columns: [accuracy@test]}
+  - {name: toy-blobs, label: many, options: {size: 48}}
+models: [pca]
+rank: auroc@test
+average: true
+"""
+
+
+def test_a_run_is_told_by_its_datasets_label_with_the_value_that_ranks_there(cli: Cli) -> None:
+    Path("toys.yaml").write_text(SEVERAL)
+    code, out, _ = cli("run", "toys.yaml", "--jobs", "1")
+    assert code == 0
+    told = [re.sub(r"\d+\.\d+", "N", line) for line in out.splitlines() if line.startswith("pca on")]
+    assert told == [
+        "pca on few, seed 0: finished, auprc@test N, N s",
+        "pca on many, seed 0: finished, auroc@test N, N s",
+    ]
+    assert "0 to do" in cli("run", "toys.yaml", "--datasets", "toy-blobs")[1]
+
+
+def test_one_dataset_of_a_board_is_run_by_its_label_and_the_table_of_means_says_so(cli: Cli) -> None:
+    Path("toys.yaml").write_text(SEVERAL)
+    code, out, _ = cli("run", "toys.yaml", "--datasets", "many", "--set", "many.size=48", "--jobs", "1")
+    assert code == 0
+    assert "1 of 1 runs are finished" in out
+    cli("leaderboard", "toys.yaml")
+    headings = [line for line in Path("results/toys.md").read_text().splitlines() if line.startswith("## ")]
+    assert headings[0] == "## Mean over 1 of 2 datasets: `many`"
+    assert headings[1].startswith("## `many`: `toy-blobs` (`size=48`), split")
+    assert len(headings) == 2
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -177,6 +213,7 @@ def test_show_tells_what_a_record_holds(cli: Cli) -> None:
         (["toyz"], "unknown board 'toyz': "),
         (["missing.yaml"], "missing.yaml"),
         (["toys.yaml", "--models", "centre-distanse"], "no model 'centre-distanse': did you mean 'centre-distance'?"),
+        (["toys.yaml", "--datasets", "toy-blob"], "no dataset 'toy-blob': did you mean 'toy-blobs'?"),
         (["toys.yaml", "--set", "latent_dims=3"], "did you mean 'latent_dim'?"),
         (["toys.yaml", "--set", "latent_dim=zero"], "model 'centre-distance': 'latent_dim': "),
         (["toys.yaml", "--executor", "locl"], "unknown executor 'locl': did you mean 'local'?"),

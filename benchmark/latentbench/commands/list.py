@@ -113,10 +113,11 @@ def _boards(plugins: "Plugins") -> Iterator[dict[str, Any]]:
         yield {
             "name": board.name,
             "title": board.title,
-            "datasets": [dataset.name for dataset in board.datasets],
+            "datasets": list(dict.fromkeys(dataset.name for dataset in board.datasets)),
+            "labels": [dataset.label for dataset in board.datasets],
             "models": board.models,
             "seeds": board.seeds,
-            "rank": board.rank,
+            "rank": list(dict.fromkeys(board.values(dataset)[0] for dataset in board.datasets)),
             "file": str(offer.value),
             **_provider(offer),
         }

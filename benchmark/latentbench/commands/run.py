@@ -22,7 +22,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
 @click.command("run")
 @click.argument("board")
 @click.option("--models", metavar="A,B", callback=_names, help="Just these of the board's models.")
-@click.option("--datasets", metavar="A,B", callback=_names, help="Just these of the board's datasets.")
+@click.option("--datasets", metavar="A,B", callback=_names, help="Just these of its datasets, by label or name.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Seeds 0 to N-1 of each, instead of the board's number.")
 @click.option(
     "--set", "settings", multiple=True, metavar="[NAME.]OPTION=VALUE",
@@ -80,33 +80,34 @@ def command(
         raise LatentbenchError("--device cuda: this machine's PyTorch finds no CUDA device", "use --device cpu or auto")
     where: Literal["cpu", "cuda"] = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
-    specs = plan(
+    runs = plan(
         the_board, plugins, data_root, models=models, datasets=datasets, seeds=seeds, settings=wishes
     )  # fmt: skip
     store = Store(out)
-    records = {spec.key: store.read(spec) for spec in specs}
-    to_do = [spec for spec in specs if _is_open(records[spec.key], retry_failed)]
+    records = {run.spec.key: store.read(run.spec) for run in runs}
+    to_do = {run.spec.key: run for run in runs if _is_open(records[run.spec.key], retry_failed)}
     how = Settings(out, data_root, where, threads, checkpoint_seconds, tuple(invocation.plugin_files))
     slots = jobs or (1 if where == "cuda" else max(1, len(os.sched_getaffinity(0)) // threads))
 
-    with Display(to_do, total=len(specs), title=f"board {the_board.name}, {where}, results in {out}") as display:
+    title = f"board {the_board.name}, {where}, results in {out}"
+    with Display([*to_do.values()], total=len(runs), title=title) as display:
         lost = []
-        for outcome in run_in.run([Task(spec, how) for spec in to_do], slots, display.progress):
-            spec = next(spec for spec in to_do if spec.key == outcome.key)
-            record = store.read(spec) if outcome.status != "lost" else None
-            records[spec.key] = record
-            display.outcome(outcome, record, the_board.rank)
+        for outcome in run_in.run([Task(run.spec, how) for run in to_do.values()], slots, display.progress):
+            run = to_do[outcome.key]
+            record = store.read(run.spec) if outcome.status != "lost" else None
+            records[outcome.key] = record
+            display.outcome(outcome, record, the_board.values(run.entry)[0])
             if outcome.status == "lost":
                 lost.append(outcome)
 
     failed = [record for record in records.values() if record is not None and record.status == "failed"]
     results = "" if out == Path("results") else f" --results {out}"
-    click.echo(f"{len(specs) - len(failed) - len(lost)} of {len(specs)} runs are finished; their records are in {out}")
+    click.echo(f"{len(runs) - len(failed) - len(lost)} of {len(runs)} runs are finished; their records are in {out}")
     click.echo(f"leaderboard: latentbench leaderboard {board}{results}")
     if lost:
-        raise LatentbenchError(f"{len(lost)} of {len(specs)} runs did not end", lost[0].message)
+        raise LatentbenchError(f"{len(lost)} of {len(runs)} runs did not end", lost[0].message)
     if failed:
-        raise LatentbenchError(f"{len(failed)} of {len(specs)} runs failed", _first_failure(failed[0], results))
+        raise LatentbenchError(f"{len(failed)} of {len(runs)} runs failed", _first_failure(failed[0], results))
 
 
 def _is_open(record: "Record | None", retry_failed: bool) -> bool:

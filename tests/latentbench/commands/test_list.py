@@ -131,6 +131,22 @@ def latentbench_metrics():
     assert row["direction"] == "lower is better"
 
 
+def test_a_board_is_listed_with_what_it_calls_its_datasets_and_what_ranks_on_them(install, capsys):
+    site = install("a-board", """
+        from pathlib import Path
+        from latentbench import hookimpl
+
+        @hookimpl
+        def latentbench_boards():
+            return [Path(__file__).with_name("mine.yaml")]
+    """)  # fmt: skip
+    entries = "[{name: d, rank: mig@test}, {name: d, label: other, options: {a: 1}}, {name: e, rank: mig@test}]"
+    (site / "mine.yaml").write_text(f"name: mine\ntitle: Mine\nrank: auroc@test\ndatasets: {entries}\n")
+    (row,) = (row for row in listed(capsys, "boards") if row["name"] == "mine")
+    assert (row["datasets"], row["labels"]) == (["d", "e"], ["d", "other", "e"])
+    assert row["rank"] == ["mig@test", "auroc@test"]
+
+
 def test_a_board_with_a_mistake_is_left_out_with_its_line_and_the_others_stay(install, capsys):
     site = install("bad-board", """
         from pathlib import Path

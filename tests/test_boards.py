@@ -1,0 +1,158 @@
+"""Boards of several datasets, from image files to tables: of parts of one's own, and what there is of MVTec AD."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import latentbench_boards
+from latentbench.cache import CACHE_VARIABLE
+from latentbench.cli import main
+from latentbench.store import Store
+
+BOARDS = Path(latentbench_boards.__file__).parent
+PARTS = """\
+name: my-parts
+title: Parts of my own
+datasets:
+  - {name: mvtec-like, label: gear, options: {folder: parts/gear}}
+  - {name: mvtec-like, label: nut, options: {folder: parts/nut}, optional: true}
+rank: auroc@test
+columns: [pixel-auroc@test, pixel-ap@test, aupro30@test, aupro5@test, missing-masks@test]
+average: true
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-parts.yaml").write_text(PARTS)
+    return tmp_path
+
+
+def make_part(folder: Path, *, masks: int) -> None:
+    """Images of one dim brightness each; a defect is a white square, and the first ``masks`` of them have a mask."""
+    draw = np.random.default_rng(len(folder.name))
+    for kind, count in {"train/good": 12, "test/good": 4, "test/dent": 4}.items():
+        (folder / kind).mkdir(parents=True)
+        for number in range(count):
+            image = np.full((24, 24), draw.integers(40, 80), np.uint8) + draw.integers(0, 8, (24, 24), dtype=np.uint8)
+            if kind == "test/dent":
+                image[4 + number : 10 + number, 8:14] = 255
+            Image.fromarray(image).save(folder / kind / f"{number}.png")
+    (folder / "ground_truth/dent").mkdir(parents=True)
+    for number in range(masks):
+        mask = np.zeros((24, 24), np.uint8)
+        mask[4 + number : 10 + number, 8:14] = 255
+        Image.fromarray(mask).save(folder / f"ground_truth/dent/{number}_mask.png")
+
+
+def run(board: str, *more: str) -> int:
+    options = ["--models", "pca", "--set", "pca.components=2", "--device", "cpu", "--jobs", "1", "--data-root", "."]
+    return main(["run", board, *options, *more])
+
+
+def lines(path: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """The lines of a leaderboard's CSV by label and value; a mean's by "mean"."""
+    with path.open(newline="") as file:
+        return {
+            ("mean" if line["dataset"] == "mean" else line["label"], line["value"]): line
+            for line in csv.DictReader(file)
+        }
+
+
+def test_a_users_folders_get_the_board_of_mvtec_ad(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_part(root / "parts/gear", masks=4)
+    make_part(root / "parts/nut", masks=3)
+    assert run("my-parts.yaml", "--set", "image_size=24") == 0
+    out = capsys.readouterr().out
+    assert "pca on gear, seed 0: finished, auroc@test 1.000" in out
+    assert "pca on nut, seed 0: finished, auroc@test 1.000" in out
+    assert main(["leaderboard", "my-parts.yaml"]) == 0
+    headings = [line for line in (root / "results/my-parts.md").read_text().splitlines() if line.startswith("## ")]
+    assert [heading.partition(", split")[0] for heading in headings] == [
+        "## Mean over 2 of 2 datasets: `gear`, `nut`",
+        "## `gear`: `mvtec-like` (`folder=parts/gear`)",
+        "## `nut`: `mvtec-like` (`folder=parts/nut`)",
+    ]
+    found = lines(root / "results/my-parts.csv")
+    for value in ("auroc@test", "pixel-auroc@test", "aupro30@test"):
+        of_parts = [float(found[part, value]["mean"]) for part in ("gear", "nut")]
+        assert min(of_parts) > 0.99  # the squares are far from every normal image
+        assert float(found["mean", value]["mean"]) == pytest.approx(sum(of_parts) / 2, rel=1e-15)
+    assert found["gear", "missing-masks@test"]["mean"] == ""
+    assert found["nut", "missing-masks@test"]["mean"] == "1.0"
+    assert found["mean", "missing-masks@test"]["label"] == "nut"
+
+
+def test_a_folder_that_is_not_there_is_left_out_and_named_in_one_line(
+    root: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_part(root / "parts/gear", masks=4)
+    assert run("my-parts.yaml") == 0
+    told = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert told == ["left out 'nut': dataset 'mvtec-like' is not there: no folder parts/nut"]
+    assert "1 of 1 runs are finished" in capsys.readouterr().out
+    assert main(["leaderboard", "my-parts.yaml"]) == 0
+    assert "## Mean over 1 of 2 datasets: `gear`\n" in (root / "results/my-parts.md").read_text()
+
+    capsys.readouterr()
+    assert run("my-parts.yaml", "--datasets", "nut") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "latentbench: error: dataset 'mvtec-like' is not there: no folder parts/nut: put images there"
+    )
+
+
+def test_a_corrupt_image_of_an_optional_folder_is_refused_by_name(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_part(root / "parts/gear", masks=4)
+    make_part(root / "parts/nut", masks=4)
+    corrupt = root / "parts/nut/train/good/3.png"
+    corrupt.write_bytes(corrupt.read_bytes()[:40])
+    assert run("my-parts.yaml") == 2
+    assert "parts/nut/train/good/3.png" in capsys.readouterr().err
+    assert not (root / "results").exists()
+
+
+def test_the_board_of_mvtec_ad_names_the_categories_in_order_and_nothing_is_needed_of_it(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from latentbench.board import load_board
+    from latentbench_datasets.mvtec import CATEGORIES
+
+    board = load_board(BOARDS / "mvtec-ad.yaml")
+    assert [entry.label for entry in board.datasets] == [entry.options["category"] for entry in board.datasets]
+    assert tuple(entry.label for entry in board.datasets) == CATEGORIES
+    assert all(entry.optional for entry in board.datasets)
+    assert run("mvtec-ad") == 2
+    (line,) = capsys.readouterr().err.splitlines()  # the first category's reason alone, with the licence
+    assert "no folder mvtec_ad/bottle: accept its licence (CC BY-NC-SA 4.0)" in line
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_mvtec_ad_is_the_mean_over_the_categories_that_are_there(
+    root: Path, data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = [name for name in ("bottle", "screw") if (data_root / "mvtec_ad_256" / name).is_dir()]
+    if len(there) < 2:
+        pytest.skip(f"no mvtec_ad_256/bottle and screw in {data_root}")
+    text = (BOARDS / "mvtec-ad.yaml").read_text()
+    (root / "small.yaml").write_text(text.replace("name: mvtec-ad\n", "name: small\n").replace("256}", "32}"))
+    assert run("small.yaml", "--data-root", str(data_root), "--seeds", "1") == 0
+    assert sum("left out" in record.getMessage() for record in caplog.records) == 13
+    assert main(["leaderboard", "small.yaml"]) == 0
+
+    assert "## Mean over 2 of 15 datasets: `bottle`, `screw`\n" in (root / "results/small.md").read_text()
+    found = lines(root / "results/small.csv")
+    assert found["bottle", "missing-masks@test"]["mean"] == "55.0"
+    assert found["mean", "missing-masks@test"]["label"] == "bottle"
+    for value in ("auroc@test", "auprc@test", "pixel-auroc@test", "aupro30@test"):
+        of_categories = [float(found[category, value]["mean"]) for category in there]
+        assert float(found["mean", value]["mean"]) == pytest.approx(sum(of_categories) / 2, rel=1e-15)
+    assert {record.spec.options["category"] for _, record in Store(root / "results").records()} == set(there)
