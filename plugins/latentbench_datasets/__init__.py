@@ -13,9 +13,10 @@ __all__ = ["latentbench_datasets"]
 @hookimpl
 def latentbench_datasets() -> list[type["Dataset"]]:
     """Offer the datasets; their modules are imported here, for they import torch."""
+    from latentbench_datasets.labelled_mnist import Mnist
     from latentbench_datasets.mvtec import MagneticTile, MvtecAd, MvtecLike
     from latentbench_datasets.scenes import Scenes
     from latentbench_datasets.shift import DigitsShift, MnistShift
     from latentbench_datasets.textures import Textures
 
-    return [MnistShift, DigitsShift, MvtecAd, MvtecLike, MagneticTile, Scenes, Textures]
+    return [MnistShift, DigitsShift, Mnist, MvtecAd, MvtecLike, MagneticTile, Scenes, Textures]
