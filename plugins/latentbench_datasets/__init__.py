@@ -16,7 +16,8 @@ def latentbench_datasets() -> list[type["Dataset"]]:
     from latentbench_datasets.labelled_mnist import Mnist
     from latentbench_datasets.mvtec import MagneticTile, MvtecAd, MvtecLike
     from latentbench_datasets.scenes import Scenes
+    from latentbench_datasets.shapes3d import Shapes3D
     from latentbench_datasets.shift import DigitsShift, MnistShift
     from latentbench_datasets.textures import Textures
 
-    return [MnistShift, DigitsShift, Mnist, MvtecAd, MvtecLike, MagneticTile, Scenes, Textures]
+    return [MnistShift, DigitsShift, Mnist, MvtecAd, MvtecLike, MagneticTile, Scenes, Shapes3D, Textures]
