@@ -17,6 +17,7 @@ from torch import Tensor
 from latentbench.capabilities import capabilities_of
 from latentbench.data import Data, Role, Split, content_hash
 from latentbench.errors import LatentbenchError
+from latentbench.kmeans import KMeansReadout, fit_kmeans
 from latentbench.metric import Evaluation, Metric, value_name
 from latentbench.model import Model
 from latentbench.outputs import Parts, infer
@@ -24,6 +25,9 @@ from latentbench.probe import MAX_IMAGES, LabelledCodes, Probe, fit_probe
 from latentbench.record import Value
 
 __all__ = ["PER_IMAGE", "Measurement", "Predictions", "collect", "measure"]
+
+#: Attribute -> (N,) int64, MISSING where it is not known.
+Labels = dict[str, npt.NDArray[np.int64]]
 
 #: Capabilities that give a number or a label per image: what is kept beside a record.
 PER_IMAGE = ("score", "predict", "cluster", "log_likelihood")
@@ -40,6 +44,8 @@ class Predictions:
     """
     probe: Mapping[str, float] = field(default_factory=dict)
     """Attribute -> the C that the probe chose; empty where it read nothing."""
+    kmeans: Mapping[str, int] = field(default_factory=dict)
+    """Facet -> the clusters that the harness's k-means made of codes; empty where it read nothing."""
     images: int = 0
     """Images that the model was given or drew, counted once for each capability."""
 
@@ -80,7 +86,8 @@ def collect(
     """Run every capability that the model has and an applicable metric needs, once over each validation and test split.
 
     A model that gives codes but does not predict has its codes read by the probe, which is fitted on codes of the
-    training split. Each pass has a seed of its own, derived from ``seed``, split and capability: what one capability
+    training split. One that does not cluster has them clustered by k-means, fitted on the same codes without their
+    labels. Each pass has a seed of its own, derived from ``seed``, split and capability: what one capability
     gives does not depend on which others ran. PyTorch's global generators are left as they were.
 
     Args:
@@ -99,6 +106,7 @@ def collect(
     readable = "encode" in able and bool(data.info.attributes)
     passes = _Passes(model, data, owner, device, seed, batch_size)
     probe: Probe | None = None
+    kmeans: KMeansReadout | None = None
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, split in _measured(data):
         checked = [metric() for metric in metrics.values()]
@@ -110,11 +118,19 @@ def collect(
             elif capability == "predict" and readable:
                 probe = probe or passes.fit_probe()
                 parts = probe.predict(passes.code(name))
+            elif capability == "cluster" and readable:
+                kmeans = kmeans or passes.fit_kmeans()
+                parts = kmeans.cluster(passes.run(name, "encode"))
             else:
                 continue
             for part, array in parts.items():
                 arrays["/".join(filter(None, (name, capability, part)))] = array
-    return Predictions(arrays, probe.strengths if probe else {}, passes.images)
+    return Predictions(
+        arrays,
+        probe=probe.strengths if probe else {},
+        kmeans=kmeans.clusters if kmeans else {},
+        images=passes.images,
+    )
 
 
 def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Metric]]) -> Measurement:
@@ -129,6 +145,7 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
     """
     values: dict[str, Value] = {}
     unmeasured: dict[str, str] = {}
+    read_by_harness = {"predict": predictions.probe, "cluster": predictions.kmeans}
     for name, split in _measured(data):
         even = np.ones(len(split))
         for _, metric_class in sorted(metrics.items()):
@@ -137,7 +154,7 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
             if output is None or not metric.applies(split.targets, split.conditions):
                 continue
             _check_length(output, len(split), name, metric.capability)
-            readout = "probe" if metric.capability == "predict" and predictions.probe else "native"
+            readout = "probe" if read_by_harness.get(metric.capability) else "native"
             conditions = split.conditions if metric.spans is None and split.conditions else {"": even}
             for condition, weights in conditions.items():
                 try:
@@ -182,7 +199,9 @@ class _Passes:
         self.model, self.data, self.owner = model, data, owner
         self.device, self.seed, self.batch_size = device, seed, batch_size
         self.images = 0
+        self._names = {split.role: name for name, split in data.splits.items()}
         self._made: dict[tuple[str, str], Parts] = {}
+        self._training: tuple[Parts, Labels] | None = None
 
     def run(self, split: str, capability: str) -> Parts:
         """What the capability gives for all images of a split, in their order."""
@@ -196,12 +215,9 @@ class _Passes:
         return _side_by_side(self.run(split, "encode"))
 
     def fit_probe(self) -> Probe:
-        """A probe fitted on at most ``MAX_IMAGES`` images of the training split and chosen on the validation split."""
-        names = {split.role: name for name, split in self.data.splits.items()}
-        train, validation = names[Role.TRAIN], names.get(Role.VALIDATION)
-        generator = torch.Generator().manual_seed(self._derive(train, "encode", "order"))
-        index = torch.randperm(len(self.data.train), generator=generator)[:MAX_IMAGES]
-        parts, labels = self._pass(train, "encode", index)
+        """A probe fitted on the training codes and chosen on the validation split."""
+        parts, labels = self._training_codes()
+        validation = self._names.get(Role.VALIDATION)
         chosen_on = self.data.splits[validation].targets.attributes if validation else {}
         return fit_probe(
             self.data.info.attributes,
@@ -209,7 +225,21 @@ class _Passes:
             LabelledCodes(self.code(validation), chosen_on) if validation else None,
         )
 
-    def _pass(self, split: str, capability: str, index: Tensor) -> tuple[Parts, dict[str, npt.NDArray[np.int64]]]:
+    def fit_kmeans(self) -> KMeansReadout:
+        """k-means fitted on the training codes; their labels are left aside."""
+        parts, _ = self._training_codes()
+        return fit_kmeans(self.data.info.attributes, parts, self._derive("cluster"))
+
+    def _training_codes(self) -> tuple[Parts, Labels]:
+        """Codes and labels of at most ``MAX_IMAGES`` images of the training split."""
+        if self._training is None:
+            train = self._names[Role.TRAIN]
+            generator = torch.Generator().manual_seed(self._derive(train, "encode", "order"))
+            index = torch.randperm(len(self.data.train), generator=generator)[:MAX_IMAGES]
+            self._training = self._pass(train, "encode", index)
+        return self._training
+
+    def _pass(self, split: str, capability: str, index: Tensor) -> tuple[Parts, Labels]:
         """What the capability gives for the images at ``index``, and the labels that came with them."""
         generator = torch.Generator(self.device).manual_seed(self._derive(split, capability, "images"))
         labels: dict[str, list[Tensor]] = defaultdict(list)

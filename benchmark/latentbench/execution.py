@@ -118,6 +118,7 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             unmeasured=dict(measurement.unmeasured),
             training=trainer.training,
             probe=predictions.probe,
+            kmeans=predictions.kmeans,
             parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
             phases={
                 "fit": fit.phase(trainer.images, trainer.earlier_seconds),

@@ -27,7 +27,8 @@ class Value(_Part):
     title: str
     higher_is_better: bool
     readout: Literal["native", "probe"] = "native"
-    """Whether the model had the capability itself, or its code was read by the harness's probe."""
+    """Whether the model had the capability itself, or its code was read by the harness: attributes by a logistic probe,
+    clusters by k-means."""
 
 
 class Phase(_Part):
@@ -101,6 +102,8 @@ class Record(_Part):
     training: Training | None = None
     probe: dict[str, float] = {}
     """Inverse regularization strength that the probe chose on validation, by attribute."""
+    kmeans: dict[str, int] = {}
+    """Clusters that the harness's k-means made of the code, by facet."""
     parameters: int | None = None
     """Trainable parameters."""
     phases: dict[str, Phase] = {}
@@ -117,5 +120,7 @@ class Record(_Part):
 
     def result(self) -> dict[str, Any]:
         """What must be equal in two runs of one key on a CPU: all but times, places and the road taken."""
-        fields = {"key", "status", "spec", "values", "unmeasured", "training", "probe", "predictions", "weights"}
+        fields = {
+            "key", "status", "spec", "values", "unmeasured", "training", "probe", "kmeans", "predictions", "weights"
+        }  # fmt: skip
         return self.model_dump(mode="json", include=fields)

@@ -14,11 +14,14 @@ __all__ = ["latentbench_datasets"]
 def latentbench_datasets() -> list[type["Dataset"]]:
     """Offer the datasets; their modules are imported here, for they import torch."""
     from latentbench_datasets.celeba import CelebA, CelebANovelty, CelebASubset, CelebASubsetNovelty
+    from latentbench_datasets.labelled_mnist import Mnist
     from latentbench_datasets.mvtec import MagneticTile, MvtecAd, MvtecLike
     from latentbench_datasets.ood import Ood
     from latentbench_datasets.scenes import Scenes
+    from latentbench_datasets.shapes3d import Shapes3D
     from latentbench_datasets.shift import DigitsShift, MnistShift
     from latentbench_datasets.textures import Textures
 
+    digits = [MnistShift, DigitsShift, Mnist]
     faces = [CelebA, CelebANovelty, CelebASubset, CelebASubsetNovelty]
-    return [MnistShift, DigitsShift, *faces, Ood, MvtecAd, MvtecLike, MagneticTile, Scenes, Textures]
+    return [*digits, *faces, Ood, MvtecAd, MvtecLike, MagneticTile, Scenes, Shapes3D, Textures]

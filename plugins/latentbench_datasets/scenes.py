@@ -14,8 +14,8 @@ from latentbench_datasets.scene_rendering import FACTORS, Factor, SceneRenderer
 
 __all__ = ["SceneSplit", "Scenes"]
 
-#: Scenes that are rendered at once, which bounds the memory of it.
-_RENDERED_AT_ONCE = 1000
+#: Pixels that are rendered at once for the stored splits, which bounds the memory of it.
+_RENDERED_AT_ONCE = 2**22
 #: Raise it when the same factors give other images.
 _RENDERING_VERSION = 1
 
@@ -65,7 +65,7 @@ class Scenes(Dataset):
     x and y (7 each), colour (6) and background (6), 21,168 combinations in all. The colours of objects are bright and
     those of backgrounds dark, so that no object is lost on its ground. There is no noise: an image is its factors.
 
-    - "train" draws fresh scenes for every batch (``SceneSplit``).
+    - "train" draws fresh scenes for every batch, on the device (``SceneSplit``).
     - "validation" and "test" are drawn and rendered once. Combinations of factors recur, there and in training.
 
     The rendered splits depend on the options alone, never on a run's seed. Their draws are those of PyTorch's CPU
@@ -82,7 +82,7 @@ class Scenes(Dataset):
     class Config(Dataset.Config):
         """Options."""
 
-        image_size: int = Field(32, ge=16, le=256, description="height and width in pixels")
+        image_size: int = Field(32, ge=16, le=2048, description="height and width in pixels")
         factors: tuple[Factor, ...] = Field(
             tuple(FACTORS),
             min_length=1,
@@ -124,10 +124,11 @@ class Scenes(Dataset):
         factors = self.config.factors
         drawn = _draw(factors, count, torch.Generator().manual_seed(seed))
         renderer = SceneRenderer.of(self.config.image_size)
+        at_once = max(1, _RENDERED_AT_ONCE // self.config.image_size**2)
         images = torch.cat(
             [
                 renderer.render({factor: values[part] for factor, values in drawn.items()}).to(torch.uint8)
-                for part in torch.split(torch.arange(count), _RENDERED_AT_ONCE)
+                for part in torch.split(torch.arange(count), at_once)
             ]
         )
         attributes = {factor: values.numpy() for factor, values in _varying(drawn, factors).items()}

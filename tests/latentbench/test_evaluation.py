@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import adjusted_rand_score, log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -101,6 +102,12 @@ class Classifier(Encoder):
         return {"left": torch.stack([-left, left - 0.6], 1), "right": -(right[:, None] - levels).abs()}
 
 
+class Clusterer(Encoder):
+    def cluster(self, images):
+        self.calls["cluster"] += 1
+        return {"bright": (images.mean((1, 2, 3)) > 0.3).long()}
+
+
 class Noisy(Detector):
     def score(self, images):
         return images.mean((1, 2, 3)) + torch.randn(len(images))
@@ -163,6 +170,21 @@ class Spanning(Accuracy):
         right = evaluation.output["left"] == evaluation.targets.attributes["left"]
         assert np.array_equal(evaluation.weights, np.ones(len(right)))
         return float(np.subtract(*(np.average(right, weights=evaluation.conditions[name]) for name in self.spans)))
+
+
+class Purity(Accuracy):
+    """Share of images that have their cluster's most frequent value, by facet and attribute."""
+
+    name = "purity"
+    capability = "cluster"
+
+    def compute(self, evaluation):
+        parts = {}
+        for facet, clusters in evaluation.output.items():
+            for name, truth in evaluation.targets.attributes.items():
+                most = [np.bincount(truth[clusters == k]).max() for k in np.unique(clusters)]
+                parts[f"{facet}:{name}"] = sum(most) / len(truth)
+        return parts
 
 
 class PixelMean(MeanDifference):
@@ -392,6 +414,74 @@ def test_a_model_that_predicts_is_not_probed():
     assert fitted.calls == {"predict": 3}
 
 
+def test_codes_are_clustered_by_k_means_fitted_on_training_codes():
+    class Apart(Base):
+        """Codes 1, 10 and 100, of one pixel on each side: there is one best clustering, and every start finds it."""
+
+        def encode(self, images):
+            self.calls["encode"] += 1
+            return {"left": 10 ** (images[:, 0, 0, :1] * 255 // 50), "right": 10 ** (images[:, 0, 0, -1:] * 255 // 50)}
+
+    data = dataset()
+    fitted = model(Apart)
+    predictions = collected(fitted, data, Purity)
+
+    def codes(name):
+        pixels = data.splits[name].images.numpy()[:, 0, 0].astype(int)
+        return {"left": 10 ** (pixels[:, :1] // 50), "right": 10 ** (pixels[:, -1:] // 50)}
+
+    assert predictions.kmeans == {"left-k2": 2, "left-k3": 3, "right-k2": 2, "right-k3": 3}
+    facets = {f"{split}/cluster/{facet}" for split in ("val", "test", "shifted") for facet in predictions.kmeans}
+    assert set(predictions.arrays) == facets
+    for facet, clusters in predictions.kmeans.items():
+        part = facet.partition("-")[0]
+        reference = KMeans(clusters, random_state=1).fit(codes("train")[part])
+        for name in ("val", "test", "shifted"):
+            expected, found = reference.predict(codes(name)[part]), predictions.arrays[f"{name}/cluster/{facet}"]
+            assert adjusted_rand_score(expected, found) == 1, facet  # the same clusters, whatever their numbers
+    assert fitted.calls == {"encode": 4}
+    assert predictions.images == 80 + 40 + 50 + 30
+    assert {value.readout for value in measured(predictions, data, Purity).values()} == {"probe"}
+
+
+def test_k_means_and_probe_share_a_pass_and_do_not_change_each_other():
+    data, fitted = dataset(), model(Encoder)
+    both, probe, kmeans = (
+        collected(one, data, *metrics)
+        for one, metrics in ((fitted, (Accuracy, Purity)), (model(Encoder), (Accuracy,)), (model(Encoder), (Purity,)))
+    )
+    assert fitted.calls == {"encode": 4}
+    assert (both.probe, both.kmeans) == (probe.probe, kmeans.kmeans)
+    assert set(both.arrays) == {*probe.arrays, *kmeans.arrays}
+    for key, array in {**probe.arrays, **kmeans.arrays}.items():
+        np.testing.assert_array_equal(both.arrays[key], array)
+
+
+def test_no_label_has_a_say_in_the_clusters():
+    data = dataset()
+    strange = {
+        name: StoredSplit(
+            one.role, one.images, Targets(attributes={n: v * 0 for n, v in one.targets.attributes.items()})
+        )
+        for name, one in data.splits.items()
+    }
+    plain, other = (collected(model(Encoder), one, Purity).arrays for one in (data, Data(INFO, strange)))
+    assert set(plain) == set(other)
+    for key, array in plain.items():
+        np.testing.assert_array_equal(other[key], array)
+
+
+def test_a_model_that_clusters_is_not_clustered_by_the_harness():
+    fitted, data = model(Clusterer), dataset()
+    predictions = collected(fitted, data, Purity)
+    assert predictions.kmeans == {}
+    assert fitted.calls == {"cluster": 3}
+    assert {value.readout for value in measured(predictions, data, Purity).values()} == {"native"}
+    beside = collected(fitted, data, Purity, Accuracy)
+    readouts = {value.metric: value.readout for value in measured(beside, data, Purity, Accuracy).values()}
+    assert readouts == {"purity": "native", "accuracy": "probe"}
+
+
 def test_errors_name_plugin_model_capability_and_split():
     class Wrong(Base):
         name = "wrong"
@@ -468,14 +558,14 @@ def test_metrics_computed_again_from_kept_predictions_are_the_same():
     class All(Noisy, Encoder):
         pass
 
-    data, metrics = dataset(), (Accuracy, MeanDifference, Density, CodeWidth, Spanning)
+    data, metrics = dataset(), (Accuracy, MeanDifference, Density, CodeWidth, Spanning, Purity)
     predictions = collected(model(All), data, *metrics)
     file = io.BytesIO()
     np.savez_compressed(file, **predictions.per_image)
     with np.load(io.BytesIO(file.getvalue())) as arrays:
-        kept = Predictions(dict(arrays), predictions.probe)
+        kept = Predictions(dict(arrays), predictions.probe, predictions.kmeans)
 
-    assert {key.split("/")[1] for key in kept.arrays} == {"score", "predict", "log_likelihood"}
+    assert {key.split("/")[1] for key in kept.arrays} == {"score", "predict", "cluster", "log_likelihood"}
     values, again = measured(predictions, data, *metrics), measured(kept, data, *metrics)
     assert again == {name: value for name, value in values.items() if value.metric != "width"}
     assert "width@test" in values

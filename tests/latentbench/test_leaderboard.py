@@ -245,6 +245,19 @@ def test_what_the_probe_read_is_named():
     }
 
 
+def test_what_the_probe_clustered_is_named_and_what_a_model_clusters_itself_is_not():
+    facet = "cluster-accuracy[digit]@test"
+    board = BOARD.model_copy(update={"rank": facet, "columns": []})
+    readouts = {"ae": "probe", "mixture": "native"}
+    records = [
+        record(model, values={facet: value(0.5, "cluster-accuracy", title="cluster accuracy", readout=readout)})
+        for model, readout in readouts.items()
+    ]
+    files = render(board, records)
+    assert "Read by the harness's probe from the codes of `ae`: cluster accuracy." in files["pairs.md"]
+    assert {line["model"]: line["readout"] for line in csv.DictReader(io.StringIO(files["pairs.csv"]))} == readouts
+
+
 def test_hardware_commits_and_packages_of_all_runs_are_listed_once_each():
     gpu = ENVIRONMENT.model_copy(update={"device": "Some GPU", "commit": "f" * 40, "dirty": True})
     none = ENVIRONMENT.model_copy(update={"commit": None, "packages": {"torch": "2.11.0"}})

@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +17,17 @@ from scipy.stats import chi2_contingency, chisquare
 
 from latentbench import Data, LatentbenchError, Role, StoredSplit
 from latentbench.testing import check_dataset
-from latentbench_datasets.scene_rendering import BACKGROUNDS, COLOURS, FACTORS, POSITIONS, RADII, UNITS, Factor
+from latentbench_datasets import scenes
+from latentbench_datasets.scene_rendering import (
+    BACKGROUNDS,
+    COLOURS,
+    FACTORS,
+    POSITIONS,
+    RADII,
+    UNITS,
+    Factor,
+    SceneRenderer,
+)
 from latentbench_datasets.scenes import Scenes, SceneSplit
 
 NOWHERE = Path("no-such-folder")
@@ -109,6 +119,35 @@ def test_background_colour_and_position_can_be_read_at_the_default_size() -> Non
     read = read_factors(split.images.numpy().astype(np.float64))
     for factor in ("x", "y", "colour", "background"):
         np.testing.assert_array_equal(read[factor], split.targets.attributes[factor], err_msg=factor)
+
+
+def test_at_the_smallest_size_every_combination_of_factors_is_another_image() -> None:
+    renderer, seen = SceneRenderer.of(16), set()
+    grid = torch.tensor(list(product(*(range(cardinality) for cardinality in FACTORS.values()))))
+    for part in torch.split(grid, 2000):
+        images = renderer.render(dict(zip(FACTORS, part.unbind(1), strict=True))).to(torch.uint8).flatten(1).numpy()
+        seen |= {image.tobytes() for image in images}
+    assert len(seen) == len(grid) == 21_168
+
+
+@pytest.mark.parametrize("size", [64, 500])
+def test_memory_is_bounded_by_pixels_and_the_images_do_not_depend_on_it(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = {"train_images": 1, "validation_images": 1, "test_images": 3}
+    expected, rendered = stored(load(image_size=size, **counts), "test").images, list[int]()
+    render = SceneRenderer.render
+
+    def watched(renderer: SceneRenderer, factors: Mapping[Factor, torch.Tensor]) -> torch.Tensor:
+        images = render(renderer, factors)
+        rendered.append(len(images))
+        return images
+
+    monkeypatch.setattr(SceneRenderer, "render", watched)
+    monkeypatch.setattr(scenes, "_RENDERED_AT_ONCE", 2 * 64**2)
+    assert torch.equal(stored(load(image_size=size, **counts), "test").images, expected)
+    assert rendered == ([1, 2, 1] if size == 64 else [1, 1, 1, 1])
+    assert expected.shape == (3, 3, size, size)
 
 
 def test_factors_are_uniform_and_independent() -> None:
@@ -205,6 +244,7 @@ def test_the_splits_are_the_same_bytes_without_vector_instructions() -> None:
         ({"factors": ["shape", "shape"]}, "'factors': Input should be distinct factors"),
         ({"factors": ["hue"]}, "'factors.0': Input should be 'shape', 'size', 'x', 'y', 'colour' or 'background'"),
         ({"image_size": 15}, "'image_size': Input should be greater than or equal to 16, got 15"),
+        ({"image_size": 2049}, "'image_size': Input should be less than or equal to 2048, got 2049"),
         ({"test_images": 0}, "'test_images': Input should be greater than or equal to 1, got 0"),
         ({"seed": 2**31}, "'seed': Input should be less than 2147483648, got 2147483648"),
         ({"factor": ["shape"]}, "has no option 'factor': did you mean 'factors'?"),
