@@ -103,20 +103,20 @@ class Shapes3D(PreparedDataset):
         _check_bytes(path)
         places, size, total = self._places(), self.config.image_size, sum(_sizes(self.config))
         values = np.stack(np.unravel_index(np.arange(prod(FACTORS.values())), tuple(FACTORS.values())), axis=1)
-        done = 0
+        before = 0
 
-        def told() -> None:
-            nonlocal done
-            done += 1
-            self.progress(done, total)
+        def told(before: int, done: int) -> None:
+            self.progress(before + done, total)
 
         with _opened(path) as file:
             _check_structure(path, file, values)
             for role, place in places.items():
                 if len(place):
-                    rows = partial(_rows, file["images"], place, size, told)
-                    save(role, (len(place), 3, size, size), rows(0))
-                    save(f"{role}_values", (len(place), len(FACTORS)), values[place].astype(np.uint8))
+                    rows = partial(_rows, file["images"], place, size, partial(told, before))
+                    save(role, (len(place), 3, size, size), rows)
+                    indices = values[place].astype(np.uint8)
+                    save(f"{role}_values", indices.shape, lambda start, indices=indices: indices[start:])
+                    before += len(place)
         return {f"{role} images": len(place) for role, place in places.items()}
 
     def assemble(self, prepared: Prepared) -> Data:
@@ -211,10 +211,13 @@ def _check_structure(path: Path, file: Any, values: npt.NDArray[np.int64]) -> No
 
 
 def _rows(
-    images: Any, places: npt.NDArray[np.int64], size: int, told: Callable[[], None], start: int
+    images: Any, places: npt.NDArray[np.int64], size: int, told: Callable[[int], None], start: int
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """The images at ``places`` (rising) of an HDF5 array, from the one numbered ``start`` on: each (3, size, size)."""
-    left = places[start:]
+    """The images at ``places`` (rising) of an HDF5 array, from the one numbered ``start`` on: each (3, size, size).
+
+    After each one ``told`` is given how many of them are done.
+    """
+    left, done = places[start:], start
     step = min(images.chunks[0], _READ_AT_MOST) if images.chunks else _READ_AT_ONCE
     while len(left):
         end = left[0] - left[0] % step + step
@@ -223,7 +226,8 @@ def _rows(
         for place in now - now[0]:
             image = block[place].transpose(2, 0, 1)
             yield image if size == _SIZE else _halved(image)
-            told()
+            done += 1
+            told(done)
 
 
 def _halved(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
