@@ -1,5 +1,6 @@
 """From a board and the command line's wishes to the runs that they mean."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from latentbench.plugins import Plugins
 from latentbench.run import RunSpec
 
 __all__ = ["Setting", "parse_setting", "plan"]
+
+log = logging.getLogger("latentbench")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ def plan(
 ) -> list[RunSpec]:
     """Every run of ``board``, seed by seed; the datasets are loaded, because a run's identity holds their hash.
 
+    A model is left out, with a warning, on a dataset that has not what it needs.
+
     Args:
         board: what to run.
         plugins: where models and datasets come from.
@@ -65,7 +70,7 @@ def plan(
         settings: options that differ from the presets and from the board's.
 
     Raises:
-        LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset.
+        LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset, or nothing to run.
     """
     everything = list(plugins.offers("models")) if board.models == "all" else board.models
     chosen_models = _choose("model", models, everything, board)
@@ -82,9 +87,14 @@ def plan(
         options = dataset_class.Config.parse({**entry.options, **wishes[dataset]}, f"dataset '{dataset}'")
         configs = {name: cls.configure(dataset, wishes[name]) for name, cls in model_classes.items()}
         dumped = options.model_dump(mode="json")
-        split_hash = load_data(plugins, dataset, dumped, data_root).split_hash
+        data = load_data(plugins, dataset, dumped, data_root)
+        able = dict(model_classes)
+        for model, model_class in model_classes.items():
+            if missing := [need for need in model_class.needs if not getattr(data.info, need)]:
+                log.warning("%s is left out on %s: it needs %s", model, dataset, ", ".join(missing))
+                del able[model]
         for seed in range(seeds or board.seeds):
-            for model, model_class in model_classes.items():
+            for model, model_class in able.items():
                 spec = RunSpec(
                     model=model,
                     model_version=model_class.version,
@@ -92,11 +102,14 @@ def plan(
                     dataset=dataset,
                     dataset_version=dataset_class.version,
                     options=dumped,
-                    split_hash=split_hash,
+                    split_hash=data.split_hash,
                     seed=seed,
                     budget=board.budget,
                 )
                 specs[spec.key] = spec
+    if not specs:
+        mend = "its datasets have not what they need"
+        raise LatentbenchError(f"board '{board.name}': nothing to run for {', '.join(model_classes)}", mend)
     return list(specs.values())
 
 

@@ -192,7 +192,8 @@ class Shift(Model):
     def classification(self, z: Tensor, s: Tensor) -> Tensor:
         """Cross entropy of the heads, the mean over an attribute's labelled items, then over attributes; 0 for none."""
         losses = [
-            cross_entropy(head(z[:, k]).float(), s[k], ignore_index=MISSING, reduction="sum") / (s[k] >= 0).sum().clamp_min(1)
+            cross_entropy(head(z[:, k]).float(), s[k], ignore_index=MISSING, reduction="sum")
+            / (s[k] >= 0).sum().clamp_min(1)
             for k, head in enumerate(self.heads)
         ]
         return torch.stack(losses).mean()
