@@ -70,7 +70,7 @@ def conditional(z: Tensor, s: Tensor, values: int) -> Contrast:
 
 
 def unconditional(z: Tensor) -> Contrast:
-    """For I(z_1, ..., z_K) (algorithm 3): every subspace is permuted on its own, over the whole batch, which is a group.
+    """For I(z_1, ..., z_K) (algorithm 3): every subspace is permuted on its own, over the whole batch.
 
     Args:
         z: (B, K, d).

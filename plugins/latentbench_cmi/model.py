@@ -159,7 +159,7 @@ class Shift(Model):
         return optimizers
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Losses]]:
-        """One update of each component (algorithm 1): the encoder, then on its code as it was, heads, discriminators."""
+        """One update of each component (algorithm 1): encoder; then, on its code as it was, heads and discriminators."""
         z, s = self.code(batch.images), self.labels(batch)
         classification, dependence = self.classification(z, s), self.dependence(z, s)
         yield (

@@ -93,7 +93,7 @@ def conditional_mutual_information(encoder: Matrix, signal: Matrix, noise: float
 
 
 def toy_accuracy(noise: float) -> float:
-    """Accuracy of CMI on the toy classification, s_k = -1 or 1, at any correlation: sign(x_k), right with Phi(1/sigma)."""
+    """Accuracy of CMI on the toy classification, s_k = -1 or 1, at any correlation: Phi(1 / sigma), by sign(x_k)."""
     return float(norm.cdf(1 / np.sqrt(noise)))
 
 

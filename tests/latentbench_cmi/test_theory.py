@@ -171,5 +171,5 @@ def test_accuracy_on_the_toy_falls_with_the_noise_as_in_figure_10() -> None:
 
 
 def test_impossible_correlations_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 attributes cannot have the correlation -0.6 with each other"):
+    with pytest.raises(ValueError, match=r"3 attributes cannot have the correlation -0\.6 with each other"):
         equicorrelated(-0.6, 3)
