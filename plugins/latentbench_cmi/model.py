@@ -110,6 +110,7 @@ class Shift(Model):
         )
 
     config: Config
+    discriminators: Discriminators | None
 
     def build(self, info: DataInfo) -> None:
         """Encoder, heads, discriminators, and the buffers of the detector.
@@ -147,7 +148,7 @@ class Shift(Model):
         """
         config, (first, *others) = self.config, self.encoder.parameters()
         rate = config.encoder_learning_rate
-        groups = [{"params": [first], "lr": config.channel_copies * rate}, {"params": others}]
+        groups: list[dict[str, Any]] = [{"params": [first], "lr": config.channel_copies * rate}, {"params": others}]
         optimizers = {
             "encoder": torch.optim.Adam(groups, rate, fused=True),
             "heads": torch.optim.Adam(self.heads.parameters(), config.head_learning_rate, fused=True),
@@ -159,7 +160,7 @@ class Shift(Model):
         return optimizers
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Losses]]:
-        """One update of each component (algorithm 1): encoder; then, on its code as it was, heads and discriminators."""
+        """One update of each component (algorithm 1): encoder; on its code as it was, heads, then discriminators."""
         z, s = self.code(batch.images), self.labels(batch)
         classification, dependence = self.classification(z, s), self.dependence(z, s)
         yield (
@@ -173,7 +174,7 @@ class Shift(Model):
         z = z.detach()
         yield "heads", self.classification(z, s)
         if self.discriminators is not None:
-            yield "discriminators", self.discrimination(z, s)
+            yield "discriminators", self.discrimination(self.discriminators, z, s)
 
     def validation_step(self, batch: Batch) -> Tensor:
         """The classification loss."""
@@ -208,10 +209,10 @@ class Shift(Model):
         real, fake = self.discriminators(contrast)
         return self._over_groups(two_sided(fake, real, contrast), contrast)
 
-    def discrimination(self, z: Tensor, s: Tensor) -> Tensor:
+    def discrimination(self, discriminators: Discriminators, z: Tensor, s: Tensor) -> Tensor:
         """What the discriminators minimize, on fresh permutations."""
         contrast = self.contrast(z, s)
-        real, fake = self.discriminators(contrast)
+        real, fake = discriminators(contrast)
         return self._over_groups(two_sided(real, fake, contrast), contrast)
 
     def contrast(self, z: Tensor, s: Tensor) -> Contrast:
@@ -255,7 +256,8 @@ class Shift(Model):
         summed over attributes.
         """
         if self.config.score == "mahalanobis":
-            return self.gaussians(self.code(images))
+            distance: Tensor = self.gaussians(self.code(images))
+            return distance
         return -torch.stack([logits.logsumexp(1) for logits in self.predict(images).values()]).sum(0)
 
     def _subspace_dims(self, attributes: Mapping[str, int]) -> int:

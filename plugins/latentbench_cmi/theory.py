@@ -32,7 +32,9 @@ def equicorrelated(correlation: float, attributes: int = 2) -> Matrix:
     """
     if not -1 / (attributes - 1) <= correlation <= 1:
         raise ValueError(f"{attributes} attributes cannot have the correlation {correlation} with each other")
-    return np.full((attributes, attributes), correlation) + (1 - correlation) * np.eye(attributes)
+    covariance = np.full((attributes, attributes), correlation)
+    np.fill_diagonal(covariance, 1)
+    return covariance
 
 
 def base_encoder(signal: Matrix, noise: float) -> Matrix:

@@ -136,7 +136,8 @@ def test_groups_without_two_items_give_no_loss_and_no_nan() -> None:
     contrast = conditional(z, s, 3)
     discriminators = Discriminators(2, 2, 3, hidden=4)
     assert contrast.count == 0
-    for loss in (two_sided(*discriminators(contrast), contrast), maximum_mean_discrepancy(contrast, 1.0)):
+    real, fake = discriminators(contrast)
+    for loss in (two_sided(real, fake, contrast), maximum_mean_discrepancy(contrast, 1.0)):
         (gradient,) = torch.autograd.grad(loss, z, retain_graph=True)
         assert loss == 0
         assert not gradient.any()
