@@ -32,14 +32,14 @@ def equicorrelated(correlation: float, attributes: int = 2) -> Matrix:
     """
     if not -1 / (attributes - 1) <= correlation <= 1:
         raise ValueError(f"{attributes} attributes cannot have the correlation {correlation} with each other")
-    covariance = np.full((attributes, attributes), correlation)
+    covariance = np.full((attributes, attributes), correlation, dtype=np.float64)
     np.fill_diagonal(covariance, 1)
     return covariance
 
 
 def base_encoder(signal: Matrix, noise: float) -> Matrix:
     """W (K, K) of Base: least squares, C_s (C_s + C_n)^-1."""
-    return np.linalg.solve(_observed(signal, noise), signal).T
+    return np.asarray(np.linalg.solve(_observed(signal, noise), signal).T, dtype=np.float64)
 
 
 def mi_encoder(signal: Matrix, noise: float) -> Matrix:
