@@ -38,9 +38,10 @@ def test_every_model_runs_on_real_digits_and_stands_on_the_leaderboard(tmp_path:
         correlated, anticorrelated = (
             record.values[f"accuracy@test/{condition}"].value for condition in ("correlated", "anticorrelated")
         )
-        # A probe that is fitted at c = 0.9 leans on the correlation, so it loses when the correlation turns round.
-        assert correlated > 0.7
-        assert anticorrelated < correlated
+        if record.probe:
+            # Fitted at c = 0.9 it leans on the correlation, so it loses when the correlation turns round.
+            assert correlated > 0.7
+            assert anticorrelated < correlated
 
     # At this noise a linear code shows both digits, and what it leaves over tells foreign ones: far from chance, 1/2.
     pca = records["pca"].values

@@ -18,6 +18,8 @@ KindName = Literal["models", "datasets", "metrics", "boards", "executors", "comm
 #: Names go into file names, option lists and value names, so they hold nothing that has a meaning there.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TARGETS = ("anomaly", "mask", "attributes")
+#: What a model may need of a dataset, by the name of its field in ``DataInfo``: there, and not empty.
+_NEEDS = ("attributes",)
 
 
 class OfferError(Exception):
@@ -68,6 +70,8 @@ def _check_model(offer: Any) -> None:
                 raise OfferError(f"has no {method}(): give it, or override fit()")
         if not issubclass(offer.Config, TrainingOptions):
             raise OfferError("trains with the harness's loop: derive its Config from Model.Config")
+    if not isinstance(offer.needs, tuple) or not set(offer.needs) <= set(_NEEDS):
+        raise OfferError(f"has needs, a tuple of some of {', '.join(_NEEDS)}; it has {offer.needs!r}")
     for dataset, options in offer.presets.items():
         offer.Config.parse(options, f"preset for '{dataset}'")
 

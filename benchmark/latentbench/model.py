@@ -38,6 +38,8 @@ class Model(nn.Module):
     """Raise it when the same Config gives other results: old records then no longer count as this model's."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Dataset name -> the options that this model uses there, where they differ from the Config's defaults."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What it cannot learn without: "attributes". Boards leave it out on datasets that have none."""
 
     class Config(TrainingOptions):
         """Options; subclass it in the plugin (or derive from ``Options`` when the model brings its own ``fit``)."""

@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from latentbench.board import Board, BoardDataset
-from latentbench.data import State
+from latentbench.data import DataInfo, State
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.execution import load_data
+from latentbench.model import Model
 from latentbench.plugins import Plugins
 from latentbench.run import RunSpec
 
@@ -77,6 +78,8 @@ def plan(
     The datasets are loaded, because a run's identity holds their hash, but one after the other. An optional one that
     is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for it.
 
+    A model is left out, with a warning, on a dataset that has not what it needs.
+
     Args:
         board: what to run.
         plugins: where models and datasets come from.
@@ -87,7 +90,7 @@ def plan(
         settings: options that differ from the presets and from the board's; a dataset's owner is its label or name.
 
     Raises:
-        LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset.
+        LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset, or nothing to run.
     """
     everything = list(plugins.offers("models")) if board.models == "all" else board.models
     chosen = _choose("dataset", datasets, [name for entry in board.datasets for name in _names(entry)], board)
@@ -107,14 +110,15 @@ def plan(
         configs = {name: cls.configure(entry.name, wishes[name,]) for name, cls in model_classes.items()}
         dumped = options.model_dump(mode="json")
         try:
-            split_hash = load_data(plugins, entry.name, dumped, data_root).split_hash
+            data = load_data(plugins, entry.name, dumped, data_root)
         except LatentbenchError as error:
             if datasets or not entry.optional or dataset_class(options).status(data_root).state is not State.MISSING:
                 raise
             missing[entry.label] = error
             continue
+        able = _able(model_classes, entry.label, data.info)
         for seed in range(seeds or board.seeds):
-            for model, model_class in model_classes.items():
+            for model, model_class in able.items():
                 spec = RunSpec(
                     model=model,
                     model_version=model_class.version,
@@ -122,20 +126,34 @@ def plan(
                     dataset=entry.name,
                     dataset_version=dataset_class.version,
                     options=dumped,
-                    split_hash=split_hash,
+                    split_hash=data.split_hash,
                     seed=seed,
                     budget=board.budget,
                 )
                 planned.setdefault(spec.key, Planned(spec, entry))
-    if missing and not planned:
+    if missing and len(missing) == len(entries):
         raise next(iter(missing.values()))
     for label, reason in missing.items():
         log.warning("left out '%s': %s", label, reason.what)
+    if not planned:
+        mend = "its datasets have not what they need"
+        raise LatentbenchError(f"board '{board.name}': nothing to run for {', '.join(model_classes)}", mend)
     return list(planned.values())
 
 
 def _names(entry: BoardDataset) -> _Names:
     return (entry.label, entry.name)
+
+
+def _able(models: Mapping[str, type[Model]], label: str, info: DataInfo) -> dict[str, type[Model]]:
+    """The models that can learn from a dataset; of the others it is told what they lack."""
+    able = {}
+    for name, model_class in models.items():
+        if lacking := [need for need in model_class.needs if not getattr(info, need)]:
+            log.warning("left out '%s' on '%s': it needs %s", name, label, ", ".join(lacking))
+        else:
+            able[name] = model_class
+    return able
 
 
 def _choose(kind: str, wanted: Sequence[str] | None, offered: Sequence[str], board: Board) -> list[str]:

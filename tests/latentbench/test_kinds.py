@@ -119,6 +119,10 @@ class WrongPreset(GoodModel):
     presets: ClassVar = {"mnist-shift": {"epochs": 5, "bach_size": 3}}
 
 
+class WrongNeeds(GoodModel):
+    needs = ("attribute",)
+
+
 class Version(GoodModel):
     version = "1.0"  # type: ignore[assignment]
 
@@ -159,6 +163,7 @@ def metric(**changes):
             WrongPreset,
             "model 'wrong-preset' preset for 'mnist-shift' has no option 'bach_size': did you mean 'batch_size'",
         ),
+        ("models", WrongNeeds, r"has needs, a tuple of some of attributes; it has \('attribute',\)"),
         ("models", Version, "needs a version, a whole number from 1; it has '1.0'"),
         ("models", Named, "model 'Good, better' needs a name of lower-case letters, digits, '.', '_' and '-'"),
         ("datasets", GoodDataset(), "dataset 'good' is not a subclass of latentbench.Dataset"),

@@ -306,3 +306,63 @@ def test_a_plan_over_many_datasets_holds_two_of_them_at_most(
     assert len(plan(board, plugins, tmp_path, models=["pca"], seeds=1)) == 15
     assert most <= 3  # the two that are kept, and the one that is being made
     assert alive() <= 2
+
+
+#: A plugin of a model that needs attributes, and of a dataset that has none.
+NEEDY = """
+import numpy as np
+import torch
+from latentbench import Data, DataInfo, Dataset, Model, Options, Role, StoredSplit, hookimpl
+
+
+class Needy(Model):
+    needs = ("attributes",)
+
+    class Config(Options):
+        pass
+
+    def fit(self, train, validation, trainer):
+        pass
+
+    def score(self, images):
+        return images.mean((1, 2, 3))
+
+
+class Bare(Dataset):
+    name, title, licence, citation, source = "bare", "Bare", "CC0-1.0", "none", "this file"
+
+    def load(self, data_root):
+        images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+        return Data(DataInfo(1, 8, 8, 4), {"train": StoredSplit(Role.TRAIN, images)})
+
+
+@hookimpl
+def latentbench_models():
+    return [Needy]
+
+
+@hookimpl
+def latentbench_datasets():
+    return [Bare]
+"""
+
+
+@pytest.fixture
+def with_needy(toys: Path, tmp_path: Path) -> Plugins:
+    (tmp_path / "needy.py").write_text(NEEDY)
+    return Plugins.load([toys, tmp_path / "needy.py"])
+
+
+def test_a_model_is_left_out_where_the_dataset_has_not_what_it_needs(
+    with_needy: Plugins, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    datasets = [{"name": "toy-blobs"}, {"name": "bare"}]
+    board = Board.parse(
+        {"name": "b", "title": "t", "datasets": datasets, "models": ["needy", "ae"], "seeds": 2, "rank": "auroc@test"},
+        "board 'b'",
+    )
+    pairs = [(run.spec.dataset, run.spec.model) for run in plan(board, with_needy, tmp_path)]
+    assert pairs == [*[("toy-blobs", "needy"), ("toy-blobs", "ae")] * 2, *[("bare", "ae")] * 2]
+    assert [record.getMessage() for record in caplog.records] == ["left out 'needy' on 'bare': it needs attributes"]
+    with pytest.raises(LatentbenchError, match=r"board 'b': nothing to run for needy: its datasets have not what they"):
+        plan(board, with_needy, tmp_path, models=["needy"], datasets=["bare"])

@@ -68,6 +68,7 @@ def _models(plugins: "Plugins") -> Iterator[dict[str, Any]]:
             "name": offer.name,
             "version": offer.value.version,
             "capabilities": capabilities_of(offer.value),
+            "needs": offer.value.needs,
             "options": _options(offer),
             "presets": offer.value.presets,
             **_provider(offer),

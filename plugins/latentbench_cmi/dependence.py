@@ -1,0 +1,164 @@
+"""Dependence among the subspaces of a code: items are held against items whose subspaces were permuted apart.
+
+Everything here is done for all attributes and all their values at once, on the device that the codes are on.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu, softplus
+
+__all__ = [
+    "Contrast",
+    "Discriminators",
+    "conditional",
+    "maximum_mean_discrepancy",
+    "permutation_within",
+    "two_sided",
+    "unconditional",
+]
+
+#: Random keys are below it. 40 bits make a tie, which is not broken at random, rare: one pair in 10^12.
+_KEYS = 2**40
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Codes as they are, and codes from the product of marginals that they would follow if they were independent.
+
+    There are R conditions: the K attributes, or none (R = 1). Each sorts the B items of a batch into at most V groups.
+    """
+
+    real: Tensor
+    """(R, B, D): z, from the joint p(z | group)."""
+    fake: Tensor
+    """(R, B, D): z with subspaces permuted among the items of a group, from the product of marginals."""
+    groups: Tensor
+    """(R, B, V) float: 1 where the item is in the group; all 0 for an item without a label, which is in none."""
+    shares: Tensor
+    """(R, B, V): 1 / n in a group of n items. 0 outside it, and where n < 2: alone, an item has nobody to swap with."""
+
+    @classmethod
+    def of(cls, real: Tensor, fake: Tensor, groups: Tensor) -> "Contrast":
+        """A contrast over these groups."""
+        size = groups.sum(1, keepdim=True)
+        return cls(real, fake, groups, groups * (size >= 2) / size.clamp_min(1))
+
+    @property
+    def count(self) -> Tensor:
+        """() how many groups take part: those with two items or more."""
+        return self.shares.sum()
+
+
+def conditional(z: Tensor, s: Tensor, values: int) -> Contrast:
+    """For I(z_k; z_-k | s_k), k = 1..K (eq. 6, algorithm 1): within each value of s_k, z_k is permuted against z_-k.
+
+    What is not z_k stays jointly as it is. Items without a label of attribute k take no part in condition k.
+
+    Args:
+        z: (B, K, d), a subspace of d dimensions for each attribute.
+        s: (K, B) int64 in [0, values), or negative where the label is missing.
+        values: V, the largest cardinality.
+    """
+    own = torch.eye(len(s), dtype=torch.bool, device=z.device)[:, None, :, None]
+    fake = torch.where(own, _permuted(z, s)[:, :, None], z).flatten(2)
+    groups = (s[:, :, None] == torch.arange(values, device=s.device)).to(z.dtype)
+    return Contrast.of(z.flatten(1).expand_as(fake), fake, groups)
+
+
+def unconditional(z: Tensor) -> Contrast:
+    """For I(z_1, ..., z_K) (algorithm 3): every subspace is permuted on its own, over the whole batch.
+
+    Args:
+        z: (B, K, d).
+    """
+    everyone = torch.zeros(z.shape[1], len(z), dtype=torch.int64, device=z.device)
+    fake = _permuted(z, everyone).transpose(0, 1).flatten(1)
+    return Contrast.of(z.flatten(1)[None], fake[None], torch.ones_like(z[None, :, 0, :1]))
+
+
+def _permuted(z: Tensor, groups: Tensor) -> Tensor:
+    """(K, B, d): subspace k of z (B, K, d), its items permuted within the groups of row k of (K, B)."""
+    subspaces = z.transpose(0, 1)
+    return subspaces.gather(1, permutation_within(groups)[:, :, None].expand_as(subspaces))
+
+
+def permutation_within(groups: Tensor) -> Tensor:
+    """Permute the items of every group among themselves, uniformly and independently.
+
+    Sorting by (group, random key) lists each group's items in a random order; sorting by group alone lists them as they
+    came, at the same places. The first list is put where the second one says.
+
+    Args:
+        groups: (R, B) int64, |group| < 2^22; each row is on its own.
+
+    Returns:
+        (R, B) int64: in whose place item b is put; a permutation of 0..B-1 in each row.
+    """
+    keys = torch.randint(_KEYS, groups.shape, device=groups.device)
+    shuffled = (groups * _KEYS + keys).argsort(dim=1)
+    in_order = groups.argsort(dim=1, stable=True)
+    return torch.empty_like(groups).scatter_(1, in_order, shuffled)
+
+
+class Discriminators(nn.Module):
+    """R discriminators side by side, one for each condition: (z, one-hot group) -> 50 -> 50 -> a logit of being real.
+
+    One matrix product serves a layer of all of them; each begins as a stack of ``nn.Linear`` would.
+
+    Args:
+        count: R.
+        code: D, the size of z.
+        values: V; 0 for discriminators that are not told the group.
+        hidden: units of both hidden layers.
+    """
+
+    def __init__(self, count: int, code: int, values: int, hidden: int) -> None:
+        super().__init__()
+        self.values = values
+        layers = [*pairwise([code + values, hidden, hidden, 1])]
+        self.weights = nn.ParameterList(_uniform((count, a, b), 1 / sqrt(a)) for a, b in layers)
+        self.biases = nn.ParameterList(_uniform((count, 1, b), 1 / sqrt(a)) for a, b in layers)
+
+    def forward(self, contrast: Contrast) -> tuple[Tensor, Tensor]:
+        """Logits of the real and of the fake codes, each (R, B) float32."""
+        h = torch.cat([contrast.real, contrast.fake], dim=1)
+        if self.values:
+            h = torch.cat([h, contrast.groups.repeat(1, 2, 1)], dim=2)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            h = torch.baddbmm(bias, relu(h) if layer else h, weight)
+        real, fake = h[:, :, 0].float().chunk(2, dim=1)
+        return real, fake
+
+
+def _uniform(shape: tuple[int, ...], bound: float) -> nn.Parameter:
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+def two_sided(real: Tensor, fake: Tensor, contrast: Contrast) -> Tensor:
+    """Cross entropy of calling ``real`` real and ``fake`` fake, the mean in each group, summed over the groups.
+
+    It is what a discriminator minimizes. With the logits swapped it is what the encoder minimizes: the non-saturating
+    form, with gradients through both. Where the discriminator knows nothing, it is 2 log 2 for each group.
+
+    Args:
+        real: (R, B) logits.
+        fake: (R, B) logits.
+        contrast: what they are of.
+    """
+    return ((softplus(-real) + softplus(fake)) * contrast.shares.sum(2)).sum()
+
+
+def maximum_mean_discrepancy(contrast: Contrast, bandwidth: float) -> Tensor:
+    """MMD between real and fake codes in each group, summed over the groups (Gretton et al., 2012, eq. 5).
+
+    The biased estimate, with the kernel exp(-|a - b|^2 / (2 bandwidth^2)); its root, as the authors' code takes it.
+    """
+    both = torch.cat([contrast.real, contrast.fake], dim=1).float()
+    kernel = (torch.cdist(both, both, compute_mode="donot_use_mm_for_euclid_dist").square() / (-2 * bandwidth**2)).exp()
+    sign = torch.cat([contrast.shares, -contrast.shares], dim=1)
+    squared = torch.einsum("riv,rij,rjv->rv", sign, kernel, sign)
+    return squared.clamp_min(1e-12).sqrt().mul(squared > 1e-12).sum()
