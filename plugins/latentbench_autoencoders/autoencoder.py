@@ -30,6 +30,7 @@ class Autoencoder(Model, ABC):
     presets = {
         "mnist-shift": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 100, "epochs": 40},
         "digits-shift": {"learning_rate": 3e-3, "sigma": 0.15, "batch_size": 100, "epochs": 40},
+        "mnist": {"learning_rate": 3e-3, "epochs": 5},
     }
 
     #: Values that the encoder gives for each dimension of z.
