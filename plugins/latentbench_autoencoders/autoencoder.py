@@ -42,6 +42,7 @@ class Autoencoder(Model, ABC):
         "magnetic-tile": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 16, "epochs": 8},
         "scenes": {"width": 8, "learning_rate": 3e-3, "batch_size": 64, "epochs": 10},
         "textures": {"latent_dim": 64, "width": 8, "learning_rate": 3e-3, "batch_size": 8, "epochs": 30},
+        "mnist": {"learning_rate": 3e-3, "epochs": 5},
     }
 
     #: Values that the encoder gives for each dimension of z.
