@@ -28,6 +28,8 @@ class Value(_Part):
     higher_is_better: bool
     readout: Literal["native", "probe"] = "native"
     """Whether the model had the capability itself, or its code was read by the harness's probe."""
+    instrument: str | None = None
+    """Name and hash of the weights that the metric measures with, where it has any."""
 
 
 class Phase(_Part):
