@@ -115,10 +115,8 @@ def collect(
         for capability in sorted(
             {m.capability for m in metrics.values() if _applies(m, split) and not m.unavailable()}
         ):
-            if capability == "sample" and capability in able:
-                parts = {"": passes.samples(most)}
-            elif capability in able:
-                parts = passes.run(name, capability)
+            if capability in able:
+                parts = passes.samples(most) if capability == "sample" else passes.run(name, capability)
                 if capability == "predict":
                     parts = {attribute: logits.argmax(1) for attribute, logits in parts.items()}
             elif capability == "predict" and readable:
@@ -195,7 +193,7 @@ def _images(split: Split) -> npt.NDArray[np.uint8]:
     """The images of a fixed split, (N, C, H, W) in 0..255: of a stored one, the bytes that it holds."""
     split = split.to(torch.device("cpu"))
     generator = torch.Generator()  # a fixed split draws nothing
-    chunks = torch.arange(len(split)).split(BATCH_SIZE)
+    chunks = torch.split(torch.arange(len(split)), BATCH_SIZE)
     images = [split.batch(chunk, generator).images.mul(255).round().to(torch.uint8) for chunk in chunks]
     return torch.cat(images).numpy()
 
@@ -238,8 +236,8 @@ class _Passes:
             self._made[split, capability], _ = self._pass(split, capability, index)
         return self._made[split, capability]
 
-    def samples(self, count: int) -> npt.NDArray[np.float32]:
-        """The first ``count`` images that the model draws, in batches of one size: (count, C, H, W)."""
+    def samples(self, count: int) -> Parts:
+        """The first ``count`` images that the model draws, in batches of one size: (count, C, H, W) under ""."""
         if ("", "sample") not in self._made:
             batches = -(-count // self.batch_size)
             self._made["", "sample"] = infer(
@@ -252,7 +250,7 @@ class _Passes:
                 where=f"plugin '{self.owner}': model '{self.model.name}', capability 'sample'",
             )
             self.images += batches * self.batch_size
-        return self._made["", "sample"][""][:count]
+        return {"": self._made["", "sample"][""][:count]}
 
     def code(self, split: str) -> npt.NDArray[np.float32]:
         """The whole code (N, D) of a split's images: subspaces side by side."""

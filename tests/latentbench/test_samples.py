@@ -53,7 +53,7 @@ class First(Metric):
     higher_is_better = True
     bounds = (0.0, 1.0)
     spans: ClassVar[tuple[str, ...]] = ()
-    samples = 700
+    samples: ClassVar[int | None] = 700
 
     def compute(self, evaluation):
         assert evaluation.output.shape == (self.samples, 1, 4, 6)
