@@ -7,6 +7,8 @@ a metric can be computed again, or for the first time, without the model.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,9 @@ Labels = dict[str, npt.NDArray[np.int64]]
 #: Capabilities that give a number or a label per image: what is kept beside a record.
 PER_IMAGE = ("score", "predict", "cluster", "log_likelihood")
 
+#: Images that a model is given, or draws, at a time.
+BATCH_SIZE = 500
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -40,7 +45,8 @@ class Predictions:
     arrays: Mapping[str, npt.NDArray[Any]]
     """``split/capability``, or ``split/capability/part`` by subspace, attribute or facet -> (N, ...).
 
-    In the forms of ``latentbench.metric.Evaluation.output``; a code without named subspaces is the part "z".
+    In the forms of ``latentbench.metric.Evaluation.output``; a code without named subspaces is the part "z". Of
+    ``sample`` every test split has the same images, as many as the metric that needs most.
     """
     probe: Mapping[str, float] = field(default_factory=dict)
     """Attribute -> the C that the probe chose; empty where it read nothing."""
@@ -81,7 +87,7 @@ def collect(
     owner: str,
     device: torch.device,
     seed: int,
-    batch_size: int = 500,
+    batch_size: int = BATCH_SIZE,
 ) -> Predictions:
     """Run every capability that the model has and an applicable metric needs, once over each validation and test split.
 
@@ -89,6 +95,10 @@ def collect(
     training split. One that does not cluster has them clustered by k-means, fitted on the same codes without their
     labels. Each pass has a seed of its own, derived from ``seed``, split and capability: what one capability
     gives does not depend on which others ran. PyTorch's global generators are left as they were.
+
+    Samples are drawn once, for the test splits: they are no split's, and the validation split's share would be spent on
+    a number that nobody selects by. They are drawn in whole batches, so that a metric that needs few of them sees the
+    first of those that another needs.
 
     Args:
         model: a fitted model, on ``device``; it is left in eval mode.
@@ -105,14 +115,16 @@ def collect(
     able = set(capabilities_of(model))
     readable = "encode" in able and bool(data.info.attributes)
     passes = _Passes(model, data, owner, device, seed, batch_size)
+    most = max((m.samples or 0 for m in metrics.values() if not m.unavailable()), default=0)
     probe: Probe | None = None
     kmeans: KMeansReadout | None = None
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, split in _measured(data):
-        checked = [metric() for metric in metrics.values()]
-        for capability in sorted({m.capability for m in checked if m.applies(split.targets, split.conditions)}):
+        for capability in sorted(
+            {m.capability for m in metrics.values() if _applies(m, split) and not m.unavailable()}
+        ):
             if capability in able:
-                parts = passes.run(name, capability)
+                parts = passes.samples(most) if capability == "sample" else passes.run(name, capability)
                 if capability == "predict":
                     parts = {attribute: logits.argmax(1) for attribute, logits in parts.items()}
             elif capability == "predict" and readable:
@@ -138,27 +150,35 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
 
     A metric is computed under each condition of a split; where there are none, or where it spans them, once, all
     images weighted 1. The order is that of the splits, the metrics' names, and the conditions. A metric that is
-    undefined for a split, gives a value out of its bounds or fails is left out, and the reason kept.
+    undefined for a split, gives a value out of its bounds, fails or is unavailable here is left out, and the reason
+    kept. Metrics of samples are computed on test splits alone.
 
     Raises:
-        LatentbenchError: the predictions are not of the split's images.
+        LatentbenchError: the predictions are not of the split's images, or of too few samples.
     """
     values: dict[str, Value] = {}
     unmeasured: dict[str, str] = {}
     read_by_harness = {"predict": predictions.probe, "cluster": predictions.kmeans}
     for name, split in _measured(data):
         even = np.ones(len(split))
+        images = cache(partial(_images, split))  # read once if a metric asks for them, and let go with the split
         for _, metric_class in sorted(metrics.items()):
             metric = metric_class()
             output = predictions.output(name, metric.capability)
-            if output is None or not metric.applies(split.targets, split.conditions):
+            if output is None or not _applies(metric_class, split):
                 continue
-            _check_length(output, len(split), name, metric.capability)
+            if reason := metric.unavailable():
+                unmeasured[value_name(metric.name, name)] = reason
+                continue
+            if metric.samples is None:
+                _check_length(output, len(split), name, metric.capability)
+            else:
+                output = _first(output, metric.samples, name, metric.name)
             readout = "probe" if read_by_harness.get(metric.capability) else "native"
             conditions = split.conditions if metric.spans is None and split.conditions else {"": even}
             for condition, weights in conditions.items():
                 try:
-                    parts = metric.measure(Evaluation(output, split.targets, weights, split.conditions))
+                    parts = metric.measure(Evaluation(output, split.targets, weights, split.conditions, images))
                 except Exception as error:
                     unmeasured[value_name(metric.name, name, condition)] = _reason(error)
                     continue
@@ -166,10 +186,11 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
                     values[value_name(metric.name, name, condition, part)] = Value(
                         value=value,
                         metric=metric.name,
-                        version=metric.version,
+                        version=metric.measured_version(),
                         title=metric.title,
                         higher_is_better=metric.higher_is_better,
                         readout=readout,
+                        instrument=metric.instrument,
                     )
     return Measurement(values, unmeasured)
 
@@ -177,6 +198,30 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
 def _measured(data: Data) -> list[tuple[str, Split]]:
     """The splits that are evaluated, by name: all but the training split."""
     return [(name, split) for name, split in data.splits.items() if split.role is not Role.TRAIN]
+
+
+def _applies(metric_class: type[Metric], split: Split) -> bool:
+    """Whether the split has what the metric needs."""
+    measured = metric_class.capability != "sample" or split.role is Role.TEST
+    return measured and metric_class().applies(split.targets, split.conditions)
+
+
+def _images(split: Split) -> npt.NDArray[np.uint8]:
+    """The images of a fixed split, (N, C, H, W) in 0..255: of a stored one, the bytes that it holds."""
+    split = split.to(torch.device("cpu"))
+    generator = torch.Generator()  # a fixed split draws nothing
+    chunks = torch.split(torch.arange(len(split)), BATCH_SIZE)
+    images = [split.batch(chunk, generator).images.mul(255).round().to(torch.uint8) for chunk in chunks]
+    return torch.cat(images).numpy()
+
+
+def _first(samples: Any, count: int, split: str, metric: str) -> npt.NDArray[np.float32]:
+    """The first ``count`` samples."""
+    if len(samples) < count:
+        found = f"predictions '{split}/sample' are {len(samples)} images"
+        raise LatentbenchError(found, f"metric '{metric}' needs {count}")
+    first: npt.NDArray[np.float32] = samples[:count]
+    return first
 
 
 def _reason(error: Exception) -> str:
@@ -209,6 +254,22 @@ class _Passes:
             index = torch.arange(len(self.data.splits[split]))
             self._made[split, capability], _ = self._pass(split, capability, index)
         return self._made[split, capability]
+
+    def samples(self, count: int) -> Parts:
+        """The first ``count`` images that the model draws, in batches of one size: (count, C, H, W) under ""."""
+        if ("", "sample") not in self._made:
+            batches = -(-count // self.batch_size)
+            self._made["", "sample"] = infer(
+                self.model,
+                "sample",
+                repeat(torch.empty(self.batch_size, 0, device=self.device), batches),
+                self.data.info,
+                seed=self._derive("sample"),
+                device=self.device,
+                where=f"plugin '{self.owner}': model '{self.model.name}', capability 'sample'",
+            )
+            self.images += batches * self.batch_size
+        return {"": self._made["", "sample"][""][:count]}
 
     def code(self, split: str) -> npt.NDArray[np.float32]:
         """The whole code (N, D) of a split's images: subspaces side by side."""

@@ -109,7 +109,8 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             )
             measurement = measure(predictions, data, metrics)
         for name, reason in measurement.unmeasured.items():
-            log.warning("%s: no %s: %s", spec, name, reason)
+            if not metrics[name.partition("@")[0]].unavailable():
+                log.warning("%s: no %s: %s", spec, name, reason)
         return Record(
             key=spec.key,
             status="finished",

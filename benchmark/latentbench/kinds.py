@@ -87,7 +87,7 @@ def _check_dataset(offer: Any) -> None:
 
 def _check_metric(offer: Any) -> None:
     from latentbench.capabilities import CAPABILITIES
-    from latentbench.metric import Metric
+    from latentbench.metric import MAX_SAMPLES, Metric
 
     _check_class(offer, Metric)
     _check_version(offer)
@@ -97,6 +97,10 @@ def _check_metric(offer: Any) -> None:
         raise OfferError(f"needs a capability of {', '.join(CAPABILITIES)}; it has {capability!r}")
     if not isinstance(offer.targets, tuple) or not set(offer.targets) <= set(_TARGETS):
         raise OfferError(f"needs targets, a tuple of some of {', '.join(_TARGETS)}; it has {offer.targets!r}")
+    if capability != "sample" and offer.samples is not None:
+        raise OfferError(f"has samples, which are for the capability sample; its capability is {capability}")
+    if capability == "sample" and (type(offer.samples) is not int or not 1 <= offer.samples <= MAX_SAMPLES):
+        raise OfferError(f"needs samples, a whole number from 1 to {MAX_SAMPLES}; it has {offer.samples!r}")
     if not isinstance(getattr(offer, "higher_is_better", None), bool):
         raise OfferError("needs higher_is_better, True or False")
     match bounds:

@@ -1,7 +1,7 @@
 """The contract of a metric: a number from predictions and targets, with its needs, direction, bounds and version."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +13,14 @@ from latentbench.errors import LatentbenchError
 if TYPE_CHECKING:
     from latentbench.data import Targets
 
-__all__ = ["Evaluation", "Metric", "value_name"]
+__all__ = ["MAX_SAMPLES", "Evaluation", "Metric", "value_name"]
+
+#: The most samples that a metric may ask for; see ``Metric.measured_version``.
+MAX_SAMPLES = 999_999
+
+
+def _no_images() -> npt.NDArray[np.uint8]:
+    raise LatentbenchError("the images of the split are not known here", "it needs an evaluation that has them")
 
 
 @dataclass(frozen=True)
@@ -22,8 +29,8 @@ class Evaluation:
 
     Arrays are NumPy, on the CPU. ``output`` has the form of the capability that the metric asked for: ``score`` and
     ``log_likelihood`` (N,) float32; ``localize`` (N, H, W) float32; ``encode`` subspace -> (N, D_k) float32;
-    ``predict`` attribute -> (N,) int64; ``cluster`` facet -> (N,) int64; ``reconstruct`` and ``sample`` (N, C, H, W)
-    float32.
+    ``predict`` attribute -> (N,) int64; ``cluster`` facet -> (N,) int64; ``reconstruct`` (N, C, H, W) float32;
+    ``sample`` (S, C, H, W) float32, S being what the metric declares as ``samples``, and not of the split's images.
     """
 
     output: Any
@@ -33,6 +40,8 @@ class Evaluation:
     """(N,) >= 0, of the condition at hand."""
     conditions: Mapping[str, npt.NDArray[np.float64]]
     """Weights under every condition of the split, for a metric that spans several."""
+    images: Callable[[], npt.NDArray[np.uint8]] = _no_images
+    """Gives the split's images, (N, C, H, W) in 0..255, to be left as they are. They are read when first asked for."""
 
 
 class Metric(ABC):
@@ -54,6 +63,30 @@ class Metric(ABC):
     """Least and greatest possible value; a value outside is refused as a defect."""
     spans: ClassVar[tuple[str, ...] | None] = None
     """None: computed once under each condition. Otherwise computed once per split that has these conditions."""
+    samples: ClassVar[int | None] = None
+    """How many images it has the model draw: for the capability ``sample``, and only for it."""
+    instrument: ClassVar[str | None] = None
+    """Name and hash of the weights that it measures with, where it has any; they are recorded with every value.
+
+    Raise ``version`` when they change.
+    """
+
+    @classmethod
+    def measured_version(cls) -> int:
+        """What values are compared by: ``version``, and with it the number of samples.
+
+        A metric of samples has 1,000,000 version + samples, so that another number of samples is never compared in
+        silence.
+        """
+        return cls.version if cls.samples is None else (MAX_SAMPLES + 1) * cls.version + cls.samples
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why it cannot be computed on this machine and how to mend it, in one line; None where it can.
+
+        For what a user has to get first. The reason is recorded in the value's place, without a warning.
+        """
+        return None
 
     @abstractmethod
     def compute(self, evaluation: Evaluation) -> float | Mapping[str, float]:

@@ -29,6 +29,8 @@ class Value(_Part):
     readout: Literal["native", "probe"] = "native"
     """Whether the model had the capability itself, or its code was read by the harness: attributes by a logistic probe,
     clusters by k-means."""
+    instrument: str | None = None
+    """Name and hash of the weights that the metric measures with, where it has any."""
 
 
 class Phase(_Part):

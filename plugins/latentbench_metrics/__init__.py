@@ -1,13 +1,15 @@
-"""The field's metrics: detection, localization, attributes under shift, disentanglement, clustering."""
+"""The field's metrics: detection, localization, attributes under shift, disentanglement, clustering, generation."""
 
 from typing import TYPE_CHECKING
 
 from latentbench import hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from latentbench import Metric
 
-__all__ = ["latentbench_metrics"]
+__all__ = ["latentbench_commands", "latentbench_metrics"]
 
 
 @hookimpl
@@ -22,6 +24,16 @@ def latentbench_metrics() -> list[type["Metric"]]:
         NormalizedGaussianWasserstein,
     )
     from latentbench_metrics.detection import AUPRC, AUROC, FPR80, FPR95, F1Max
+    from latentbench_metrics.generation import (
+        FID,
+        KID,
+        FDMnistFashion,
+        KDMnistFashion,
+        Precision,
+        PrecisionMnistFashion,
+        Recall,
+        RecallMnistFashion,
+    )
     from latentbench_metrics.intervention import IRS, BetaVAEScore, FactorVAEScore
     from latentbench_metrics.localization import AUPRO5, AUPRO30, MissingMasks, PixelAP, PixelAUROC
     from latentbench_metrics.mig import MIG
@@ -36,4 +48,15 @@ def latentbench_metrics() -> list[type["Metric"]]:
         GaussianTotalCorrelation, GaussianWasserstein, NormalizedGaussianWasserstein, MutualInformationScore
     ]  # fmt: skip
     clustering = [ClusterAccuracy, ClusterMajorityAccuracy, NMI, ARI, Facets]
-    return [*detection, *localization, *shift, *disentanglement, *dependence, *clustering]
+    generation = [
+        FID, KID, Precision, Recall, FDMnistFashion, KDMnistFashion, PrecisionMnistFashion, RecallMnistFashion
+    ]  # fmt: skip
+    return [*detection, *localization, *shift, *disentanglement, *dependence, *clustering, *generation]
+
+
+@hookimpl
+def latentbench_commands() -> list["click.Command"]:
+    """Offer the command that makes and fetches what the metrics of samples measure with."""
+    from latentbench_metrics.extractor_command import command
+
+    return [command]

@@ -92,11 +92,14 @@ def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
         yield {
             "name": offer.name,
             "title": metric.title,
-            "version": metric.version,
+            "version": metric.measured_version(),
             "capability": metric.capability,
             "targets": metric.targets,
             "direction": "higher is better" if metric.higher_is_better else "lower is better",
             "bounds": [bound if isfinite(bound) else None for bound in metric.bounds],
+            "samples": metric.samples,
+            "instrument": metric.instrument,
+            "unavailable": metric.unavailable(),
             "source": metric.source,
             **_provider(offer),
         }

@@ -33,7 +33,8 @@ def check_metric(metric_class: type[Metric], *, evaluation: Evaluation | None = 
     Args:
         metric_class: the metric.
         evaluation: what to compute it on, its weights whole numbers; by default 48 images with made-up outputs and
-            every target, two attributes of two values, and weights from 0 to 3.
+            every target, two attributes of two values, and weights from 0 to 3; 48 samples too, whatever the metric
+            declares.
 
     Returns:
         What was tried, a line for each promise.
@@ -59,14 +60,18 @@ def check_metric(metric_class: type[Metric], *, evaluation: Evaluation | None = 
         else:
             _measure(metric, same)
     with promises.that("it changes nothing that it is given"):
-        used = deepcopy(given)
+        used, before = deepcopy(given), _fingerprint(metric, given)
         metric.measure(used)
-        expect(_fingerprint(used) == _fingerprint(given), "it does")
+        expect(_fingerprint(metric, used) == before, "it does")
     with promises.that("the order of the images does not matter"):
-        _expect_equal(_measure(metric, _take(given, np.random.default_rng(1).permutation(len(given.weights)))), values)
+        draw = np.random.default_rng(1)
+        shuffled = _take(metric, given, draw.permutation(len(given.weights)))
+        if metric.capability == "sample":
+            shuffled = replace(shuffled, output=_each(given.output, draw.permutation))
+        _expect_equal(_measure(metric, shuffled), values)
     if metric.spans is None:
         with promises.that("a weight counts like so many copies of the image"):
-            copies = _take(given, np.repeat(np.arange(len(given.weights)), given.weights.astype(int)))
+            copies = _take(metric, given, np.repeat(np.arange(len(given.weights)), given.weights.astype(int)))
             _expect_equal(_measure(metric, replace(copies, weights=np.ones(len(copies.weights)))), values)
     known = _right_and_wrong(metric, given.targets)
     if known is not None:
@@ -107,9 +112,9 @@ def _made_up(metric_class: type[Metric]) -> Evaluation:
         attributes={"left": labels(), "right": labels()},
     )
     conditions = {name: draw.uniform(0.5, 1.5, _IMAGES) for name in metric_class.spans or ()}
-    return Evaluation(
-        outputs[metric_class.capability], targets, draw.integers(4, size=_IMAGES).astype(float), conditions
-    )
+    weights = draw.integers(4, size=_IMAGES).astype(float)
+    images = draw.integers(256, size=(_IMAGES, 1, _SIDE, _SIDE), dtype=np.uint8)
+    return Evaluation(outputs[metric_class.capability], targets, weights, conditions, lambda: images)
 
 
 def _right_and_wrong(metric: Metric, targets: Targets) -> tuple[Any, Any] | None:
@@ -132,18 +137,22 @@ def _each(arrays: Any, change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -
     return None if arrays is None else change(arrays)
 
 
-def _take(given: Evaluation, index: npt.NDArray[np.int64]) -> Evaluation:
-    """The evaluation of the images at ``index``."""
+def _take(metric: Metric, given: Evaluation, index: npt.NDArray[np.int64]) -> Evaluation:
+    """The evaluation of the images at ``index``; samples are no split's images, and stay."""
 
     def taken(arrays: Any) -> Any:
         return _each(arrays, lambda array: array[index])
 
     targets = Targets(**{name: taken(arrays) for name, arrays in vars(given.targets).items()})
-    return Evaluation(taken(given.output), targets, given.weights[index], taken(given.conditions))
+    output = given.output if metric.capability == "sample" else taken(given.output)
+    return Evaluation(
+        output, targets, given.weights[index], taken(given.conditions), lambda: np.asarray(given.images()[index])
+    )
 
 
-def _fingerprint(given: Evaluation) -> str:
-    return content_hash(given.output, vars(given.targets), given.weights, given.conditions)
+def _fingerprint(metric: Metric, given: Evaluation) -> str:
+    images = given.images() if metric.capability == "sample" else None
+    return content_hash(given.output, vars(given.targets), given.weights, given.conditions, images)
 
 
 def _expect_equal(found: Mapping[str, float], expected: Mapping[str, float]) -> None:

@@ -1,0 +1,123 @@
+"""Training of the extractor ``mnist-fashion``: on a CPU, one thread, and the same bytes every time."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from latentbench import LatentbenchError
+from latentbench.torchvision_compat import import_torchvision
+from latentbench_metrics.extractor import Classifier, pictures
+
+__all__ = ["SETS", "Labelled", "accuracy", "read", "serialize", "train"]
+
+#: The sets by torchvision's names, in the order of their classes: folder -> what its licence is.
+SETS = {"MNIST": "CC BY-SA 3.0", "FashionMNIST": "MIT"}
+
+_EPOCHS = 6
+_BATCH = 256
+_LEARNING_RATE = 4e-3
+#: Least contrast of an augmented image.
+_CONTRAST = 0.5
+#: A feature that hardly varies is not blown up.
+_LEAST_DEVIATION = 1e-3
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images and their classes."""
+
+    images: Tensor
+    """(N, 1, 28, 28) uint8."""
+    labels: Tensor
+    """(N,) int64 in [0, 20)."""
+
+
+def read(data_root: Path, *, train: bool) -> Labelled:
+    """Both sets' training or test images from ``data_root/<set>/raw``, where the published ``.gz`` files are.
+
+    Raises:
+        LatentbenchError: a file is missing, or not the published one.
+    """
+    datasets = import_torchvision().datasets
+    images, labels = [], []
+    for number, (name, licence) in enumerate(SETS.items()):
+        published, raw = getattr(datasets, name), data_root / name / "raw"
+        missing = [file for file, _ in published.resources if not (raw / file).is_file()]
+        if missing:
+            raise LatentbenchError(
+                f"{name} is not complete in {raw}: missing {', '.join(missing)}",
+                f"put the four published files there, as they are (licence {licence})",
+            )
+        # The class checks the published sums, and only of files that it has not unpacked yet: it is shown a copy.
+        with TemporaryDirectory(prefix="latentbench-extractor-") as folder:
+            for file, _ in published.resources:
+                copy = Path(folder, name, "raw", file)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(raw / file, copy)
+            for file, md5 in published.resources:
+                if not datasets.utils.check_integrity(str(Path(folder, name, "raw", file)), md5):
+                    raise LatentbenchError(f"{raw / file} is corrupt or cut short", "put the published file there")
+            loaded = published(folder, train=train, download=True)  # unpacks, and has nothing left to download
+        images.append(loaded.data[:, None])
+        labels.append(loaded.targets + 10 * number)
+    return Labelled(torch.cat(images), torch.cat(labels))
+
+
+def train(data: Labelled, told: Callable[[int, int, float], None] = lambda epoch, epochs, loss: None) -> Classifier:
+    """Train a classifier; the same data give the same weights, bit for bit on one machine with one thread.
+
+    Every image is seen at a random contrast, brightness and polarity, so that the features do not expect bright
+    objects on black ground. Adam, one cycle of the learning rate (Smith & Topin 2018), cross-entropy.
+
+    Args:
+        data: what to train on.
+        told: hears the number of the epoch, of how many, and its mean loss.
+    """
+    classifier = Classifier()
+    steps = len(data.images) // _BATCH
+    optimizer = torch.optim.Adam(classifier.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, _EPOCHS * steps)
+    for epoch in range(_EPOCHS):
+        order, total = torch.randperm(len(data.images)), 0.0
+        for batch in torch.split(order[: steps * _BATCH], _BATCH):
+            loss = cross_entropy(classifier(_vary(pictures(data.images[batch]))), data.labels[batch])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+        told(epoch + 1, _EPOCHS, total / steps)
+    with torch.no_grad():
+        means = torch.cat([classifier.means(pictures(images)) for images in torch.split(data.images, _BATCH)])
+        classifier.deviation.copy_(means.std(0).clamp_min(_LEAST_DEVIATION))
+    return classifier.eval()
+
+
+def accuracy(classifier: Classifier, data: Labelled) -> dict[str, float]:
+    """Set -> share of its images whose class among all twenty is the right one."""
+    with torch.no_grad():
+        found = torch.cat([classifier(pictures(images)).argmax(1) for images in torch.split(data.images, _BATCH)])
+    right, of = found == data.labels, data.labels // 10
+    return {name: float(right[of == number].float().mean()) for number, name in enumerate(SETS)}
+
+
+def serialize(classifier: Classifier) -> bytes:
+    """The weights in float16, as safetensors."""
+    from safetensors.torch import save
+
+    return save({name: tensor.to(torch.float16).contiguous() for name, tensor in classifier.state_dict().items()})
+
+
+def _vary(images: Tensor) -> Tensor:
+    """Each image at a contrast, brightness and polarity of its own, still in [-1, 1]."""
+    shape = (len(images), 1, 1, 1)
+    contrast = torch.empty(shape).uniform_(_CONTRAST, 1)
+    polarity = torch.randint(0, 2, shape) * 2 - 1
+    brightness = torch.empty(shape).uniform_(-1, 1) * (1 - contrast)
+    return images * contrast * polarity + brightness

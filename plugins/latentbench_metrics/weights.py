@@ -1,0 +1,125 @@
+"""The weights that metrics of samples measure with: those that are shipped, and Inception's, which the user has to get.
+
+Nothing here imports PyTorch before it is needed: metrics name their weights without reading them.
+"""
+
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+
+from latentbench import LatentbenchError
+
+__all__ = [
+    "INCEPTION",
+    "SHIPPED",
+    "SHIPPED_FILE",
+    "SHIPPED_SHA256",
+    "VARIABLE",
+    "download_inception",
+    "inception",
+    "inception_path",
+    "inception_unavailable",
+    "shipped",
+]
+
+#: The shipped extractor, called after what it was trained on, as `latentbench extractor train` writes it. With other
+#: weights every metric that measures with them needs another version.
+SHIPPED = "mnist-fashion"
+SHIPPED_FILE = Path(__file__).with_name("mnist_fashion.safetensors")
+SHIPPED_SHA256 = "d3d1f47edfe541411eb095f9e763651956abbb181a094db1a5d4f105a8924cfd"
+
+#: torch-fidelity's name of the network that FID is defined by.
+INCEPTION = "inception-v3-compat"
+#: The environment variable with the path of its weights. They are measured with where it is set, and only there:
+#: without a GPU, Inception takes a quarter of an hour for each run.
+VARIABLE = "LATENTBENCH_INCEPTION"
+#: Of the file's SHA-256, as its published name has it.
+INCEPTION_HASH_PREFIX = "6726825d"
+_URL = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    f"weights-inception-2015-12-05-{INCEPTION_HASH_PREFIX}.pth"
+)
+
+
+def shipped(path: Path = SHIPPED_FILE, sha256: str = SHIPPED_SHA256) -> bytes:
+    """The content of the shipped weights.
+
+    Raises:
+        LatentbenchError: they cannot be read, or are not those that the metrics' version stands for.
+    """
+    mend = "install latentbench again"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise LatentbenchError(f"cannot read {path}: {error.strerror}", mend) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise LatentbenchError(f"{path} is not what was shipped (SHA-256 expected {sha256}, found {found})", mend)
+    return content
+
+
+def inception_path() -> Path | None:
+    """The file that the user has chosen, if any."""
+    path = os.environ.get(VARIABLE)
+    return Path(path) if path else None
+
+
+def inception_unavailable() -> str | None:
+    """How to get the weights, in one line; None where they are chosen."""
+    if inception_path():
+        return None
+    return f"it needs the Inception weights: `latentbench extractor fetch`, then set {VARIABLE} to their path"
+
+
+def inception() -> io.BytesIO:
+    """The chosen weights, checked and written anew, so that torch-fidelity unpickles nothing that came from outside.
+
+    Raises:
+        LatentbenchError: they are not chosen, cannot be read, are not the published ones, or hold more than tensors.
+    """
+    import torch
+
+    path = inception_path()
+    mend = f"get them with `latentbench extractor fetch` and set {VARIABLE} to their path"
+    if path is None:
+        raise LatentbenchError(f"{VARIABLE} is not set", mend)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise LatentbenchError(f"cannot read the Inception weights {path}: {error.strerror}", mend) from error
+    found = hashlib.sha256(content).hexdigest()
+    if not found.startswith(INCEPTION_HASH_PREFIX):
+        hashes = f"SHA-256 expected {INCEPTION_HASH_PREFIX}…, found {found[:8]}…"
+        raise LatentbenchError(f"{path} does not hold the Inception weights ({hashes})", mend)
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise LatentbenchError(f"{path} holds more than weights, or is broken", mend) from error
+    ours = io.BytesIO()
+    torch.save(state, ours)
+    ours.seek(0)
+    return ours
+
+
+def download_inception() -> Path:
+    """Put the weights into PyTorch's cache, unless they are there; PyTorch checks the hash of what it downloads.
+
+    Raises:
+        LatentbenchError: the download failed, or gave something else.
+    """
+    import torch
+
+    path = Path(torch.hub.get_dir(), "checkpoints", _URL.rpartition("/")[2])
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(_URL, str(path), hash_prefix=INCEPTION_HASH_PREFIX)
+    except (OSError, RuntimeError) as error:
+        raise LatentbenchError(
+            f"cannot download {_URL} to {path} ({' '.join(str(error).split())})",
+            f"download it by other means and set {VARIABLE} to its path",
+        ) from error
+    return path
