@@ -114,8 +114,7 @@ class Shapes3D(PreparedDataset):
                 if len(place):
                     rows = partial(_rows, file["images"], place, size, partial(told, before))
                     save(role, (len(place), 3, size, size), rows)
-                    indices = values[place].astype(np.uint8)
-                    save(f"{role}_values", indices.shape, lambda start, indices=indices: indices[start:])
+                    save(f"{role}_values", (len(place), len(FACTORS)), _rows_of(values[place].astype(np.uint8)))
                     before += len(place)
         return {f"{role} images": len(place) for role, place in places.items()}
 
@@ -228,6 +227,11 @@ def _rows(
             yield image if size == _SIZE else _halved(image)
             done += 1
             told(done)
+
+
+def _rows_of(array: npt.NDArray[np.uint8]) -> Callable[[int], npt.NDArray[np.uint8]]:
+    """What ``save`` takes, of an array that is there."""
+    return lambda start: array[start:]
 
 
 def _halved(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
