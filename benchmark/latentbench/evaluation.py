@@ -201,8 +201,8 @@ def _measured(data: Data) -> list[tuple[str, Split]]:
 
 
 def _applies(metric_class: type[Metric], split: Split) -> bool:
-    """Whether the split has what the metric needs."""
-    measured = metric_class.capability != "sample" or split.role is Role.TEST
+    """Whether the split has what the metric needs; samples are held against test images in [0, 1] alone."""
+    measured = metric_class.capability != "sample" or (split.role is Role.TEST and split.image_range == (0, 1))
     return measured and metric_class().applies(split.targets, split.conditions)
 
 

@@ -97,6 +97,19 @@ def test_samples_are_drawn_once_in_whole_batches_and_for_test_splits_alone():
     assert predictions.images == 1000
 
 
+def test_images_that_leave_the_unit_range_are_no_measure_of_samples():
+    class Brighter(StoredSplit):
+        image_range = (0.0, 3.0)
+
+    images = torch.zeros(30, 1, 4, 6, dtype=torch.uint8)
+    data = Data(INFO, dict(dataset().splits) | {"test-x3": Brighter(Role.TEST, images)})
+    _, predictions = collected(data, First)
+    assert set(predictions.arrays) == {"test/sample"}
+    measurement = measure(predictions, data, by_name(First))
+    assert list(measurement.values) == ["first@test"]
+    assert not measurement.unmeasured
+
+
 def test_a_metric_sees_the_same_samples_whatever_others_need():
     data = dataset()
     alone = measure(collected(data, Few)[1], data, by_name(Few)).values["few@test"]
