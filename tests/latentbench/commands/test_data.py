@@ -73,9 +73,9 @@ def test_what_the_dataset_cannot_do_is_told_in_one_line(plugin, capsys):
 
 
 def test_an_unknown_dataset_has_near_misses(plugin, capsys):
-    assert main([*plugin, "data", "prepare", "mnie"]) == 2
+    assert main([*plugin, "data", "prepare", "minee"]) == 2
     assert capsys.readouterr().err.startswith(
-        "latentbench: error: unknown dataset 'mnie': did you mean 'mine'? known: "
+        "latentbench: error: unknown dataset 'minee': did you mean 'mine'? known: "
     )
 
 
@@ -138,7 +138,7 @@ def test_options_are_set_for_one_dataset(plugin, capsys):
         (["status", "mine", "--set", "sise=5"], "dataset 'mine' has no option 'sise': did you mean 'size'?"),
         (["verify", "mine", "--set", "size=big"], "dataset 'mine': 'size': "),
         (["prepare", "mine", "--set", "vae.size=5"], "--set vae.size=5: the dataset is 'mine': --set size=VALUE"),
-        (["status", "mnie"], "unknown dataset 'mnie': did you mean 'mine'?"),
+        (["status", "mnie"], "unknown dataset 'minee': did you mean 'mine'?"),
         (["verify", "mine"], "'mine' is not in data: get it"),
     ],
 )
