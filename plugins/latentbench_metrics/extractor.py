@@ -7,48 +7,60 @@ from torch import Tensor, nn
 
 from latentbench_metrics import weights
 
-__all__ = ["SIZE", "Classifier", "load", "pictures"]
+__all__ = ["FEATURES", "SIZE", "Classifier", "load", "pictures"]
 
 #: Height and width that every image is brought to.
 SIZE = 32
 _CHANNELS = (1, 16, 32, 64, 64)
+#: The layers that features are taken from: the early ones see noise and blur, the last one shapes.
+_LAYERS = (0, 1, 3)
+#: Features of a grey image.
+FEATURES = 16 + 32 + 64
 
 
 class Classifier(nn.Module):
-    """Four strided convolutions, each followed by a ReLU; the mean of the last map decides among 20 classes.
+    """Four strided convolutions, each followed by a ReLU; the means of the last maps decide among 20 classes.
 
-    Those means, 64 for each channel of an image, are its features, each in units of its standard deviation over the
-    training images. The first ten classes are MNIST's, the others Fashion-MNIST's.
+    The means of the first, second and last layer's maps are the features, 112 for each channel of an image, each in
+    units of its standard deviation over the training images. The first ten classes are MNIST's, the others
+    Fashion-MNIST's.
     """
 
     deviation: Tensor
-    """(64,) of each feature over the training images."""
+    """(FEATURES,) of each feature over the training images."""
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(_CHANNELS):
-            layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.ReLU()]
-        self.convolutions = nn.Sequential(*layers)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1) for fan_in, fan_out in pairwise(_CHANNELS)
+        )
         self.classes = nn.Linear(_CHANNELS[-1], 20)
-        self.register_buffer("deviation", torch.ones(_CHANNELS[-1]))
+        self.register_buffer("deviation", torch.ones(FEATURES))
 
-    def means(self, pictures: Tensor) -> Tensor:
-        """What the classes are told by: (B, 1, SIZE, SIZE) in [-1, 1] -> (B, 64)."""
-        means: Tensor = self.convolutions(pictures).mean((2, 3))
+    def means(self, pictures: Tensor) -> list[Tensor]:
+        """Of each layer's maps: (B, 1, SIZE, SIZE) in [-1, 1] -> (B, channels) each."""
+        means, maps = [], pictures
+        for convolution in self.convolutions:
+            maps = convolution(maps).relu()
+            means.append(maps.mean((2, 3)))
         return means
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits: (B, 1, SIZE, SIZE) in [-1, 1] -> (B, 20)."""
-        logits: Tensor = self.classes(self.means(pictures))
+        logits: Tensor = self.classes(self.means(pictures)[-1])
         return logits
 
+    def raw_features(self, pictures: Tensor) -> Tensor:
+        """Features before they are divided by ``deviation``: (B, 1, SIZE, SIZE) in [-1, 1] -> (B, FEATURES)."""
+        means = self.means(pictures)
+        return torch.cat([means[layer] for layer in _LAYERS], 1)
+
     def features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 -> (B, 64 C) float32: those of each channel side by side.
+        """(B, C, H, W) uint8 -> (B, FEATURES C) float32: those of each channel side by side.
 
         A channel is read as a grey image, so colours show in how the channels' features go together.
         """
-        each = self.means(pictures(images.flatten(0, 1)[:, None])) / self.deviation
+        each = self.raw_features(pictures(images.flatten(0, 1)[:, None])) / self.deviation
         return each.view(len(images), -1)
 
 

@@ -94,8 +94,8 @@ def train(data: Labelled, told: Callable[[int, int, float], None] = lambda epoch
             total += loss.item()
         told(epoch + 1, _EPOCHS, total / steps)
     with torch.no_grad():
-        means = torch.cat([classifier.means(pictures(images)) for images in torch.split(data.images, _BATCH)])
-        classifier.deviation.copy_(means.std(0).clamp_min(_LEAST_DEVIATION))
+        features = [classifier.raw_features(pictures(images)) for images in torch.split(data.images, _BATCH)]
+        classifier.deviation.copy_(torch.cat(features).std(0).clamp_min(_LEAST_DEVIATION))
     return classifier.eval()
 
 

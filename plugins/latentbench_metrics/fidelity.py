@@ -46,12 +46,12 @@ class MnistFashion(FeatureExtractorBase):  # type: ignore[misc]
     @staticmethod
     def get_provided_features_list() -> tuple[str, ...]:
         """The one layer."""
-        return ("means",)
+        return ("features",)
 
     @staticmethod
     def get_default_feature_layer_for_metric(metric: str) -> str:
         """The same for every metric."""
-        return "means"
+        return "features"
 
     @staticmethod
     def can_be_compiled() -> bool:
@@ -59,7 +59,7 @@ class MnistFashion(FeatureExtractorBase):  # type: ignore[misc]
         return False
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        """(B, C, H, W) uint8 -> (B, 64 C)."""
+        """(B, C, H, W) uint8 -> (B, 112 C)."""
         return (self.classifier.features(images),)
 
 
@@ -98,7 +98,7 @@ _remembered: OrderedDict[tuple[Any, ...], Tensor] = OrderedDict()
 @cache
 def _shipped() -> tuple[Callable[[Tensor], Tensor], int]:
     """The shipped extractor; on the CPU always, so that its numbers do not depend on the machine's GPU."""
-    network = MnistFashion(weights.SHIPPED, ["means"])
+    network = MnistFashion(weights.SHIPPED, ["features"])
     return lambda images: network(images)[0], 500
 
 

@@ -28,7 +28,7 @@ __all__ = [
 #: weights every metric that measures with them needs another version.
 SHIPPED = "mnist-fashion"
 SHIPPED_FILE = Path(__file__).with_name("mnist_fashion.safetensors")
-SHIPPED_SHA256 = "d3d1f47edfe541411eb095f9e763651956abbb181a094db1a5d4f105a8924cfd"
+SHIPPED_SHA256 = "2d1e473aa6d7ac96ab5f959c5d63747c82ae5eaabe4981b6654b1d005bdbf3b0"
 
 #: torch-fidelity's name of the network that FID is defined by.
 INCEPTION = "inception-v3-compat"

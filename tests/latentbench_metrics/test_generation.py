@@ -140,17 +140,17 @@ def test_torch_fidelity_itself_gives_the_same_with_the_registered_extractor():
         def __getitem__(self, index):
             return self.images[index]
 
-    samples, reals = pictures(240, 3, seed=1, brightness=20), pictures(240, 3, seed=2)
+    samples, reals = pictures(400, 3, seed=1, brightness=20), pictures(400, 3, seed=2)
     expected = torch_fidelity.calculate_metrics(
         input1=Bytes(samples), input2=Bytes(reals), feature_extractor=weights.SHIPPED, cuda=False, verbose=False,
-        fid=True, kid=True, kid_subsets=1, kid_subset_size=240, prc=True, save_cpu_ram=True,
+        fid=True, kid=True, kid_subsets=1, kid_subset_size=400, prc=True, save_cpu_ram=True,
     )  # fmt: skip
     given = evaluation(reals, samples)
     # calculate_metrics keeps features and means in float32
     assert FDMnistFashion().compute(given) == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
     assert KDMnistFashion().compute(given) == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-3)
-    assert PrecisionMnistFashion().compute(given) == pytest.approx(expected["precision"], abs=1 / 240)
-    assert RecallMnistFashion().compute(given) == pytest.approx(expected["recall"], abs=1 / 240)
+    assert PrecisionMnistFashion().compute(given) == pytest.approx(expected["precision"], abs=1 / 400)
+    assert RecallMnistFashion().compute(given) == pytest.approx(expected["recall"], abs=1 / 400)
 
 
 # The metrics
@@ -158,14 +158,14 @@ def test_torch_fidelity_itself_gives_the_same_with_the_registered_extractor():
 
 @pytest.mark.parametrize("metric_class", SHIPPED)
 def test_metrics_of_the_shipped_extractor_keep_their_promises(metric_class):
-    samples, reals = pictures(220, seed=1, brightness=30), pictures(260, seed=2)
-    anomaly = (np.arange(260) >= 210).astype(np.uint8)
+    samples, reals = pictures(370, seed=1, brightness=30), pictures(420, seed=2)
+    anomaly = (np.arange(420) >= 360).astype(np.uint8)
     check_metric(metric_class, evaluation=evaluation(reals, samples, Targets(anomaly=anomaly)))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_equal_sets_have_no_distance_and_everything_is_near(channels):
-    images = pictures(250, channels)
+    images = pictures(400, channels)
     given = evaluation(images, images[::-1])
     assert FDMnistFashion().compute(given) == pytest.approx(0, abs=1e-9)
     assert PrecisionMnistFashion().compute(given) == RecallMnistFashion().compute(given) == 1
@@ -173,22 +173,22 @@ def test_equal_sets_have_no_distance_and_everything_is_near(channels):
 
 
 def test_a_model_that_repeats_one_good_image_is_precise_and_recalls_next_to_nothing():
-    reals = pictures(250)
-    given = evaluation(reals, np.repeat(reals[:1], 250, axis=0))
+    reals = pictures(400)
+    given = evaluation(reals, np.repeat(reals[:1], 400, axis=0))
     assert PrecisionMnistFashion().compute(given) == 1
-    assert RecallMnistFashion().compute(given) == pytest.approx(1 / 250)
+    assert RecallMnistFashion().compute(given) == pytest.approx(1 / 400)
 
 
 def test_only_normal_images_are_the_reference():
-    normal, foreign, samples = pictures(220), pictures(90, seed=5, brightness=-100), pictures(220, seed=1)
-    anomaly = np.repeat(np.array([0, 1], np.uint8), [220, 90])
+    normal, foreign, samples = pictures(370), pictures(90, seed=5, brightness=-100), pictures(370, seed=1)
+    anomaly = np.repeat(np.array([0, 1], np.uint8), [370, 90])
     mixed = evaluation(np.concatenate([normal, foreign]), samples, Targets(anomaly=anomaly))
     for metric_class in SHIPPED:
         assert metric_class().compute(mixed) == metric_class().compute(evaluation(normal, samples))
 
 
 def test_a_split_with_too_few_normal_images_is_left_alone():
-    few, enough = (Targets(anomaly=np.repeat(np.array([0, 1], np.uint8), [count, 300])) for count in (199, 200))
+    few, enough = (Targets(anomaly=np.repeat(np.array([0, 1], np.uint8), [count, 300])) for count in (349, 350))
     for metric_class in SHIPPED:
         assert not metric_class().applies(few, {})
         assert metric_class().applies(enough, {})
@@ -202,7 +202,7 @@ def test_samples_are_clipped_and_rounded_to_the_nearest_byte():
 
 
 def test_every_version_holds_its_number_of_samples_and_every_value_its_weights():
-    assert {metric.measured_version() for metric in SHIPPED} == {1_002_000}
+    assert {metric.measured_version() for metric in SHIPPED} == {2_002_000}
     assert {metric.measured_version() for metric in INCEPTION} == {1_010_000}
     assert {metric.instrument for metric in SHIPPED} == {f"mnist-fashion sha256:{weights.SHIPPED_SHA256}"}
     assert {metric.instrument for metric in INCEPTION} == {"inception-2015-12-05 sha256:6726825d"}
@@ -219,12 +219,12 @@ def test_a_substitute_is_never_called_as_the_metric_that_it_stands_for():
 
 
 def bad(**changes):
-    images = changes.pop("images", pictures(210))
-    return replace(evaluation(images, pictures(210, seed=1)), **changes)
+    images = changes.pop("images", pictures(360))
+    return replace(evaluation(images, pictures(360, seed=1)), **changes)
 
 
 def with_pixel(value):
-    samples = pictures(210, seed=1).astype(np.float32) / 255
+    samples = pictures(360, seed=1).astype(np.float32) / 255
     samples[3, 0, 1, 1] = value
     return samples
 
@@ -233,22 +233,22 @@ def with_pixel(value):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (bad(output=with_pixel(np.nan)), "1 of 30240 sample values are NaN or infinite"),
-        (bad(output=with_pixel(np.inf)), "1 of 30240 sample values are NaN or infinite"),
+        (bad(output=with_pixel(np.nan)), "1 of 51840 sample values are NaN or infinite"),
+        (bad(output=with_pixel(np.inf)), "1 of 51840 sample values are NaN or infinite"),
         (
-            bad(output=np.zeros((210, 3, 12, 12), np.float32)),
-            r"samples are \(210, 3, 12, 12\), images \(210, 1, 12, 12\)",
+            bad(output=np.zeros((360, 3, 12, 12), np.float32)),
+            r"samples are \(360, 3, 12, 12\), images \(360, 1, 12, 12\)",
         ),
-        (bad(output=np.zeros((210, 12, 12), np.float32)), r"samples are \(210, 12, 12\)"),
+        (bad(output=np.zeros((360, 12, 12), np.float32)), r"samples are \(360, 12, 12\)"),
         (
-            bad(output=np.zeros((210, 2, 12, 12), np.float32), images=np.zeros((210, 2, 12, 12), np.uint8)),
+            bad(output=np.zeros((360, 2, 12, 12), np.float32), images=np.zeros((360, 2, 12, 12), np.uint8)),
             "it needs equal .* and C of 1 or 3",
         ),
-        (bad(output=np.zeros((199, 1, 12, 12), np.float32)), "there are 199 samples: it needs at least 200"),
-        (bad(output=np.zeros((1, 1, 12, 12), np.float32)), "there are 1 samples: it needs at least 200"),
-        (bad(output=np.zeros((0, 1, 12, 12), np.float32)), "there are 0 samples: it needs at least 200"),
-        (bad(images=pictures(199)), "there are 199 normal images: it needs at least 200"),
-        (bad(targets=Targets(anomaly=np.arange(210, dtype=np.uint8) % 2)), "there are 105 normal images"),
+        (bad(output=np.zeros((349, 1, 12, 12), np.float32)), "there are 349 samples: it needs at least 350"),
+        (bad(output=np.zeros((1, 1, 12, 12), np.float32)), "there are 1 samples: it needs at least 350"),
+        (bad(output=np.zeros((0, 1, 12, 12), np.float32)), "there are 0 samples: it needs at least 350"),
+        (bad(images=pictures(349)), "there are 349 normal images: it needs at least 350"),
+        (bad(targets=Targets(anomaly=np.arange(360, dtype=np.uint8) % 2)), "there are 180 normal images"),
     ],
     ids=["nan", "inf", "channels", "dimensions", "two-channels", "few", "one", "none", "few-images", "anomalies"],
 )
@@ -259,9 +259,9 @@ def test_bad_input_is_an_error_that_says_what(metric_class, given, message):
 
 def test_constant_images_are_defined():
     reals, grey, white = (
-        pictures(250),
-        np.full((250, 1, 12, 12), 90, np.uint8),
-        np.full((250, 1, 12, 12), 255, np.uint8),
+        pictures(400),
+        np.full((400, 1, 12, 12), 90, np.uint8),
+        np.full((400, 1, 12, 12), 255, np.uint8),
     )
     for images, samples in ((reals, grey), (grey, white)):
         given = evaluation(images, samples)
@@ -283,7 +283,7 @@ def test_constant_images_are_defined():
 def test_a_colour_image_is_read_channel_by_channel():
     images = pictures(20, 3)
     whole = fidelity.features(weights.SHIPPED, images)
-    assert whole.shape == (20, 192)
+    assert whole.shape == (20, 336)
     each = [fidelity.features(weights.SHIPPED, np.ascontiguousarray(images[:, [c]])) for c in range(3)]
     torch.testing.assert_close(whole, torch.cat(each, 1), rtol=1e-5, atol=1e-5)
 
@@ -369,7 +369,7 @@ class Payload:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("how", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))])
+@pytest.mark.parametrize("how", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing, 2))])
 def test_weights_are_never_unpickled_even_with_the_right_hash(choose, tmp_path, how):
     file, touched = tmp_path / "weights.pth", tmp_path / "touched"
     how({"fc.bias": Payload(touched)}, file)

@@ -4,16 +4,18 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import ndimage
+from torch.nn.functional import grid_sample
 
 from latentbench_metrics.extractor_training import read
-from latentbench_metrics.fidelity import features, frechet_distance, kernel_distance
+from latentbench_metrics.fidelity import features, frechet_distance, kernel_distance, precision_and_recall
 from latentbench_metrics.weights import SHIPPED
 
 pytestmark = pytest.mark.real
 
-HALF = 600
+HALF = 1000
 
 
 @cache
@@ -51,14 +53,13 @@ def noise(given, level):
 
 def swirl(given, angle):
     """Turned by ``angle`` in the middle, and not at the rim."""
-    side = given.shape[-1]
+    count, _, side, _ = given.shape
     y, x = (np.indices((side, side)) - (side - 1) / 2) / (side / 2)
     turn = angle * np.clip(1 - np.hypot(y, x), 0, 1)
-    where = np.stack([y * np.cos(turn) - x * np.sin(turn), y * np.sin(turn) + x * np.cos(turn)])
-    where = where * (side / 2) + (side - 1) / 2
-    return as_bytes(
-        np.stack([[ndimage.map_coordinates(c.astype(float), where, order=1, mode="nearest") for c in i] for i in given])
-    )
+    where = np.stack([x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)], axis=-1)
+    grid = torch.from_numpy(where).float().expand(count, -1, -1, -1)
+    turned = grid_sample(torch.from_numpy(given).float(), grid, padding_mode="border", align_corners=False)
+    return as_bytes(turned.numpy())
 
 
 def cast(given, share):
@@ -66,15 +67,22 @@ def cast(given, share):
     return as_bytes(given * (1 - share) + np.roll(given, 1, axis=1) * share)
 
 
+DISTORTIONS = {
+    "blur": (blur, (0.02, 0.04, 0.08)),
+    "noise": (noise, (20, 40, 80)),
+    "swirl": (swirl, (0.5, 1.0, 2.0)),
+    "cast": (cast, (0.15, 0.3, 0.6)),
+}
+NAMES = ["digits", "clothes", "faces"]
+GREY = ("digits", "clothes")
+
+
 @pytest.mark.parametrize(
-    ("distort", "strengths"),
-    [(blur, (0.02, 0.04, 0.08)), (noise, (20, 40, 80)), (swirl, (0.5, 1.0, 2.0)), (cast, (0.15, 0.3, 0.6))],
-    ids=["blur", "noise", "swirl", "cast"],
+    ("name", "distortion"),
+    [(name, distortion) for name in NAMES for distortion in DISTORTIONS if (name in GREY) <= (distortion != "cast")],
 )
-@pytest.mark.parametrize("name", ["digits", "clothes", "faces"])
-def test_the_distance_grows_with_the_distortion_and_dwarfs_that_of_two_real_halves(data_root, name, distort, strengths):
-    if distort is cast and name != "faces":
-        pytest.skip("grey")
+def test_the_distance_grows_with_the_distortion_and_dwarfs_that_of_two_real_halves(data_root, name, distortion):
+    distort, strengths = DISTORTIONS[distortion]
     whole = images(name, data_root)
     reals, others = whole[:HALF], whole[HALF:]
     sets = [others, *(distort(others, strength) for strength in strengths)]
@@ -83,3 +91,20 @@ def test_the_distance_grows_with_the_distortion_and_dwarfs_that_of_two_real_halv
     assert far == sorted(far)
     assert apart == sorted(apart)
     assert far[-1] > 3 * far[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_image_of_the_kind_is_not_precise_and_what_is_all_alike_recalls_nothing(data_root, name):
+    whole = images(name, data_root)
+    reals, others = whole[:HALF], whole[HALF:]
+    random = np.random.default_rng(0).integers(0, 256, others.shape, dtype=np.uint8)
+    mean = np.repeat(as_bytes(others.mean(0, keepdims=True)), HALF, axis=0)
+    ten = np.repeat(others[:10], HALF // 10, axis=0)
+    of_reals = features(SHIPPED, reals)
+    good = precision_and_recall(features(SHIPPED, others), of_reals)
+    assert min(good) > 0.7
+    assert precision_and_recall(features(SHIPPED, random), of_reals) == (0, 0)
+    assert precision_and_recall(features(SHIPPED, mean), of_reals)[1] == 0
+    precision, recall = precision_and_recall(features(SHIPPED, ten), of_reals)
+    assert precision > 0.5
+    assert recall < 0.02
