@@ -138,7 +138,7 @@ def test_options_are_set_for_one_dataset(plugin, capsys):
         (["status", "mine", "--set", "sise=5"], "dataset 'mine' has no option 'sise': did you mean 'size'?"),
         (["verify", "mine", "--set", "size=big"], "dataset 'mine': 'size': "),
         (["prepare", "mine", "--set", "vae.size=5"], "--set vae.size=5: the dataset is 'mine': --set size=VALUE"),
-        (["status", "mnie"], "unknown dataset 'minee': did you mean 'mine'?"),
+        (["status", "minee"], "unknown dataset 'minee': did you mean 'mine'?"),
         (["verify", "mine"], "'mine' is not in data: get it"),
     ],
 )
