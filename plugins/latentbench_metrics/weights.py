@@ -33,7 +33,7 @@ SHIPPED_SHA256 = "2d1e473aa6d7ac96ab5f959c5d63747c82ae5eaabe4981b6654b1d005bdbf3
 #: torch-fidelity's name of the network that FID is defined by.
 INCEPTION = "inception-v3-compat"
 #: The environment variable with the path of its weights. They are measured with where it is set, and only there:
-#: without a GPU, Inception takes a quarter of an hour for each run.
+#: on one CPU core, Inception takes three quarters of an hour for each run.
 VARIABLE = "LATENTBENCH_INCEPTION"
 #: Of the file's SHA-256, as its published name has it.
 INCEPTION_HASH_PREFIX = "6726825d"
