@@ -83,7 +83,9 @@ class PCA(Model):
         self.mean.copy_(torch.from_numpy(pca.mean_))
         self.components.copy_(torch.from_numpy(pca.components_))
         self.variances.copy_(torch.from_numpy(pca.explained_variance_))
-        self.noise_variance.fill_(float(pca.noise_variance_))
+        rounding = torch.finfo(torch.float32)  # images that the subspace holds have no other noise, and no density
+        least = max(rounding.eps * float(pca.explained_variance_[0]), rounding.tiny)
+        self.noise_variance.fill_(max(float(pca.noise_variance_), least))
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, q): coordinates along the components."""

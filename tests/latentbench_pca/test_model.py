@@ -156,3 +156,12 @@ def test_too_few_images_are_refused(digits: Tensor) -> None:
 def test_as_many_components_as_values_are_refused() -> None:
     with pytest.raises(LatentbenchError, match="64 components leave nothing of 64 values: use at most 63"):
         PCA(PCA.Config(components=64), INFO)
+
+
+@pytest.mark.parametrize("different", [1, 3])
+def test_images_that_the_subspace_holds_have_finite_samples_and_densities(digits, different):
+    model = _fitted(digits[:different].repeat(-(-400 // different), 1, 1, 1)[:400], components=8)
+    assert model.noise_variance > 0
+    with torch.inference_mode():
+        assert model.sample(50).isfinite().all()
+        assert model.log_likelihood(digits[:different]).isfinite().all()
