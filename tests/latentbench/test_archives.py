@@ -150,7 +150,7 @@ HOSTILE_NAMES = {
     "../outside": "leads out of the folder",
     "parts/../../outside": "leads out of the folder",
     "parts/..": "leads out of the folder",
-    "/tmp/outside": "has an absolute path",
+    "/outside": "has an absolute path",
     "//server/outside": "has an absolute path",
     "C:/outside": "a drive",
     "C:outside": "a drive",

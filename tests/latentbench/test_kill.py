@@ -31,7 +31,9 @@ OPTIONS = ["--set", "epochs=6", "--checkpoint-seconds", "0.02"]
 
 #: Kills the command without killing the imports before it: the process is forked when they are done.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["latentbench.execution", "latentbench.plan", "torch._dynamo"])
+_context.set_forkserver_preload(
+    ["latentbench.execution", "latentbench.plan", "latentbench_metrics.fidelity", "torch._dynamo"]
+)
 
 
 def _start(folder: Path, toys: Path, out: str) -> multiprocessing.process.BaseProcess:
