@@ -236,10 +236,12 @@ def test_a_mistake_is_told_with_file_line_and_mend(tmp_path, text, line, message
     assert "\n" not in str(caught.value)
 
 
-def test_the_board_that_contributors_are_shown_is_sound(tmp_path):
+@pytest.mark.parametrize(("place", "name"), [(0, "my-board"), (1, "my-parts")])
+def test_the_boards_that_contributors_are_shown_are_sound(tmp_path, place, name):
     text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert load_board(write(tmp_path, example, "my-board.yaml")).name == "my-board"
+    examples = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert len(examples) == 2
+    assert load_board(write(tmp_path, examples[place], f"{name}.yaml")).name == name
 
 
 def test_a_key_that_comes_with_an_anchor_may_be_overridden(tmp_path):

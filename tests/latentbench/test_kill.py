@@ -21,13 +21,14 @@ pytestmark = pytest.mark.slow
 BOARD = """\
 name: toys
 title: Toys
-datasets: [{name: toy-blobs, options: {size: 2000}}]
+datasets: [{name: toy-blobs, options: {size: 400}}]
 models: [centre-distance, pca]
 seeds: 1
 rank: auroc@test
 """
-#: Many updates and checkpoints, so that most instants fall between two of them.
-OPTIONS = ["--set", "epochs=6", "--checkpoint-seconds", "0.02"]
+#: Many updates and checkpoints, so that most instants fall between two of them; and so few images that no time goes to
+#: metrics of samples.
+OPTIONS = ["--set", "epochs=30", "--checkpoint-seconds", "0.02"]
 
 #: Kills the command without killing the imports before it: the process is forked when they are done.
 _context = multiprocessing.get_context("forkserver")
