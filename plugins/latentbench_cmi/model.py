@@ -42,7 +42,7 @@ DRAWN_AT_ONCE = 1000
 
 
 def _presets(mnist_rates: tuple[float, float, float]) -> dict[str, dict[str, Any]]:
-    """Dataset -> what the published figures were made with there, by the authors' README and code.
+    """Dataset -> what the published figures were made with there, by the authors' README and code, if not called ours.
 
     ``mnist_rates`` are of encoder, heads and discriminators: on MNIST Base has others than MI and CMI. lambda is 1 on
     MNIST and 10 on CelebA; the paper does not print it.
@@ -56,9 +56,12 @@ def _presets(mnist_rates: tuple[float, float, float]) -> dict[str, dict[str, Any
         }
 
     celeba = {"batch_size": 100, "epochs": 200, "weight": 10.0, **rates(1e-5, 1e-4, 1e-4)}
+    # Ours: 200 epochs of a part of the faces are a part of the steps. Rates of the published grid that need fewer.
+    subset = {"batch_size": 100, "epochs": 1000, "weight": 10.0, **rates(1e-4, 1e-3, 1e-3)}
     return {
         "mnist-shift": {"batch_size": 100, "epochs": 400, "channel_copies": 3, **rates(*mnist_rates)},
-        **{f"celeba{subset}{split}": celeba for subset in ("", "-subset") for split in ("", "-novelty")},
+        **{f"celeba{split}": celeba for split in ("", "-novelty")},
+        **{f"celeba-subset{split}": subset for split in ("", "-novelty")},
         "digits-shift": {"batch_size": 100, "epochs": 60, **rates(1e-3, 3e-3, 3e-3)},  # ours
     }
 

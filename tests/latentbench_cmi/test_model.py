@@ -253,7 +253,7 @@ def test_the_presets_are_the_published_settings() -> None:
         mnist = cls.configure("mnist-shift", {}).model_dump()
         assert tuple(mnist[rate] for rate in rates)[: len(published)] == published
         assert (mnist["batch_size"], mnist["epochs"], mnist["weight"], mnist["channel_copies"]) == (100, 400, 1.0, 3)
-        for dataset in ("celeba", "celeba-subset"):
+        for dataset in ("celeba", "celeba-novelty"):
             celeba = cls.configure(dataset, {}).model_dump()
             assert tuple(celeba[rate] for rate in rates) == (1e-5, 1e-4, 1e-4)
             assert (celeba["batch_size"], celeba["epochs"], celeba["weight"]) == (100, 200, 10.0)
