@@ -286,7 +286,7 @@ class Certificate:
 
     @property
     def radius(self) -> float:
-        """The image of [0, 1]^D under f lies in the l-infinity ball of this radius round the centre; of half of it round f(1/2)."""
+        """The image of [0, 1]^D is in the l-infinity ball of this radius round f(0); of half of it, round f(1/2)."""
         return self.radius_at(1.0)
 
     def radius_at(self, k: float) -> float:
