@@ -1,0 +1,1 @@
+"""Compact VAEs and the hole indicator (Glazunov & Zarras, UAI 2023)."""

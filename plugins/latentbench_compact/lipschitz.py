@@ -1,0 +1,393 @@
+"""An encoder of a fixed Lipschitz constant M, and the proof of it (Glazunov & Zarras 2023, supplement E, algorithm 1).
+
+    h_0 = x;   h_l = GroupSort(M^(1/L) W_l h_(l-1) + b_l),   every row of W_l having l1 norm 1;   L layers
+
+Then ||f(x) - f(x')||_inf <= M ||x - x'||_inf, and the image of [0, 1]^D lies in the l-infinity ball of radius M round
+f(0): a compact set that is known before any data is seen. The layers are those of Anil, Lucas & Grosse (2019, "Sorting
+out Lipschitz function approximation"). Where the printed algorithm leaves it open, this is the choice made here:
+
+- Rows are projected by their absolute values and keep their signs. Taken literally, algorithm 1 projects signed values
+  onto the simplex, which leaves no negative weight.
+- There are biases. They shift f, and do not change its constant.
+- The last layer, which gives mu and log sigma together, has no GroupSort: that would sort the latent coordinates. It is
+  bounded like the others, so that one constant holds for both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf, isfinite, nextafter, prod
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, linear
+from torch.nn.utils import parametrize
+
+from latentbench import LatentbenchError
+
+__all__ = [
+    "Certificate",
+    "Convolution",
+    "GroupSort",
+    "LipschitzEncoder",
+    "Mode",
+    "Scaled",
+    "UnitRows",
+    "certificate",
+    "conv_encoder",
+    "in_float64",
+    "lipschitz_bound",
+    "mlp_encoder",
+]
+
+Mode = Literal["sphere", "ball"]
+
+
+class UnitRows(nn.Module):
+    """Parametrization of a weight: the rows' nearest points on the l1 sphere of radius 1, or in the l1 ball.
+
+    A row is the kernel of one output, flattened. The nearest point is w' = sign(w) max(|w| - tau, 0), with the
+    threshold tau at which ||w'||_1 = 1 (Duchi et al. 2008; Condat 2016, algorithm 1):
+
+        u = |w| in descending order;   K = max{k : (u_1 + ... + u_k - 1) / k < u_k};   tau = (u_1 + ... + u_K - 1) / K
+
+    "sphere", as algorithm 1 prints it, also takes a row of norm below 1 outwards: there tau < 0, and a weight that
+    passes 0 jumps from -|tau| to |tau|. A zero counts as positive, so a row of N zeros becomes 1/N everywhere, one of
+    its nearest points. "ball" leaves a row of norm 1 or less as it is.
+
+    The gradient is exact: where the K largest stay the K largest, tau is their mean less 1/K and is differentiated, so
+    what reaches the row is tangent to the sphere. (Taking tau for a constant, as is also done, adds a component along
+    the normal, by which w' does not change.) Weights below tau have no gradient: of a row of 784 as ``nn.Linear``
+    draws it, whose l1 norm is near 14, three in four; all of a row, once a single weight is left. They come back when
+    tau falls. Plain gradient descent, tangent as it is, leaves tau where it is; the steps of Adam do not.
+    """
+
+    def __init__(self, mode: Mode = "sphere") -> None:
+        super().__init__()
+        if mode not in get_args(Mode):
+            raise LatentbenchError(f"UnitRows has no mode {mode!r}", "use sphere or ball")
+        self.mode = mode
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(outputs, ...) -> the same shape, every row of l1 norm 1 (sphere) or at most 1 (ball)."""
+        w = weight.flatten(1)
+        sign = torch.ones_like(w).masked_fill(w < 0, -1)
+        size = sign * w
+        with torch.no_grad():
+            largest = size.amax(1, keepdim=True)
+            u = (size - largest).sort(1, descending=True).values
+            excess = u.cumsum(1) - 1
+            k = torch.arange(1, u.shape[1] + 1, device=u.device)
+            K = (excess < k * u).sum(1, keepdim=True).clamp_min(1)  # 0 for a row of NaN only
+            support = size - largest > excess.gather(1, K - 1) / K
+        # Relative to the largest, which cancels: rows of any size end with a norm of 1 to the precision of 1.
+        y = size - largest
+        tau = ((y * support).sum(1, keepdim=True) - 1) / support.sum(1, keepdim=True)
+        projected = sign * (y - tau).clamp_min(0)
+        if self.mode == "ball":
+            projected = torch.where(size.sum(1, keepdim=True) > 1, projected, w)
+        return projected.reshape(weight.shape)
+
+
+class Scaled(nn.Module):
+    """Parametrization of a weight: W -> factor W. The factor of one layer is M^(1/L)."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Times the factor."""
+        return self.factor * weight
+
+
+class GroupSort(nn.Module):
+    """Sorts the features, within consecutive groups of them (Anil, Lucas & Grosse 2019, section 4.1).
+
+    A permutation of its input, and 1-Lipschitz in every l_p norm. Groups of 2 are also called MaxMin.
+
+    Args:
+        group: features in a group, which must divide their number; None sorts all of them.
+    """
+
+    def __init__(self, group: int | None = 2) -> None:
+        super().__init__()
+        if group is not None and group < 1:
+            raise LatentbenchError(f"GroupSort cannot sort in groups of {group}", "use 1 or more, or None for all")
+        self.group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, features, ...) -> the same shape, ascending within each group. (B, channels, H, W): at each pixel."""
+        group = self.size(x.shape[1])
+        groups = x.reshape(len(x), x.shape[1] // group, group, *x.shape[2:])
+        if group == 2:  # much faster than to sort
+            a, b = groups.unbind(2)
+            return torch.stack((torch.minimum(a, b), torch.maximum(a, b)), 2).reshape(x.shape)
+        return groups.sort(2).values.reshape(x.shape)
+
+    def size(self, features: int) -> int:
+        """The features in a group.
+
+        Raises:
+            LatentbenchError: they do not divide ``features``.
+        """
+        group = self.group or features
+        if features % group:
+            raise LatentbenchError(
+                f"GroupSort cannot split {features} features into groups of {group}",
+                f"use a multiple of {group}, or another group",
+            )
+        return group
+
+    def extra_repr(self) -> str:
+        """The group."""
+        return f"group={self.group}"
+
+
+class LipschitzEncoder(nn.Module):
+    """f: (B, C, H, W) -> (B, outputs), of l-infinity Lipschitz constant M.
+
+    Args:
+        image_shape: (C, H, W).
+        layers: linear and convolutional ones, of which there are L; and what has constant 1, such as max-pooling. A
+            GroupSort follows each of the L but the last.
+        M: the constant, > 0 and finite.
+        mode: of ``UnitRows``. With "ball" the constant is M at most.
+        group: of ``GroupSort``.
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], layers: Sequence[nn.Module], M: float, mode: Mode, group: int | None
+    ) -> None:
+        super().__init__()
+        if not (isfinite(M) and M > 0):
+            raise LatentbenchError(f"an encoder cannot have Lipschitz constant M = {M}", "M must be finite and above 0")
+        self.image_shape = image_shape
+        self.layers = nn.Sequential()
+        weighted = [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
+        L = len(weighted)
+        for layer in layers:
+            self.layers.append(layer)
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                parametrize.register_parametrization(layer, "weight", UnitRows(mode))
+                parametrize.register_parametrization(layer, "weight", Scaled(M ** (1 / L)))
+                if layer is not weighted[-1]:
+                    sort = GroupSort(group)
+                    sort.size(len(layer.weight))  # a clear error now, not at the first image
+                    self.layers.append(sort)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """f(x)."""
+        outputs: Tensor = self.layers(x)
+        return outputs
+
+
+def mlp_encoder(
+    image_shape: tuple[int, int, int],
+    outputs: int,
+    M: float,
+    units: Sequence[int] = (512, 256),
+    mode: Mode = "sphere",
+    group: int | None = 2,
+) -> LipschitzEncoder:
+    """Fully connected layers; the default ``units`` are the published ones (supplement D), L = 3.
+
+    Args:
+        image_shape: (C, H, W).
+        outputs: size of the last layer: mu and log sigma.
+        M: the Lipschitz constant, which the paper's supplement does not give.
+        units: of the hidden layers, each a multiple of ``group``.
+        mode: of ``UnitRows``.
+        group: of ``GroupSort``.
+    """
+    sizes = [prod(image_shape), *units, outputs]
+    return LipschitzEncoder(image_shape, [nn.Flatten(), *(nn.Linear(a, b) for a, b in pairwise(sizes))], M, mode, group)
+
+
+class Convolution(NamedTuple):
+    """A convolution, zero-padded."""
+
+    channels: int
+    """After it."""
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 0
+
+
+def conv_encoder(
+    image_shape: tuple[int, int, int],
+    outputs: int,
+    M: float,
+    convolutions: Sequence[Convolution] = (Convolution(32), Convolution(16)),
+    pool: int = 2,
+    units: Sequence[int] = (),
+    mode: Mode = "sphere",
+    group: int | None = 2,
+) -> LipschitzEncoder:
+    """Convolutions, max-pooling, fully connected layers. L counts convolutions and fully connected layers.
+
+    The default is the published encoder for MNIST (supplement D, table 1). The one for CIFAR-10 (table 3) has
+    convolutions 16, 32, 32, 16 of padding 1 and strides 1, 2, 1, 2, no pooling, and 512 units.
+
+    A value of a convolution is the product of one flattened kernel with some of the values before it, or with zeros.
+    So its l-infinity constant is the kernels' largest l1 norm, with any stride and zero padding. Where every value of
+    a kernel falls within the image it is attained; nothing is lost, as it would be in the Euclidean norm.
+
+    Args:
+        image_shape: (C, H, W).
+        outputs: size of the last layer: mu and log sigma.
+        M: the Lipschitz constant.
+        convolutions: each with a multiple of ``group`` channels.
+        pool: side of the max-pooling after the last convolution; 1 for none.
+        units: of the hidden layers after it, each a multiple of ``group``.
+        mode: of ``UnitRows``.
+        group: of ``GroupSort``.
+
+    Raises:
+        LatentbenchError: the images are too small for the convolutions.
+    """
+    channels, height, width = image_shape
+    layers: list[nn.Module] = []
+    for after, kernel, stride, padding in convolutions:
+        layers.append(nn.Conv2d(channels, after, kernel, stride, padding))
+        channels = after
+        height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
+    if pool > 1:
+        layers.append(nn.MaxPool2d(pool))
+        height, width = height // pool, width // pool
+    if min(height, width) < 1:
+        raise LatentbenchError(
+            f"images of {image_shape[1]}x{image_shape[2]} are too small for the encoder's convolutions",
+            "use fewer or smaller ones, or an mlp",
+        )
+    sizes = [channels * height * width, *units, outputs]
+    layers += [nn.Flatten(), *(nn.Linear(a, b) for a, b in pairwise(sizes))]
+    return LipschitzEncoder(image_shape, layers, M, mode, group)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is proved of an encoder f as it stands: ||f(x) - f(x')||_inf <= bound ||x - x'||_inf for all x, x'.
+
+    f is the network as a function of real numbers, with the weights that its layers use: the float32 numbers that the
+    parametrizations give. It does not matter how they came to be. The arithmetic of the bound is rounded upwards.
+
+    What float32 does in evaluating f is not in the bound. With N_l weights in a row of layer l, the computed f(x) is
+    off by about 2^-24 (N_1 + ... + N_L) of the largest value that a layer can give, at worst: 1e-4 of it for
+    784-512-256, and 1e-7 or less where measured. On a GPU, TF32 has 2^-11 in the place of 2^-24; and under autocast to
+    bfloat16 the weights themselves are others, by 2^-8.
+    """
+
+    bound: float
+    """The l-infinity Lipschitz constant is at most this."""
+    centre: Tensor
+    """f(0): (outputs,) float64 on the CPU."""
+
+    @property
+    def radius(self) -> float:
+        """The image of [0, 1]^D is in the l-infinity ball of this radius round f(0); of half of it, round f(1/2)."""
+        return self.radius_at(1.0)
+
+    def radius_at(self, k: float) -> float:
+        """As ``radius``, for [0, k]^D: images whose intensities are multiplied by k."""
+        return self.bound if k == 1 else nextafter(k * self.bound, inf)
+
+
+def certificate(encoder: LipschitzEncoder) -> Certificate:
+    """The certificate of an encoder, read from its weights and not from the options that it was made with.
+
+    Raises:
+        LatentbenchError: a layer whose constant is not known here, or whose weights are not finite; it is named.
+    """
+    _check_known(encoder, "the encoder", LipschitzEncoder)
+    x = torch.zeros(1, *encoder.image_shape)
+    return Certificate(lipschitz_bound(encoder.layers), in_float64(encoder.layers, x)[0])
+
+
+def lipschitz_bound(network: nn.Sequential) -> float:
+    """The product of the layers' l-infinity Lipschitz constants, in float64, rounded upwards.
+
+    A linear layer's or convolution's is the largest l1 norm of a row of its weight: the operator norm. Bounded, too,
+    are ReLU, leaky ReLU, GroupSort, max-pooling and flattening, so it can be had for other encoders than ours.
+
+    Raises:
+        LatentbenchError: see ``certificate``.
+    """
+    bound = 1.0
+    for name, layer in _walk(network, ""):
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            rows = _float64(layer.weight).flatten(1)
+            if not all(bool(parameter.isfinite().all()) for parameter in layer.parameters()):
+                raise LatentbenchError(f"no Lipschitz bound of layer {name}: its weights are not finite")
+            norm = rows.abs().sum(1).max().item()
+            # n additions of numbers >= 0 lose a share below n 2^-52, in any order; each of two products, 2^-53.
+            bound *= norm * (1 + (rows.shape[1] + 4) * 2**-52)
+        elif isinstance(layer, nn.LeakyReLU) and abs(layer.negative_slope) > 1:
+            bound = nextafter(bound * abs(layer.negative_slope), inf)
+    return bound
+
+
+def in_float64(network: nn.Sequential, x: Tensor) -> Tensor:
+    """f(x) in float64, on the CPU, with the weights as ``network`` has them; for networks that can be bounded.
+
+    ``network.double()`` has others: there the parametrizations are computed in float64, too.
+    """
+    h = x.cpu().double()
+    for _, layer in _walk(network, ""):
+        if isinstance(layer, nn.Linear):
+            h = linear(h, _float64(layer.weight), _bias(layer))
+        elif isinstance(layer, nn.Conv2d):
+            weight, bias = _float64(layer.weight), _bias(layer)
+            h = conv2d(h, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+        else:
+            h = layer(h)
+    return h
+
+
+#: Exactly these, no subclasses: a subclass may compute something else.
+_WEIGHTED = (nn.Linear, nn.Conv2d)
+_WEIGHTLESS = (GroupSort, nn.MaxPool2d, nn.ReLU, nn.LeakyReLU, nn.Flatten, nn.Identity)
+
+
+def _walk(network: nn.Sequential, prefix: str) -> list[tuple[str, nn.Module]]:
+    """("'0.2' (Linear)", layer) of a sequence and of the sequences in it; a layer that is there twice comes twice."""
+    _check_known(network, "the network", nn.Sequential)
+    layers = []
+    for position, layer in enumerate(network):
+        name = f"{prefix}{position}"
+        described = f"'{name}' ({parametrize.type_before_parametrizations(layer).__name__})"
+        _check_known(layer, f"layer {described}", nn.Sequential, *_WEIGHTED, *_WEIGHTLESS)
+        if isinstance(layer, nn.Sequential):
+            layers += _walk(layer, f"{name}.")
+        else:
+            layers.append((described, layer))
+    return layers
+
+
+def _check_known(module: nn.Module, name: str, *types: type[nn.Module]) -> None:
+    """That it is of one of these types, and that nothing else changes what it computes."""
+    if parametrize.type_before_parametrizations(module) not in types:
+        reason = "its type is none whose constant is known here"
+    elif module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+        reason = "it has a forward hook, or a forward of its own"
+    elif isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
+        reason = f"it pads with {module.padding_mode}, not zeros"
+    elif any(type(step) not in (UnitRows, Scaled) for step in _parametrizations(module)):
+        reason = "it has a parametrization other than UnitRows and Scaled"
+    else:
+        return
+    raise LatentbenchError(f"no Lipschitz bound of {name}: {reason}")
+
+
+def _parametrizations(module: nn.Module) -> list[nn.Module]:
+    lists = getattr(module, "parametrizations", {})
+    return [step for steps in lists.values() for step in steps]
+
+
+def _bias(layer: nn.Linear | nn.Conv2d) -> Tensor | None:
+    return None if layer.bias is None else _float64(layer.bias)
+
+
+def _float64(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().double()
