@@ -31,8 +31,8 @@ __all__ = [
 class Scores(Protocol):
     """Image anomaly score."""
 
-    def score(self, images: Tensor) -> Tensor:
-        """(B,), larger = more anomalous."""
+    def score(self, images: Tensor) -> Tensor | Mapping[str, Tensor]:
+        """(B,), larger = more anomalous; or several by name, each (B,), of which the first is the model's own."""
 
 
 @runtime_checkable

@@ -43,7 +43,7 @@ class Predictions:
     """What a model gave for the splits that it was evaluated on."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
-    """``split/capability``, or ``split/capability/part`` by subspace, attribute or facet -> (N, ...).
+    """``split/capability``, or ``split/capability/part`` by subspace, attribute, facet or score's name -> (N, ...).
 
     In the forms of ``latentbench.metric.Evaluation.output``; a code without named subspaces is the part "z". Of
     ``sample`` every test split has the same images, as many as the metric that needs most.
@@ -151,7 +151,8 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
     A metric is computed under each condition of a split; where there are none, or where it spans them, once, all
     images weighted 1. The order is that of the splits, the metrics' names, and the conditions. A metric that is
     undefined for a split, gives a value out of its bounds, fails or is unavailable here is left out, and the reason
-    kept. Metrics of samples are computed on test splits alone.
+    kept. Metrics of samples are computed on test splits alone. Of a model that gives several scores a metric sees one
+    at a time, and its value is the part of the score's name; the first one's is the value without a part, too.
 
     Raises:
         LatentbenchError: the predictions are not of the split's images, or of too few samples.
@@ -177,21 +178,22 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
             readout = "probe" if read_by_harness.get(metric.capability) else "native"
             conditions = split.conditions if metric.spans is None and split.conditions else {"": even}
             for condition, weights in conditions.items():
-                try:
-                    parts = metric.measure(Evaluation(output, split.targets, weights, split.conditions, images))
-                except Exception as error:
-                    unmeasured[value_name(metric.name, name, condition)] = _reason(error)
-                    continue
-                for part, value in parts.items():
-                    values[value_name(metric.name, name, condition, part)] = Value(
-                        value=value,
-                        metric=metric.name,
-                        version=metric.measured_version(),
-                        title=metric.title,
-                        higher_is_better=metric.higher_is_better,
-                        readout=readout,
-                        instrument=metric.instrument,
-                    )
+                for score, given in _one_by_one(output, metric.capability).items():
+                    try:
+                        parts = metric.measure(Evaluation(given, split.targets, weights, split.conditions, images))
+                    except Exception as error:
+                        unmeasured[value_name(metric.name, name, condition, score)] = _reason(error)
+                        continue
+                    for part, value in parts.items():
+                        values[value_name(metric.name, name, condition, ":".join(filter(None, (score, part))))] = Value(
+                            value=value,
+                            metric=metric.name,
+                            version=metric.measured_version(),
+                            title=metric.title,
+                            higher_is_better=metric.higher_is_better,
+                            readout=readout,
+                            instrument=metric.instrument,
+                        )
     return Measurement(values, unmeasured)
 
 
@@ -228,6 +230,13 @@ def _reason(error: Exception) -> str:
     """What a metric raised, in one line."""
     text = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())
+
+
+def _one_by_one(output: Any, capability: str) -> dict[str, Any]:
+    """What a metric is to see, by the part of its value: the output as it is, or one of several scores."""
+    if capability != "score" or not isinstance(output, Mapping):
+        return {"": output}
+    return {"": next(iter(output.values())), **output}
 
 
 def _check_length(output: Any, images: int, split: str, capability: str) -> None:

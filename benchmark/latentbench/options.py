@@ -15,6 +15,9 @@ class Options(BaseModel):
 
     Subclass it as ``Config`` inside the plugin's class. Every field has a default, so that ``Config()`` is the
     documented standard setting; the values enter the run's key, so two settings are never mixed.
+
+    To add an option when records exist, give it ``Field(exclude_if=lambda value: value == default)``: at its default
+    it is left out of the key, and earlier records stay runs of the same setting.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)

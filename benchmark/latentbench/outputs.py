@@ -14,7 +14,7 @@ from latentbench.model import Model
 
 __all__ = ["WHOLE_CODE", "Parts", "infer"]
 
-#: Arrays (N, ...) by part: by subspace, attribute or facet; "" alone for a capability that gives one tensor.
+#: Arrays (N, ...) by part: by subspace, attribute, facet or score's name; "" alone where one tensor is given.
 Parts = dict[str, npt.NDArray[Any]]
 
 #: The name of the code where ``encode`` gives one without named subspaces.
@@ -73,7 +73,9 @@ def _parts(result: Any, capability: str, info: DataInfo, where: str) -> Mapping[
     """The capability's result by part, its names checked."""
     if capability == "encode" and isinstance(result, Tensor):
         return {WHOLE_CODE: result}
-    if capability not in ("encode", "predict", "cluster"):
+    if capability not in ("encode", "predict", "cluster") and not (
+        capability == "score" and isinstance(result, Mapping)
+    ):
         return {"": result}
     if not isinstance(result, Mapping):
         raise LatentbenchError(where, f"expected a mapping of names to tensors, got {type(result).__name__}")

@@ -45,15 +45,17 @@ class Autoencoder(Model, ABC):
         "mnist": {"learning_rate": 3e-3, "epochs": 5},
     }
 
-    #: Values that the encoder gives for each dimension of z.
-    outputs_per_dim = 1
-
     def build(self, info: DataInfo) -> None:
         """Encoder, decoder and likelihood."""
         config = self.config
-        self.encoder = encoder(info, self.outputs_per_dim * config.latent_dim, config.trunk, config.width)
+        self.encoder = encoder(info, self.encoder_outputs, config.trunk, config.width)
         self.decoder = decoder(info, config.latent_dim, config.trunk, config.width)
         self.likelihood = likelihood(config.reconstruction, config.sigma)
+
+    @property
+    def encoder_outputs(self) -> int:
+        """How many values the encoder gives: those of z."""
+        return self.config.latent_dim
 
     def optimizers(self) -> torch.optim.Optimizer:
         """Adam (Kingma & Ba 2015)."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from latentbench.torchvision_compat import import_torchvision
 
@@ -37,6 +37,11 @@ class Likelihood(ABC):
     def negative_log(self, outputs: Tensor, x: Tensor) -> Tensor:
         """(B,) -log p(x | z) in nats, summed over pixels and channels."""
 
+    def log_prob_of_draws(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """(N, B) log p(x | z) of N outputs (N, B, C, H, W) for each image of x (B, C, H, W), in nats."""
+        draws = len(outputs)
+        return -self.negative_log(outputs.flatten(0, 1), x.repeat(draws, 1, 1, 1)).view(draws, -1)
+
     @abstractmethod
     def error(self, outputs: Tensor, x: Tensor) -> Tensor:
         """(B, H, W) -log p(x | z) in excess of a perfect reconstruction's, summed over channels; 0 where perfect.
@@ -59,6 +64,10 @@ class Bernoulli(Likelihood):
     def negative_log(self, outputs: Tensor, x: Tensor) -> Tensor:
         """-x log p - (1 - x) log(1 - p), summed."""
         return binary_cross_entropy_with_logits(outputs, x, reduction="none").sum((1, 2, 3))
+
+    def log_prob_of_draws(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """Sum of x times logits less that of log(1 + exp(logits)): x is never copied for a draw."""
+        return torch.einsum("nbchw,bchw->nb", outputs, x) - softplus(outputs).sum((2, 3, 4))
 
     def error(self, outputs: Tensor, x: Tensor) -> Tensor:
         """KL(x || p) of the two Bernoulli distributions."""

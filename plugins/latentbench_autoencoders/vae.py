@@ -1,93 +1,148 @@
 """VAE: auto-encoding variational Bayes (Kingma & Welling, ICLR 2014)."""
 
-from math import log
-from typing import Literal, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from latentbench import Batch, DataInfo, LatentbenchError
+from latentbench import Batch, DataInfo, LatentbenchError, Split
 from latentbench_autoencoders.autoencoder import Autoencoder
+from latentbench_autoencoders.posteriors import Gaussian, Posterior
+from latentbench_autoencoders.scores import Draws, input_complexity, typicality
 
-__all__ = ["VAE", "kl_divergence"]
+if TYPE_CHECKING:
+    from latentbench.training import Trainer
 
-#: Values in the images that the importance-weighted likelihood decodes at a time: 64 MiB as float32.
-DECODED_AT_ONCE = 2**24
+__all__ = ["VAE", "ScoreName"]
+
+#: At z = mu, or of N draws of z ~ q(z | x): see ``latentbench_autoencoders.scores``.
+ScoreName = Literal[
+    "negative_elbo",
+    "reconstruction",
+    "kl",
+    "negative_log_likelihood",
+    "hole_indicator",
+    "log_ratio_std",
+    "typicality",
+    "input_complexity",
+]
+#: Those that need draws, and a likelihood for them.
+OF_DRAWS = ("negative_log_likelihood", "hole_indicator", "log_ratio_std", "typicality", "input_complexity")
+#: Of draws on the pairs of images of ood, in the order of the supplement's table 5.
+OOD_SCORES = ("negative_log_likelihood", "log_ratio_std", "typicality", "input_complexity", "hole_indicator")
+#: Values in the images that are decoded at a time, where every image is decoded N times.
+DECODED_AT_ONCE = 2**22
+#: Training images that the mean of -log p is taken over. Ours.
+TYPICAL_IMAGES = 5000
 
 
 class VAE(Autoencoder):
     """Variational autoencoder: prior p(z) = N(0, I), posterior q(z | x) = N(mu, diag(sigma^2)).
 
     By default it scores by the negative ELBO, what it was trained to make small, with z at the posterior mean: without
-    a draw, an image's score is the same in every batch and every call.
+    a draw, an image's score is the same in every batch and every call. Scores of draws keep that: noise is drawn once,
+    and all images share it.
+
+    A subclass with another posterior overrides ``code_size``, ``posterior``, ``noise`` and ``prior``.
     """
 
     class Config(Autoencoder.Config):
         """Options."""
 
-        score: Literal["negative_elbo", "reconstruction", "kl", "negative_log_likelihood"] = Field(
+        score: ScoreName = Field(
             "negative_elbo",
             description="at z = mu: negative_elbo, reconstruction (sum of the error map) or kl; "
-            "or negative_log_likelihood (importance-weighted)",
+            "of draws of z: negative_log_likelihood (importance-weighted), hole_indicator (standard deviation of "
+            "log p(x | z)), log_ratio_std, typicality or input_complexity",
         )
-        importance_samples: int = Field(64, ge=1, description="k of the importance-weighted log likelihood")
+        scores: tuple[ScoreName, ...] = Field(
+            (), description="further scores, measured beside it", exclude_if=lambda scores: scores == ()
+        )
+        importance_samples: int = Field(64, ge=1, description="N: draws of z for an image's likelihood and scores")
 
         @model_validator(mode="after")
-        def _has_a_likelihood(self) -> Self:
-            if self.score == "negative_log_likelihood" and self.reconstruction == "ssim":
-                raise ValueError("score negative_log_likelihood needs reconstruction bernoulli or gaussian, not ssim")
+        def _scores_can_be_given(self) -> Self:
+            names = (self.score, *self.scores)
+            if len(set(names)) < len(names):
+                raise ValueError("score and scores name one twice")
+            of_draws = [name for name in names if name in OF_DRAWS]
+            if of_draws and self.reconstruction == "ssim":
+                raise ValueError(f"score {of_draws[0]} needs reconstruction bernoulli or gaussian, not ssim")
+            for name in ("hole_indicator", "log_ratio_std"):
+                if name in names and self.importance_samples < 2:
+                    raise ValueError(f"score {name} is a standard deviation: importance_samples should be at least 2")
             return self
 
     config: Config
-    # On ood as the VAE in the tables of Glazunov & Zarras (2023), whose score is the likelihood.
-    presets = {**Autoencoder.presets, "ood": {**Autoencoder.presets["ood"], "reconstruction": "bernoulli"}}
-    outputs_per_dim = 2  # mu and log sigma^2
+    # On ood as the VAE in the tables of Glazunov & Zarras (2023), with their scores.
+    presets = {
+        **Autoencoder.presets,
+        "ood": {
+            **Autoencoder.presets["ood"],
+            "reconstruction": "bernoulli",
+            "scores": OOD_SCORES,
+            "importance_samples": 200,
+        },
+    }
     eps: Tensor
+    entropy: Tensor
 
     def build(self, info: DataInfo) -> None:
-        """Encoder, decoder, likelihood, and the noise of the importance samples."""
+        """Encoder, decoder, likelihood, the noise of the draws, and what typicality is measured from."""
         super().build(info)
-        # Drawn once and kept, so that the log likelihood of an image does not depend on its batch.
-        self.register_buffer("eps", torch.randn(self.config.importance_samples, 1, self.config.latent_dim))
+        # Drawn once and kept, so that a score of an image does not depend on its batch.
+        self.register_buffer("eps", self.noise(self.config.importance_samples))
+        if "typicality" in self._score_names:
+            self.register_buffer("entropy", torch.zeros(()))
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean mu and log sigma^2 of q(z | x), each (B, D)."""
-        mu, log_var = self.encoder(x).float().chunk(2, dim=1)
-        return mu, log_var
+    @property
+    def encoder_outputs(self) -> int:
+        """Of each dimension of z: mu and log sigma^2."""
+        return 2 * self.config.latent_dim
+
+    def posterior(self, x: Tensor) -> Posterior:
+        """q(z | x) of images x (B, C, H, W)."""
+        return Gaussian(*self.encoder(x).float().chunk(2, dim=1))
+
+    def noise(self, count: int) -> Tensor:
+        """(count, 1, E) on the CPU: what ``Posterior.draw`` makes ``count`` draws of."""
+        return torch.randn(count, 1, self.config.latent_dim)
+
+    def prior(self, count: int) -> Tensor:
+        """(count, D): z ~ p(z)."""
+        return torch.randn(count, self.config.latent_dim, device=self.eps.device)
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, D): the posterior mean."""
-        mu, _ = self.posterior(images)
-        return mu
+        return self.posterior(images).mean
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The negative ELBO with one sample of z for each image (eq. 10, L = 1), mean over the batch."""
         x = batch.images
-        mu, log_var = self.posterior(x)
-        eps = torch.randn_like(mu)
-        z = mu + (log_var / 2).exp() * eps
-        reconstruction = self.likelihood.negative_log(self.decode(z), x).mean()
-        kl = kl_divergence(mu, log_var).mean()
+        q = self.posterior(x)
+        reconstruction = self.likelihood.negative_log(self.decode(q.rsample()), x).mean()
+        kl = q.kl().mean()
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
-    def score(self, images: Tensor) -> Tensor:
-        """(B,): the anomaly score of the option ``score``."""
-        match self.config.score:
-            case "negative_elbo":
-                mu, log_var = self.posterior(images)
-                return self.likelihood.negative_log(self.decode(mu), images) + kl_divergence(mu, log_var)
-            case "reconstruction":
-                return self.localize(images).sum((1, 2))
-            case "kl":
-                return kl_divergence(*self.posterior(images))
-            case "negative_log_likelihood":
-                return -self.log_likelihood(images)
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Train in the harness's loop; then, for typicality, take the mean of -log p over training images."""
+        super().fit(train, validation, trainer)
+        if "typicality" in self._score_names:
+            self.eval()
+            index = torch.randperm(len(train), generator=trainer.generator, device=trainer.device)[:TYPICAL_IMAGES]
+            with torch.no_grad():
+                batches = [train.batch(part, trainer.generator).images for part in torch.split(index, 500)]
+                self.entropy.copy_(-torch.cat([self.log_likelihood(images) for images in batches]).mean())
+
+    def score(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+        """(B,): the anomaly score of the option ``score``; with ``scores`` by name, that one first."""
+        found = self._scores(images, self._score_names)
+        return found if self.config.scores else found[self.config.score]
 
     def log_likelihood(self, images: Tensor) -> Tensor:
-        """(B,) in nats: the importance-weighted lower bound L_k on log p(x) (Burda et al. 2016, eq. 8).
-
-        All images share the model's k draws of eps. Memory is bounded: the samples are decoded in chunks.
+        """(B,) in nats: the importance-weighted lower bound on log p(x) of N draws (``Draws.log_likelihood``).
 
         Raises:
             LatentbenchError: structural similarity is no likelihood.
@@ -96,22 +151,58 @@ class VAE(Autoencoder):
             raise LatentbenchError(
                 f"model '{self.name}' has no log likelihood with reconstruction ssim", "use bernoulli or gaussian"
             )
-        mu, log_var = self.posterior(images)
-        log_w = []
-        for eps in torch.split(self.eps, max(1, DECODED_AT_ONCE // images.numel())):
-            z = mu + (log_var / 2).exp() * eps  # (k, B, D)
-            x = images.repeat(len(z), 1, 1, 1)
-            log_p_x = -self.likelihood.negative_log(self.decode(z.flatten(0, 1)), x).view(len(z), -1)
-            log_p_z_over_q = (log_var + eps.square() - z.square()).sum(2) / 2  # both densities' constants cancel
-            log_w.append(log_p_x + log_p_z_over_q)
-        return torch.cat(log_w).logsumexp(0) - log(len(self.eps))
+        return self.draws(self.posterior(images), images).log_likelihood()
+
+    def draws(self, q: Posterior, images: Tensor) -> Draws:
+        """N draws for each of the images (B, C, H, W). Memory is bounded: they are decoded in chunks."""
+        log_p_x, log_ratio = [], []
+        for noise in torch.split(self.eps, max(1, DECODED_AT_ONCE // images.numel())):
+            z, log_prior_over_posterior = q.draw(noise)
+            outputs = self.decode(z.flatten(0, 1)).view(*z.shape[:2], *images.shape[1:])
+            log_p_x.append(self.likelihood.log_prob_of_draws(outputs, images))
+            log_ratio.append(log_prior_over_posterior)
+        log_p = torch.cat(log_p_x)
+        return Draws(log_p, log_p + torch.cat(log_ratio))
 
     def sample(self, count: int) -> Tensor:
         """(count, C, H, W) in [0, 1]: mean images at z drawn from the prior."""
-        z = torch.randn(count, self.config.latent_dim, device=self.eps.device)
-        return self.likelihood.mean(self.decode(z))
+        return self.likelihood.mean(self.decode(self.prior(count)))
 
+    @property
+    def _score_names(self) -> tuple[ScoreName, ...]:
+        return (self.config.score, *self.config.scores)
 
-def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
-    """KL(N(mu, diag(sigma^2)) || N(0, I)), (B, D) each -> (B,) in nats (appendix B)."""
-    return -(1 + log_var - mu.square() - log_var.exp()).sum(1) / 2
+    def _scores(self, images: Tensor, names: Sequence[ScoreName]) -> dict[str, Tensor]:
+        """Name -> (B,), of one pass of the encoder, and one over the draws where any needs them."""
+        q = self.posterior(images)
+        found: dict[str, Tensor] = {}
+        draws: Draws | None = None
+        for name in names:
+            if name in OF_DRAWS:
+                draws = draws or self.draws(q, images)
+                found[name] = self._of_draws(name, draws, images)
+            else:
+                found[name] = self._at_mean(name, q, images)
+        return found
+
+    def _at_mean(self, name: ScoreName, q: Posterior, images: Tensor) -> Tensor:
+        match name:
+            case "reconstruction":
+                return self.localize(images).sum((1, 2))
+            case "kl":
+                return q.kl()
+            case _:
+                return self.likelihood.negative_log(self.decode(q.mean), images) + q.kl()
+
+    def _of_draws(self, name: ScoreName, draws: Draws, images: Tensor) -> Tensor:
+        match name:
+            case "hole_indicator":
+                return draws.hole_indicator()
+            case "log_ratio_std":
+                return draws.log_ratio_std()
+            case "typicality":
+                return typicality(draws.log_likelihood(), self.entropy)
+            case "input_complexity":
+                return input_complexity(draws.log_likelihood(), images)
+            case _:
+                return -draws.log_likelihood()

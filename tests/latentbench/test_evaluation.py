@@ -533,6 +533,47 @@ def test_values_are_named_by_metric_part_split_and_condition_in_a_fixed_order():
     assert (value.metric, value.version, value.title, value.higher_is_better) == ("difference", 4, "difference", True)
 
 
+def test_of_several_scores_each_is_measured_as_if_it_were_alone_and_the_first_is_the_models_own():
+    class Several(Detector):
+        def score(self, images):
+            return {"own": super().score(images), "inverse": -super().score(images)}
+
+    class Inverse(Detector):
+        def score(self, images):
+            return -super().score(images)
+
+    def difference(model_class):
+        return measured(collected(model(model_class), data, MeanDifference), data, MeanDifference)
+
+    data = dataset()
+    values, own, inverse = difference(Several), difference(Detector), difference(Inverse)
+    assert list(values) == [
+        f"difference{part}@{place}"
+        for place in ("test", "shifted/mild", "shifted/strong")
+        for part in ("", "[own]", "[inverse]")
+    ]
+    for place in ("test", "shifted/mild", "shifted/strong"):
+        assert values[f"difference@{place}"] == values[f"difference[own]@{place}"] == own[f"difference@{place}"]
+        assert values[f"difference[inverse]@{place}"] == inverse[f"difference@{place}"]
+
+
+def test_a_score_that_cannot_be_measured_costs_no_other_score_its_value():
+    class Several(Detector):
+        def score(self, images):
+            return {"own": super().score(images), "far": super().score(images) + 1e6}
+
+    class Near(MeanDifference):
+        def compute(self, evaluation):
+            if evaluation.output.max() > 1e5:
+                raise LatentbenchError("too far")
+            return super().compute(evaluation)
+
+    data = dataset()
+    found = measure(collected(model(Several), data, Near), data, {Near.name: Near})
+    assert "difference@test" in found.values
+    assert found.unmeasured["difference[far]@test"] == "too far"
+
+
 def test_a_condition_measures_as_if_the_images_had_really_been_drawn_with_its_weights():
     data = dataset()
 
@@ -556,7 +597,8 @@ def test_a_condition_measures_as_if_the_images_had_really_been_drawn_with_its_we
 
 def test_metrics_computed_again_from_kept_predictions_are_the_same():
     class All(Noisy, Encoder):
-        pass
+        def score(self, images):
+            return {"noisy": super().score(images), "mean": images.mean((1, 2, 3))}
 
     data, metrics = dataset(), (Accuracy, MeanDifference, Density, CodeWidth, Spanning, Purity)
     predictions = collected(model(All), data, *metrics)

@@ -40,6 +40,11 @@ def run(capability, method, *, sizes=(3, 4), seed=0):
     ("capability", "method", "expected"),
     [
         ("score", lambda x: x.sum((1, 2, 3)), {"": IMAGES.sum((1, 2, 3))}),
+        (
+            "score",
+            lambda x: {"sum": x.sum((1, 2, 3)), "first": x[:, 0, 0, 0]},
+            {"sum": IMAGES.sum((1, 2, 3)), "first": IMAGES[:, 0, 0, 0]},
+        ),
         ("log_likelihood", lambda x: -x.double().mean((1, 2, 3)), {"": -IMAGES.double().mean((1, 2, 3)).float()}),
         ("localize", lambda x: x.amax(1), {"": IMAGES[:, 0]}),
         ("reconstruct", lambda x: x.bfloat16(), {"": IMAGES.bfloat16().float()}),

@@ -11,15 +11,31 @@ from latentbench.training import Trainer
 from latentbench_autoencoders import vae
 from latentbench_autoencoders.ae import AE
 from latentbench_autoencoders.beta_vae import BetaVAE
-from latentbench_autoencoders.vae import VAE, kl_divergence
+from latentbench_autoencoders.posteriors import Gaussian, kl_divergence
+from latentbench_autoencoders.vae import VAE
 
 INFO = DataInfo(channels=1, height=8, width=16, train_size=12)
-SCORES = ["negative_elbo", "reconstruction", "kl", "negative_log_likelihood"]
+OF_DRAWS = ["negative_log_likelihood", "hole_indicator", "log_ratio_std", "typicality", "input_complexity"]
+SCORES = ["negative_elbo", "reconstruction", "kl", *OF_DRAWS]
 
 
 def _make(cls: type[VAE], info: DataInfo = INFO, **options: Any) -> VAE:
     torch.manual_seed(0)
     return cls(cls.Config.parse(options, cls.name), info).eval()
+
+
+def _posterior(model: VAE, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The means, and the logarithms of the variances."""
+    q = model.posterior(images)
+    assert isinstance(q, Gaussian)
+    return q.mu, q.log_var
+
+
+def _score(model: VAE, images: Tensor) -> Tensor:
+    """The score of a model that gives one."""
+    score = model.score(images)
+    assert isinstance(score, Tensor)
+    return score
 
 
 @pytest.fixture
@@ -45,10 +61,19 @@ class LinearGaussian:
         covariance = self.W @ self.W.T + self.sigma**2 * torch.eye(6)
         return dist.MultivariateNormal(self.b, covariance).log_prob(x.flatten(1))
 
-    def vae(self, k: int, *, wrong: float = 0.0) -> VAE:
+    def log_p_given_z_std(self, x: Tensor) -> Tensor:
+        """Standard deviation of log p(x | z), z ~ p(z | x): a sum over dimensions of squares of normal variables."""
+        at_best = (x.flatten(1) - self.b) @ self.W / self.W.square().sum(0)  # z of least squares
+        mean = self.posterior_variance / self.sigma**2 * ((x.flatten(1) - self.b) @ self.W)
+        v, offset = self.posterior_variance, mean - at_best
+        scale = self.W.square().sum(0) / (2 * self.sigma**2)
+        return (scale.square() * (2 * v.square() + 4 * v * offset.square())).sum(1).sqrt()
+
+    def vae(self, k: int, *, wrong: float = 0.0, **options: Any) -> VAE:
         """A VAE with this decoder and posterior, the posterior's mean and log variance raised by ``wrong``."""
         info = DataInfo(channels=1, height=2, width=3, train_size=1)
-        model = _make(VAE, info, latent_dim=2, reconstruction="gaussian", sigma=self.sigma, importance_samples=k)
+        options |= {"latent_dim": 2, "reconstruction": "gaussian", "sigma": self.sigma, "importance_samples": k}
+        model = _make(VAE, info, **options)
         to_posterior, to_pixels = nn.Linear(6, 4), nn.Linear(2, 6)
         model.encoder = nn.Sequential(nn.Flatten(), to_posterior)
         model.decoder = nn.Sequential(to_pixels, nn.Unflatten(1, (1, 2, 3)))
@@ -87,7 +112,7 @@ def test_the_step_is_the_negative_elbo_of_a_reparametrized_sample(images: Tensor
     torch.manual_seed(7)
     losses = model.training_step(Batch(images))
     torch.manual_seed(7)
-    mu, log_var = model.posterior(images)
+    mu, log_var = _posterior(model, images)
     q = dist.Normal(mu, (log_var / 2).exp())
     log_p_x = dist.Bernoulli(logits=model.decode(q.rsample()), validate_args=False).log_prob(images)
     kl = dist.kl_divergence(q, dist.Normal(0.0, 1.0))
@@ -133,25 +158,120 @@ def test_importance_samples_decoded_in_chunks_give_the_same(images: Tensor, monk
 def test_a_score_depends_neither_on_the_batch_nor_on_the_call(score: str, images: Tensor) -> None:
     model = _make(VAE, score=score, importance_samples=8)
     with torch.inference_mode():
-        first = model.score(images)
+        first = _score(model, images)
         assert first.shape == (12,)
-        assert torch.equal(model.score(images), first)
-        torch.testing.assert_close(model.score(images.flip(0)).flip(0), first)
-        torch.testing.assert_close(torch.cat([model.score(image[None]) for image in images]), first)
+        assert torch.equal(_score(model, images), first)
+        torch.testing.assert_close(_score(model, images.flip(0)).flip(0), first)
+        torch.testing.assert_close(torch.cat([_score(model, image[None]) for image in images]), first)
 
 
 def test_the_scores_are_what_they_are_called(images: Tensor) -> None:
     options: dict[str, Any] = {"reconstruction": "bernoulli", "importance_samples": 8}
     models = {score: _make(VAE, score=score, **options) for score in SCORES}
-    scores = {score: model.score(images) for score, model in models.items()}
+    scores = {score: _score(model, images) for score, model in models.items()}
     model = models["kl"]
-    mu, log_var = model.posterior(images)
+    mu, log_var = _posterior(model, images)
     kl = dist.kl_divergence(dist.Normal(mu, (log_var / 2).exp()), dist.Normal(0.0, 1.0)).sum(1)
     log_p_x = dist.Bernoulli(logits=model.decode(mu), validate_args=False).log_prob(images).sum((1, 2, 3))
     torch.testing.assert_close(scores["kl"], kl)
     torch.testing.assert_close(scores["negative_elbo"], kl - log_p_x)
     torch.testing.assert_close(scores["reconstruction"], model.localize(images).sum((1, 2)))
     torch.testing.assert_close(scores["negative_log_likelihood"], -model.log_likelihood(images))
+
+
+def test_of_a_linear_gaussian_the_scores_of_draws_have_closed_forms() -> None:
+    world = LinearGaussian()
+    x = world.draw(40)
+    model = world.vae(20_000, score="hole_indicator", scores=["log_ratio_std", "typicality"])
+    model.entropy.fill_(3.0)
+    with torch.inference_mode():
+        scores = model.score(x)
+    assert isinstance(scores, dict)
+    assert list(scores) == ["hole_indicator", "log_ratio_std", "typicality"]
+    torch.testing.assert_close(scores["hole_indicator"], world.log_p_given_z_std(x), atol=0, rtol=0.05)
+    # With the exact posterior every weight is p(x).
+    torch.testing.assert_close(scores["log_ratio_std"], torch.zeros(40), atol=1e-4, rtol=0)
+    torch.testing.assert_close(scores["typicality"], (-world.log_p(x) - 3.0).abs(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("reconstruction", ["bernoulli", "gaussian"])
+def test_the_scores_of_draws_are_those_of_a_loop_over_draws(reconstruction: str, images: Tensor) -> None:
+    names = ["hole_indicator", "log_ratio_std", "negative_log_likelihood"]
+    model = _make(VAE, reconstruction=reconstruction, score=names[0], scores=names[1:], importance_samples=7)
+    mu, log_var = _posterior(model, images)
+    q = dist.Normal(mu, (log_var / 2).exp())
+    log_p, log_w = [], []
+    for eps in model.eps:
+        z = mu + (log_var / 2).exp() * eps
+        outputs = model.decode(z)
+        pixels = (
+            dist.Bernoulli(logits=outputs, validate_args=False)
+            if reconstruction == "bernoulli"
+            else dist.Normal(outputs, model.config.sigma)
+        )
+        log_p.append(pixels.log_prob(images).sum((1, 2, 3)))
+        log_w.append(log_p[-1] + (dist.Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)).sum(1))
+    expected = {
+        "hole_indicator": torch.stack(log_p).std(0),
+        "log_ratio_std": torch.stack(log_w).std(0),
+        "negative_log_likelihood": -(torch.stack(log_w).double().logsumexp(0).float() - torch.tensor(7.0).log()),
+    }
+    scores = model.score(images)
+    assert isinstance(scores, dict)
+    for name in names:
+        torch.testing.assert_close(scores[name], expected[name], atol=2e-3, rtol=1e-4)
+
+
+def test_the_hole_indicator_knows_posterior_and_decoder_alone(images: Tensor) -> None:
+    model = _make(VAE, score="hole_indicator", reconstruction="bernoulli", importance_samples=50)
+
+    def scored_with(log_var: float) -> Tensor:
+        mu, _ = _posterior(model, images)
+        return model.draws(Gaussian(mu, torch.full_like(mu, log_var)), images).hole_indicator()
+
+    torch.testing.assert_close(scored_with(-60.0), torch.zeros(12), atol=1e-4, rtol=0)  # no width, no spread
+    assert (scored_with(0.0) > scored_with(-2.0)).all()
+    assert (scored_with(-2.0) > scored_with(-4.0)).all()
+
+
+def test_typicality_is_held_against_training_images(images: Tensor) -> None:
+    model = _fitted(VAE, images, score="typicality", importance_samples=8)
+    stored = (images * 255).to(torch.uint8) / 255
+    torch.testing.assert_close(model.entropy, -model.log_likelihood(stored).mean())
+    torch.testing.assert_close(_score(model, stored), (-model.log_likelihood(stored) - model.entropy).abs())
+
+
+def test_further_scores_leave_training_and_the_models_own_score_alone(images: Tensor) -> None:
+    plain, further = _fitted(VAE, images), _fitted(VAE, images, scores=OF_DRAWS)
+    kept = {name: value for name, value in further.state_dict().items() if name != "entropy"}
+    assert all(torch.equal(value, kept[name]) for name, value in plain.state_dict().items())
+    assert kept.keys() == plain.state_dict().keys()
+    scores = further.score(images)
+    assert isinstance(scores, dict)
+    assert list(scores) == ["negative_elbo", *OF_DRAWS]
+    assert torch.equal(scores["negative_elbo"], _score(plain, images))
+
+
+def test_further_scores_are_part_of_a_setting_only_where_there_are_any() -> None:
+    assert "scores" not in VAE.Config().model_dump()
+    assert VAE.Config(scores=("kl",)).model_dump(mode="json")["scores"] == ["kl"]
+    assert VAE.configure("ood", {}).model_dump()["scores"] == tuple(vae.OOD_SCORES)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"score": "kl", "scores": ["kl"]}, "score and scores name one twice"),
+        ({"scores": ["kl", "typicality", "kl"]}, "score and scores name one twice"),
+        ({"score": "hole_indicator", "importance_samples": 1}, "hole_indicator is a standard deviation: .* at least 2"),
+        ({"scores": ["log_ratio_std"], "importance_samples": 1}, "log_ratio_std is a standard deviation"),
+        ({"scores": ["typicality"], "reconstruction": "ssim"}, "typicality needs reconstruction bernoulli or gaussian"),
+        ({"scores": ["holes"]}, "'negative_elbo', 'reconstruction'"),
+    ],
+)
+def test_scores_that_cannot_be_given_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(LatentbenchError, match=message):
+        _make(VAE, **options)
 
 
 def test_code_reconstruction_and_samples_have_their_shapes_and_ranges(images: Tensor) -> None:
@@ -177,14 +297,14 @@ def test_a_saved_model_scores_as_before(images: Tensor) -> None:
     model = _make(VAE, score="negative_log_likelihood", importance_samples=8)
     torch.manual_seed(99)
     other = VAE(model.config, INFO).eval()
-    assert not torch.equal(other.score(images), model.score(images))
+    assert not torch.equal(_score(other, images), _score(model, images))
     other.load_state_dict(model.state_dict())
-    assert torch.equal(other.score(images), model.score(images))
+    assert torch.equal(_score(other, images), _score(model, images))
 
 
 def test_structural_similarity_has_no_log_likelihood(images: Tensor) -> None:
     model = _make(VAE, reconstruction="ssim")
-    assert model.score(images).shape == (12,)
+    assert _score(model, images).shape == (12,)
     with pytest.raises(LatentbenchError, match="model 'vae' has no log likelihood with reconstruction ssim"):
         model.log_likelihood(images)
     with pytest.raises(LatentbenchError, match="negative_log_likelihood needs reconstruction bernoulli or gaussian"):
@@ -221,7 +341,7 @@ def test_the_kl_term_falls_when_beta_rises(images: Tensor) -> None:
         model = _make(BetaVAE, beta=beta, epochs=60, batch_size=12, sigma=0.3)
         split = StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8))
         model.fit(split, None, Trainer(device=torch.device("cpu"), seed=0))
-        return float(kl_divergence(*model.posterior(images)).mean().detach())
+        return float(model.posterior(images).kl().mean().detach())
 
     assert kl(0.1) > 2 * kl(1) > 4 * kl(10)
 

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic_core import to_jsonable_python
 
 from latentbench.commands.options import Invocation, common_options, pass_invocation
 from latentbench.errors import LatentbenchError
@@ -143,12 +144,12 @@ def _provider(offer: "Offer") -> dict[str, str]:
 def _options(offer: "Offer") -> list[dict[str, Any]]:
     """Name, type, default and description of each option of the offered class."""
     config: type[Options] = offer.value.Config
-    defaults = config().model_dump(mode="json")
+    defaults = config()
     return [
         {
             "name": name,
             "type": kind.__name__ if isinstance(kind := field.annotation, type) else str(kind).replace("typing.", ""),
-            "default": defaults[name],
+            "default": to_jsonable_python(getattr(defaults, name)),
             "description": field.description or "",
         }
         for name, field in config.model_fields.items()

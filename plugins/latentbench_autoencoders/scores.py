@@ -1,0 +1,93 @@
+"""Anomaly scores that any VAE can give, most of them from N draws z ~ q(z | x): the hole indicator and its baselines.
+
+As defined in the supplement, section G, of Glazunov & Zarras (UAI 2023, PMLR 216:701-711). All are larger for
+anomalies.
+"""
+
+import io
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentbench import LatentbenchError
+
+__all__ = ["Draws", "compressed_bits", "input_complexity", "typicality"]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What the N draws of each of B images come to, in nats."""
+
+    log_p_x: Tensor
+    """(N, B): log p(x | z)."""
+    log_w: Tensor
+    """(N, B): log p(x, z) - log q(z | x), the importance weights."""
+
+    def log_likelihood(self) -> Tensor:
+        """(B,): log p(x), importance-weighted: the lower bound L_k of Burda et al. (2016, eq. 8) with k = N."""
+        return self.log_w.logsumexp(0) - log(len(self.log_w))
+
+    def hole_indicator(self) -> Tensor:
+        """(B,): standard deviation of log p(x | z), the sample's, over N - 1 (eq. 8).
+
+        Only decoder and posterior have a say: neither the prior nor anything of training data.
+        """
+        return self.log_p_x.std(0)
+
+    def log_ratio_std(self) -> Tensor:
+        """(B,): standard deviation of the log importance weights ("stds of LLs", eq. 7).
+
+        The text has it of the weights themselves, all of which underflow; the logarithm is from the authors' earlier
+        paper (UAI 2022, eq. 19).
+        """
+        return self.log_w.std(0)
+
+
+def typicality(log_likelihood: Tensor, entropy: Tensor) -> Tensor:
+    """(B,): | -log p(x) - H |, H being the mean of -log p over training images.
+
+    Eq. 9 as printed has a sum without 1/|D| and a sign that slipped; this is eq. 17 of the UAI 2022 paper.
+    """
+    return (-log_likelihood - entropy).abs()
+
+
+def input_complexity(log_likelihood: Tensor, images: Tensor) -> Tensor:
+    """(B,): -log p(x) - L(x) in bits per dimension, L being the length of the compressed image (eq. 10).
+
+    Pixels beyond [0, 1], which an intensity sweep has, are clamped for the compressor: it knows 256 gray levels.
+    """
+    dims = images[0].numel()
+    return (-log_likelihood / log(2) - compressed_bits(images.clamp(0, 1))) / dims
+
+
+def compressed_bits(images: Tensor) -> Tensor:
+    """Length of each image as a raw, lossless JPEG 2000 codestream, in bits: without the file format's boxes.
+
+    Of a 28x28 image the codestream's own headers are still a good part, the same for every image of a size.
+
+    Args:
+        images: (B, C, H, W) in [0, 1], C being 1 or 3; it is rounded to 8 bits and compressed on the CPU.
+
+    Returns:
+        (B,) in the dtype and on the device of ``images``.
+
+    Raises:
+        LatentbenchError: pixels outside [0, 1], or images that are neither gray nor RGB.
+    """
+    from PIL import Image
+
+    channels = images.shape[1]
+    if channels not in (1, 3):
+        raise LatentbenchError(f"images of {channels} channels cannot be compressed", "JPEG 2000 takes 1 or 3 here")
+    pixels = images.detach().cpu().float().movedim(1, 3).numpy()
+    if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise LatentbenchError("images with pixels outside [0, 1] cannot be compressed", "clamp them")
+    lengths = []
+    for image in np.rint(pixels * 255).astype(np.uint8):
+        file = io.BytesIO()
+        Image.fromarray(image.squeeze(2) if channels == 1 else image).save(file, "JPEG2000", no_jp2=True)
+        lengths.append(8 * file.tell())
+    return torch.tensor(lengths, dtype=images.dtype, device=images.device)
