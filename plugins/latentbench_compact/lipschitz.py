@@ -43,6 +43,10 @@ __all__ = [
 
 Mode = Literal["sphere", "ball"]
 
+#: At most. float32 leaves no room for rows that take many; one that did would have a norm above 1, and a certificate
+#: that says so.
+NEWTON_STEPS = 32
+
 
 class UnitRows(nn.Module):
     """Parametrization of a weight: the rows' nearest points on the l1 sphere of radius 1, or in the l1 ball.
@@ -51,6 +55,9 @@ class UnitRows(nn.Module):
     threshold tau at which ||w'||_1 = 1 (Duchi et al. 2008; Condat 2016, algorithm 1):
 
         u = |w| in descending order;   K = max{k : (u_1 + ... + u_k - 1) / k < u_k};   tau = (u_1 + ... + u_K - 1) / K
+
+    tau is found without sorting, by Newton's steps from below on sum max(|w| - tau, 0) = 1 (Condat 2016, section 2, after
+    Michelot): the support shrinks at each, and the step at which it does not is exact. Rows of 784 take five to seven.
 
     "sphere", as algorithm 1 prints it, also takes a row of norm below 1 outwards: there tau < 0, and a weight that
     passes 0 jumps from -|tau| to |tau|. A zero counts as positive, so a row of N zeros becomes 1/N everywhere, one of
@@ -72,22 +79,29 @@ class UnitRows(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """(outputs, ...) -> the same shape, every row of l1 norm 1 (sphere) or at most 1 (ball)."""
         w = weight.flatten(1)
-        sign = torch.ones_like(w).masked_fill(w < 0, -1)
+        sign = torch.copysign(torch.ones((), dtype=w.dtype, device=w.device), w.detach() + 0)
         size = sign * w
-        with torch.no_grad():
-            largest = size.amax(1, keepdim=True)
-            u = (size - largest).sort(1, descending=True).values
-            excess = u.cumsum(1) - 1
-            k = torch.arange(1, u.shape[1] + 1, device=u.device)
-            K = (excess < k * u).sum(1, keepdim=True).clamp_min(1)  # 0 for a row of NaN only
-            support = size - largest > excess.gather(1, K - 1) / K
         # Relative to the largest, which cancels: rows of any size end with a norm of 1 to the precision of 1.
-        y = size - largest
+        y = size - size.amax(1, keepdim=True).detach()
+        support = _support(y.detach())
         tau = ((y * support).sum(1, keepdim=True) - 1) / support.sum(1, keepdim=True)
         projected = sign * (y - tau).clamp_min(0)
         if self.mode == "ball":
             projected = torch.where(size.sum(1, keepdim=True) > 1, projected, w)
         return projected.reshape(weight.shape)
+
+
+def _support(y: Tensor) -> Tensor:
+    """Where rows y (R, N), each at most 0 and 0 somewhere, are above their threshold tau: 1, and 0 elsewhere."""
+    tau = ((y.sum(1, keepdim=True) - 1) / y.shape[1]).clamp_min_(-1)  # at -1 the largest alone has a norm of 1
+    size = None
+    for _ in range(NEWTON_STEPS):
+        above = (y - tau).clamp_min_(0)
+        last, size = size, above.sign().sum(1, keepdim=True)
+        if y.is_cpu and last is not None and torch.equal(size, last):  # elsewhere one would have to wait for it
+            break
+        tau = tau + (above.sum(1, keepdim=True) - 1) / size
+    return (y > tau).to(y.dtype)
 
 
 class Scaled(nn.Module):
