@@ -15,9 +15,8 @@ out Lipschitz function approximation"). Where the printed algorithm leaves it op
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from math import inf, isfinite, nextafter, prod
-from typing import Literal, NamedTuple, get_args
+from math import inf, isfinite, nextafter
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -28,17 +27,14 @@ from latentbench import LatentbenchError
 
 __all__ = [
     "Certificate",
-    "Convolution",
     "GroupSort",
     "LipschitzEncoder",
     "Mode",
     "Scaled",
     "UnitRows",
     "certificate",
-    "conv_encoder",
     "in_float64",
     "lipschitz_bound",
-    "mlp_encoder",
 ]
 
 Mode = Literal["sphere", "ball"]
@@ -56,8 +52,8 @@ class UnitRows(nn.Module):
 
         u = |w| in descending order;   K = max{k : (u_1 + ... + u_k - 1) / k < u_k};   tau = (u_1 + ... + u_K - 1) / K
 
-    tau is found without sorting, by Newton's steps from below on sum max(|w| - tau, 0) = 1 (Condat 2016, section 2, after
-    Michelot): the support shrinks at each, and the step at which it does not is exact. Rows of 784 take five to seven.
+    tau is found without sorting, by Newton's steps from below on sum max(|w| - tau, 0) = 1 (Condat 2016, section 2,
+    after Michelot): the support shrinks at each, and once it does not tau is exact. Rows of 784 take five to seven.
 
     "sphere", as algorithm 1 prints it, also takes a row of norm below 1 outwards: there tau < 0, and a weight that
     passes 0 jumps from -|tau| to |tau|. A zero counts as positive, so a row of N zeros becomes 1/N everywhere, one of
@@ -162,6 +158,10 @@ class GroupSort(nn.Module):
 class LipschitzEncoder(nn.Module):
     """f: (B, C, H, W) -> (B, outputs), of l-infinity Lipschitz constant M.
 
+    A value of a convolution is the product of one flattened kernel with some of the values before it, or with zeros.
+    So its l-infinity constant is the kernels' largest l1 norm, with any stride and zero padding. Where every value of
+    a kernel falls within the image it is attained; nothing is lost, as it would be in the Euclidean norm.
+
     Args:
         image_shape: (C, H, W).
         layers: linear and convolutional ones, of which there are L; and what has constant 1, such as max-pooling. A
@@ -195,89 +195,6 @@ class LipschitzEncoder(nn.Module):
         """f(x)."""
         outputs: Tensor = self.layers(x)
         return outputs
-
-
-def mlp_encoder(
-    image_shape: tuple[int, int, int],
-    outputs: int,
-    M: float,
-    units: Sequence[int] = (512, 256),
-    mode: Mode = "sphere",
-    group: int | None = 2,
-) -> LipschitzEncoder:
-    """Fully connected layers; the default ``units`` are the published ones (supplement D), L = 3.
-
-    Args:
-        image_shape: (C, H, W).
-        outputs: size of the last layer: mu and log sigma.
-        M: the Lipschitz constant, which the paper's supplement does not give.
-        units: of the hidden layers, each a multiple of ``group``.
-        mode: of ``UnitRows``.
-        group: of ``GroupSort``.
-    """
-    sizes = [prod(image_shape), *units, outputs]
-    return LipschitzEncoder(image_shape, [nn.Flatten(), *(nn.Linear(a, b) for a, b in pairwise(sizes))], M, mode, group)
-
-
-class Convolution(NamedTuple):
-    """A convolution, zero-padded."""
-
-    channels: int
-    """After it."""
-    kernel: int = 3
-    stride: int = 1
-    padding: int = 0
-
-
-def conv_encoder(
-    image_shape: tuple[int, int, int],
-    outputs: int,
-    M: float,
-    convolutions: Sequence[Convolution] = (Convolution(32), Convolution(16)),
-    pool: int = 2,
-    units: Sequence[int] = (),
-    mode: Mode = "sphere",
-    group: int | None = 2,
-) -> LipschitzEncoder:
-    """Convolutions, max-pooling, fully connected layers. L counts convolutions and fully connected layers.
-
-    The default is the published encoder for MNIST (supplement D, table 1). The one for CIFAR-10 (table 3) has
-    convolutions 16, 32, 32, 16 of padding 1 and strides 1, 2, 1, 2, no pooling, and 512 units.
-
-    A value of a convolution is the product of one flattened kernel with some of the values before it, or with zeros.
-    So its l-infinity constant is the kernels' largest l1 norm, with any stride and zero padding. Where every value of
-    a kernel falls within the image it is attained; nothing is lost, as it would be in the Euclidean norm.
-
-    Args:
-        image_shape: (C, H, W).
-        outputs: size of the last layer: mu and log sigma.
-        M: the Lipschitz constant.
-        convolutions: each with a multiple of ``group`` channels.
-        pool: side of the max-pooling after the last convolution; 1 for none.
-        units: of the hidden layers after it, each a multiple of ``group``.
-        mode: of ``UnitRows``.
-        group: of ``GroupSort``.
-
-    Raises:
-        LatentbenchError: the images are too small for the convolutions.
-    """
-    channels, height, width = image_shape
-    layers: list[nn.Module] = []
-    for after, kernel, stride, padding in convolutions:
-        layers.append(nn.Conv2d(channels, after, kernel, stride, padding))
-        channels = after
-        height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
-    if pool > 1:
-        layers.append(nn.MaxPool2d(pool))
-        height, width = height // pool, width // pool
-    if min(height, width) < 1:
-        raise LatentbenchError(
-            f"images of {image_shape[1]}x{image_shape[2]} are too small for the encoder's convolutions",
-            "use fewer or smaller ones, or an mlp",
-        )
-    sizes = [channels * height * width, *units, outputs]
-    layers += [nn.Flatten(), *(nn.Linear(a, b) for a, b in pairwise(sizes))]
-    return LipschitzEncoder(image_shape, layers, M, mode, group)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from fractions import Fraction
+from itertools import pairwise
 from math import inf, nan, prod
 from typing import Any
 
@@ -17,17 +18,14 @@ from torch.nn.utils import weight_norm as old_weight_norm
 
 from latentbench import LatentbenchError
 from latentbench_compact.lipschitz import (
-    Convolution,
     GroupSort,
     LipschitzEncoder,
     Mode,
     Scaled,
     UnitRows,
     certificate,
-    conv_encoder,
     in_float64,
     lipschitz_bound,
-    mlp_encoder,
 )
 
 MODES: list[Mode] = ["sphere", "ball"]
@@ -55,15 +53,19 @@ def by_bisection(row: np.ndarray, mode: Mode) -> np.ndarray:
     return np.where(row < 0, -1, 1) * np.maximum(size - low, 0)
 
 
+def dense(*sizes: int) -> list[nn.Module]:
+    return [nn.Flatten(), *(nn.Linear(a, b) for a, b in pairwise(sizes))]
+
+
 def mlp(M: float = 2.0, mode: Mode = "sphere", group: int | None = 2) -> LipschitzEncoder:
     torch.manual_seed(0)
-    return mlp_encoder(SHAPE, 6, M, units=(12, 8), mode=mode, group=group)
+    return LipschitzEncoder(SHAPE, dense(prod(SHAPE), 12, 8, 6), M, mode, group)
 
 
 def conv(M: float = 2.0, mode: Mode = "sphere", group: int | None = 2) -> LipschitzEncoder:
     torch.manual_seed(0)
-    convolutions = (Convolution(4, stride=2, padding=1), Convolution(6))
-    return conv_encoder(SHAPE, 6, M, convolutions, pool=2, units=(8,), mode=mode, group=group)
+    convolutions = [nn.Conv2d(2, 4, 3, stride=2, padding=1), nn.Conv2d(4, 6, 3), nn.MaxPool2d(2)]
+    return LipschitzEncoder(SHAPE, [*convolutions, *dense(6, 8, 6)], M, mode, group)
 
 
 ENCODERS = [mlp, conv]
@@ -215,7 +217,7 @@ def test_groups_that_do_not_divide_the_features_are_refused_at_once() -> None:
     with pytest.raises(LatentbenchError, match="cannot split 5 features into groups of 2: use a multiple of 2"):
         GroupSort(2)(torch.zeros(3, 5))
     with pytest.raises(LatentbenchError, match="cannot split 9 features into groups of 4"):
-        mlp_encoder(SHAPE, 6, 1.0, units=(8, 9), group=4)
+        LipschitzEncoder(SHAPE, dense(prod(SHAPE), 8, 9, 6), 1.0, "sphere", 4)
     with pytest.raises(LatentbenchError, match="groups of 0"):
         GroupSort(0)
 
@@ -237,20 +239,8 @@ def test_the_mlp_is_the_algorithm() -> None:
     torch.testing.assert_close(f(x), h)
 
 
-def test_the_published_encoders() -> None:
-    published = mlp_encoder((1, 28, 28), 20, 10.0)
-    assert [tuple(layer.weight.shape) for layer in weighted(published)] == [(512, 784), (256, 512), (20, 256)]
-    table_1 = conv_encoder((1, 28, 28), 20, 10.0)
-    assert [tuple(layer.weight.shape) for layer in weighted(table_1)] == [(32, 1, 3, 3), (16, 32, 3, 3), (20, 2304)]
-    convolutions = [
-        Convolution(16, 3, 1, 1),
-        Convolution(32, 3, 2, 1),
-        Convolution(32, 3, 1, 1),
-        Convolution(16, 3, 2, 1),
-    ]
-    table_3 = conv_encoder((3, 32, 32), 140, 10.0, convolutions, pool=1, units=(512,))
-    assert table_3(torch.rand(2, 3, 32, 32)).shape == (2, 140)
-    for encoder, L in ((published, 3), (table_1, 3), (table_3, 6)):
+def test_layers_with_weights_share_the_constant_and_all_but_the_last_are_sorted() -> None:
+    for encoder, L in ((mlp(10.0), 3), (conv(10.0), 4)):
         kinds = [type(layer) for layer in encoder.layers]
         assert kinds.count(GroupSort) == L - 1
         assert kinds[-1] not in (GroupSort, nn.MaxPool2d)
@@ -262,11 +252,6 @@ def test_the_published_encoders() -> None:
 def test_a_constant_that_is_none_is_refused(M: float) -> None:
     with pytest.raises(LatentbenchError, match="M must be finite and above 0"):
         mlp(M)
-
-
-def test_images_too_small_for_the_convolutions_are_refused() -> None:
-    with pytest.raises(LatentbenchError, match="images of 5x5 are too small"):
-        conv_encoder((1, 5, 5), 4, 1.0)
 
 
 @pytest.mark.parametrize("mode", MODES)
