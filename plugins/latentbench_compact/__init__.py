@@ -1,0 +1,1 @@
+"""Autoencoders with a compact latent space: codes on a hypersphere."""
