@@ -3,8 +3,8 @@
 Both have the density exp(kappa T(mu'z)), up to a factor, with respect to the uniform distribution: all that matters is
 w = mu'z. So a draw is z = w mu + sqrt(1 - w^2) v, with v uniform among the unit vectors orthogonal to mu (Ulrich 1984).
 
-Here w = tanh y, and so sqrt(1 - w^2) = 1 / cosh y. While z nears mu and w rounds to 1, y keeps all its digits: nothing
-is lost in float32, at any kappa. Three facts make y the natural variable:
+Here w = tanh y, and so sqrt(1 - w^2) = 1 / cosh y (y is called the rapidity of w, where w is a velocity).
+While z nears mu and w rounds to 1, y keeps all its digits. Three facts make it the natural variable:
 
 - Its density is q(y) = exp(kappa T(y)) / cosh^(m-1) y, up to a factor, and has one mode, y_0.
 - Wood's (1994) proposal w = (x_0 + t) / (1 + x_0 t), t from the uniform distribution, is y = y_0 + artanh t, where
@@ -182,7 +182,7 @@ class Spherical(ABC):
         return x - 2 * (u * x).sum(-1, keepdim=True) / u.square().sum(-1, keepdim=True) * u
 
     def _implicit(self, y: Tensor) -> Tensor:
-        """The draws y, (n, B), with their derivative in kappa (Figurnov et al. 2018, eq. 6).
+        """The draws y, (n, B), with their derivative in kappa (Figurnov et al. 2018).
 
         It is -(dF/dkappa) / q(y) = int_y^inf (T - E T) q / q(y), where F is the distribution function; the integral
         over the other side is the same but for the sign. It is taken over the side where q falls, by the
@@ -247,7 +247,7 @@ class Spherical(ABC):
 
 
 class VonMisesFisher(Spherical):
-    """von Mises-Fisher: density C_m(kappa) exp(kappa mu'z), so T = w - 1 (Davidson et al. 2018, section 2.2).
+    """von Mises-Fisher: density C_m(kappa) exp(kappa mu'z), so T = w - 1 (Davidson et al. 2018).
 
     For m = 3 a draw inverts the distribution function. Otherwise it is the first accepted of 32 proposals (Ulrich 1984,
     Wood 1994): always as many, so that it always ends, and an item's draw does not depend on its batch. Its gradient in
@@ -312,7 +312,7 @@ class VonMisesFisher(Spherical):
 
 
 class PowerSpherical(Spherical):
-    """Power Spherical: density proportional to (1 + mu'z)^kappa, so T = log((1 + w) / 2) (De Cao & Aziz 2020, eq. 4).
+    """Power Spherical: density proportional to (1 + mu'z)^kappa, so T = log((1 + w) / 2) (De Cao & Aziz 2020).
 
     (1 + w) / 2 is Beta(alpha, beta) with alpha = (m - 1) / 2 + kappa and beta = (m - 1) / 2, hence all integrals are
     gamma functions. Here it is drawn as the share of one of two gammas, the first by Marsaglia & Tsang (2000) from 8
@@ -362,8 +362,8 @@ class PowerSpherical(Spherical):
         alpha = self._kappa + self._beta
         # A gamma of shape alpha + 1, then one of shape alpha: d V U^(1 / alpha)
         d = alpha + 1 - 1 / 3
-        v = (1 + normal / (9 * d).sqrt()) ** 3
-        accepted = threshold.log() <= normal.square() / 2 + d * (1 - v + v.log())  # false where V < 0: its log is NaN
+        v = (1 + normal / (9 * d).sqrt()).pow(3).clamp_min(1e-300)  # V < 0 is not accepted, nor is that
+        accepted = threshold.log() <= normal.square() / 2 + d * (1 - v + v.log())
         log_a = d[:, 0].log() + _first(v, accepted).log() + power.log() / alpha[:, 0]
         return self._implicit((log_a - log_b) / 2)
 

@@ -56,7 +56,7 @@ def test_far_from_the_uniform_it_is_von_mises_fisher_at_half_kappa(m: int) -> No
 @dimensions
 def test_a_draw_ends_even_if_no_proposal_is_accepted(m: int) -> None:
     noise = PowerSpherical.noise(5, m, "cpu")[:, None]
-    noise[..., m - 1 : m + 7], noise[..., m + 7 : m + 15] = 0, 2
+    noise[..., m - 1 : m + 7], noise[..., m + 7 : m + 15] = -9, 2
     torch.testing.assert_close(of(m, KAPPA.float()).draw(noise).norm(dim=2), torch.ones(5, len(KAPPA)))
 
 
