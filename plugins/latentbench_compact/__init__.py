@@ -12,7 +12,8 @@ __all__ = ["latentbench_models"]
 
 @hookimpl
 def latentbench_models() -> list[type["Model"]]:
-    """Offer ``vae-lipschitz``."""
+    """Offer ``vae-sphere`` and ``vae-lipschitz``."""
     from latentbench_compact.lipschitz_vae import VAELipschitz
+    from latentbench_compact.sphere_vae import VAESphere
 
-    return [VAELipschitz]
+    return [VAESphere, VAELipschitz]
