@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentbench import DataInfo, Model, TrainingOptions
 from latentbench_autoencoders.likelihoods import Reconstruction, likelihood
@@ -30,6 +30,7 @@ class Autoencoder(Model, ABC):
         learning_rate: float = Field(1e-3, gt=0, description="of Adam")
 
     config: Config
+    encoder: nn.Module
     presets = {
         "mnist-shift": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 100, "epochs": 40},
         "digits-shift": {"learning_rate": 3e-3, "sigma": 0.15, "batch_size": 100, "epochs": 40},

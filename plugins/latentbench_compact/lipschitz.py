@@ -90,7 +90,7 @@ class UnitRows(nn.Module):
 def _support(y: Tensor) -> Tensor:
     """Where rows y (R, N), each at most 0 and 0 somewhere, are above their threshold tau: 1, and 0 elsewhere."""
     tau = ((y.sum(1, keepdim=True) - 1) / y.shape[1]).clamp_min_(-1)  # at -1 the largest alone has a norm of 1
-    size = None
+    size: Tensor | None = None
     for _ in range(NEWTON_STEPS):
         above = (y - tau).clamp_min_(0)
         last, size = size, above.sign().sum(1, keepdim=True)

@@ -1,7 +1,5 @@
 """VAE whose encoder has a fixed Lipschitz constant (Glazunov & Zarras, UAI 2023, supplement E)."""
 
-from typing import Any
-
 from pydantic import Field
 from torch import nn
 
@@ -37,7 +35,7 @@ class VAELipschitz(VAE):
         group: int | None = Field(2, ge=1, description="features that GroupSort sorts together; None: all")
 
     config: Config
-    presets: Any = {"ood": {**ON_OOD, "latent_dim": 10, "width": 16, "epochs": 20, "patience": 3}}
+    presets = {"ood": {**ON_OOD, "latent_dim": 10, "width": 16, "epochs": 20, "patience": 3}}
     encoder: LipschitzEncoder
 
     def build(self, info: DataInfo) -> None:

@@ -1,6 +1,6 @@
-"""Hyperspherical VAE (Davidson et al., UAI 2018), the one-point way to a compact code of Glazunov & Zarras (UAI 2023)."""
+"""Hyperspherical VAE (Davidson et al., UAI 2018), one of the two compact VAEs of Glazunov & Zarras (UAI 2023)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -34,7 +34,7 @@ class OnSphere(Posterior):
         return self.q.kl()
 
     def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """z (N, B, m), and -log(area) - log q(z | x) (N, B)."""
+        """Draws z (N, B, m), and -log(area) - log q(z | x) (N, B)."""
         z = self.q.draw(noise)
         return z, -log_area(self.q.m) - self.q.log_prob(z)
 
@@ -63,7 +63,7 @@ class VAESphere(VAE):
         )
 
     config: Config
-    presets: Any = {"ood": {**ON_OOD, "width": 8, "epochs": 60, "patience": 5}}
+    presets = {"ood": {**ON_OOD, "width": 8, "epochs": 300, "patience": 10}}
 
     @property
     def encoder_outputs(self) -> int:
