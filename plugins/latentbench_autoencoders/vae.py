@@ -82,6 +82,9 @@ class VAE(Autoencoder):
         "ood": {
             **Autoencoder.presets["ood"],
             "reconstruction": "bernoulli",
+            "learning_rate": 1e-3,
+            "epochs": 40,
+            "patience": 3,
             "scores": OOD_SCORES,
             "importance_samples": 200,
         },

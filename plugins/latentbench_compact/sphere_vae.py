@@ -63,7 +63,7 @@ class VAESphere(VAE):
         )
 
     config: Config
-    presets = {"ood": {**ON_OOD, "width": 8, "epochs": 300, "patience": 10}}
+    presets = {"ood": {**ON_OOD, "width": 8, "epochs": 100, "patience": 10}}
 
     @property
     def encoder_outputs(self) -> int:
