@@ -93,9 +93,9 @@ class Store:
         return found[0], read_record(found[0])
 
     def save_predictions(self, spec: RunSpec, predictions: Mapping[str, npt.NDArray[np.generic]]) -> Artefact:
-        """Write per-image predictions (compressed, equal arrays give equal bytes)."""
+        """Write per-image predictions, in their order (compressed, equal arrays give equal bytes)."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **{name: predictions[name] for name in sorted(predictions)})
+        np.savez_compressed(buffer, allow_pickle=False, **predictions)
         return self._save(spec, ".npz", buffer.getvalue())
 
     def save_weights(self, spec: RunSpec, state: Mapping[str, "Tensor"]) -> Artefact:

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 from latentbench import hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from latentbench import Model
 
-__all__ = ["latentbench_models"]
+__all__ = ["latentbench_commands", "latentbench_models"]
 
 
 @hookimpl
@@ -17,3 +19,11 @@ def latentbench_models() -> list[type["Model"]]:
     from latentbench_compact.sphere_vae import VAESphere
 
     return [VAESphere, VAELipschitz]
+
+
+@hookimpl
+def latentbench_commands() -> list["click.Command"]:
+    """Offer ``latentbench waic``."""
+    from latentbench_compact.waic import command
+
+    return [command]

@@ -1,6 +1,5 @@
 """A fitted model is run where a metric needs it, as it promises, and its metrics follow from predictions and data."""
 
-import io
 from collections import Counter
 from typing import ClassVar
 
@@ -30,6 +29,8 @@ from latentbench import (
 from latentbench import evaluation as evaluation_module
 from latentbench.evaluation import Predictions, collect, measure
 from latentbench.probe import STRENGTHS, UNCHOSEN
+from latentbench.run import RunSpec
+from latentbench.store import Store
 
 CPU = torch.device("cpu")
 INFO = DataInfo(channels=1, height=4, width=6, train_size=80, attributes={"left": 2, "right": 3})
@@ -595,16 +596,18 @@ def test_a_condition_measures_as_if_the_images_had_really_been_drawn_with_its_we
             assert values[f"{name}@shifted/{condition}"].value == pytest.approx(expected, rel=1e-9)
 
 
-def test_metrics_computed_again_from_kept_predictions_are_the_same():
+def test_metrics_computed_again_from_kept_predictions_are_the_same(tmp_path):
     class All(Noisy, Encoder):
         def score(self, images):
             return {"noisy": super().score(images), "mean": images.mean((1, 2, 3))}
 
     data, metrics = dataset(), (Accuracy, MeanDifference, Density, CodeWidth, Spanning, Purity)
     predictions = collected(model(All), data, *metrics)
-    file = io.BytesIO()
-    np.savez_compressed(file, **predictions.per_image)
-    with np.load(io.BytesIO(file.getvalue())) as arrays:
+    spec = RunSpec(
+        model="all", model_version=1, config={}, dataset="made", dataset_version=1, options={}, split_hash="", seed=0
+    )
+    file = Store(tmp_path).save_predictions(spec, predictions.per_image).file
+    with np.load(Store(tmp_path).path(spec).with_name(file)) as arrays:
         kept = Predictions(dict(arrays), predictions.probe, predictions.kmeans)
 
     assert {key.split("/")[1] for key in kept.arrays} == {"score", "predict", "cluster", "log_likelihood"}

@@ -73,11 +73,12 @@ def test_predictions_come_back_and_equal_arrays_give_equal_bytes(tmp_path: Path)
     scores = np.random.default_rng(0).random(1000).astype(np.float32)
     store = Store(tmp_path)
     artefact = store.save_predictions(spec(), {"test/score": scores, "test/predict/left": np.arange(3)})
-    again = Store(tmp_path / "b").save_predictions(spec(), {"test/predict/left": np.arange(3), "test/score": scores})
+    again = Store(tmp_path / "b").save_predictions(spec(), {"test/score": scores, "test/predict/left": np.arange(3)})
     assert artefact == again
     path = store.path(spec())
     assert artefact.sha256 == hashlib.sha256(path.with_suffix(".npz").read_bytes()).hexdigest()
     found = store.predictions(path, record(spec(), predictions=artefact))
+    assert list(found) == ["test/score", "test/predict/left"]  # in the order that they were given in
     np.testing.assert_array_equal(found["test/score"], scores)
 
 

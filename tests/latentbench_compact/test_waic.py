@@ -1,0 +1,63 @@
+"""WAIC of several seeds, from their records to a table."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from latentbench.cli import main
+from latentbench.store import Store
+from latentbench_compact.waic import waic
+
+BOARD = """\
+name: short
+title: anomalous textures, shortened
+datasets:
+  - name: textures
+    options: {{kind: weave, train_images: 24, image_size: 32, normal_test_images: 12, defective_test_images: 3}}
+models: [vae]
+seeds: {seeds}
+budget: {{max_steps: 4}}
+rank: auroc@test
+"""
+
+
+def _run(tmp_path: Path, *, seeds: int, scores: str) -> Path:
+    board, results = tmp_path / "short.yaml", tmp_path / "results"
+    board.write_text(BOARD.format(seeds=seeds))
+    options = ["--set", f"vae.scores={scores}", "--set", "vae.importance_samples=5"]
+    assert main(["run", str(board), "--out", str(results), "--device", "cpu", "--jobs", "1", *options]) == 0
+    return results
+
+
+def test_it_is_the_mean_less_the_unbiased_variance() -> None:
+    log_p = np.array([[-1.0, -5.0], [-3.0, -5.0], [-2.0, -8.0]])
+    np.testing.assert_allclose(waic(log_p), [-2 - 1, -6 - 3])
+
+
+def test_the_table_is_what_the_kept_likelihoods_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = _run(tmp_path, seeds=3, scores='["negative_log_likelihood"]')
+    capsys.readouterr()
+    assert main(["waic", "--results", str(results)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| textures")]
+    dataset, model, seeds, split, auroc, auprc, *_ = [cell.strip() for cell in line.strip("|").split("|")]
+    assert (dataset, model, seeds, split) == ("textures", "vae", "3", "test")
+
+    store = Store(results)
+    kept = [store.predictions(path, record) for path, record in store.records()]
+    nll = np.stack([arrays["test/score/negative_log_likelihood"] for arrays in kept]).astype(np.float64)
+    score = nll.mean(0) + nll.var(0, ddof=1)
+    from latentbench_datasets.textures import Textures
+
+    options = next(iter(store.records()))[1].spec.options
+    anomaly = Textures(Textures.Config(**options)).load(tmp_path).splits["test"].targets.anomaly
+    assert anomaly is not None
+    assert float(auroc) == pytest.approx(roc_auc_score(anomaly, score), abs=6e-4)
+    assert float(auprc) == pytest.approx(average_precision_score(anomaly, score), abs=6e-4)
+
+
+def test_without_two_seeds_that_have_the_score_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = _run(tmp_path, seeds=2, scores='["kl"]')
+    assert main(["waic", "--results", str(results)]) == 2
+    assert "no two seeds of one setting" in capsys.readouterr().err
