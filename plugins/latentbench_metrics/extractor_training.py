@@ -1,23 +1,20 @@
 """Training of the extractor ``mnist-fashion``: on a CPU, one thread, and the same bytes every time."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from latentbench import LatentbenchError
-from latentbench.torchvision_compat import import_torchvision
+from latentbench_datasets import fashion_mnist, mnist
 from latentbench_metrics.extractor import Classifier, pictures
 
 __all__ = ["SETS", "Labelled", "accuracy", "read", "serialize", "train"]
 
-#: The sets by torchvision's names, in the order of their classes: folder -> what its licence is.
-SETS = {"MNIST": "CC BY-SA 3.0", "FashionMNIST": "MIT"}
+#: The sets, in the order of their classes.
+SETS = {"MNIST": mnist.FILES, "FashionMNIST": fashion_mnist.FILES}
 
 _EPOCHS = 6
 _BATCH = 256
@@ -39,33 +36,16 @@ class Labelled:
 
 
 def read(data_root: Path, *, train: bool) -> Labelled:
-    """Both sets' training or test images from ``data_root/<set>/raw``, where the published ``.gz`` files are.
+    """Both sets' training or test images, from their published files.
 
     Raises:
         LatentbenchError: a file is missing, or not the published one.
     """
-    datasets = import_torchvision().datasets
     images, labels = [], []
-    for number, (name, licence) in enumerate(SETS.items()):
-        published, raw = getattr(datasets, name), data_root / name / "raw"
-        missing = [file for file, _ in published.resources if not (raw / file).is_file()]
-        if missing:
-            raise LatentbenchError(
-                f"{name} is not complete in {raw}: missing {', '.join(missing)}",
-                f"put the four published files there, as they are (licence {licence})",
-            )
-        # The class checks the published sums, and only of files that it has not unpacked yet: it is shown a copy.
-        with TemporaryDirectory(prefix="latentbench-extractor-") as folder:
-            for file, _ in published.resources:
-                copy = Path(folder, name, "raw", file)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(raw / file, copy)
-            for file, md5 in published.resources:
-                if not datasets.utils.check_integrity(str(Path(folder, name, "raw", file)), md5):
-                    raise LatentbenchError(f"{raw / file} is corrupt or cut short", "put the published file there")
-            loaded = published(folder, train=train, download=True)  # unpacks, and has nothing left to download
-        images.append(loaded.data[:, None])
-        labels.append(loaded.targets + 10 * number)
+    for number, files in enumerate(SETS.values()):
+        digits = files.read(data_root, "ood")[0 if train else 1]
+        images.append(digits.images[:, None])
+        labels.append(digits.labels + 10 * number)
     return Labelled(torch.cat(images), torch.cat(labels))
 
 

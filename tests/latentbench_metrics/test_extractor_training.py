@@ -72,7 +72,7 @@ def test_contrast_brightness_and_polarity_vary_within_the_range():
 
 def test_files_that_are_missing_or_not_the_published_ones_are_named(tmp_path):
     with pytest.raises(
-        LatentbenchError, match=r"MNIST is not complete in .*: missing train-images-idx3-ubyte\.gz, .*CC BY"
+        LatentbenchError, match=r"MNIST is not complete in .*: missing train-images-idx3-ubyte\(\.gz\), .*CC BY"
     ):
         read(tmp_path, train=True)
     raw = tmp_path / "MNIST" / "raw"
