@@ -16,6 +16,11 @@ class Posterior(ABC):
     def mean(self) -> Tensor:
         """(B, D): the code of an image."""
 
+    @property
+    @abstractmethod
+    def spread(self) -> Tensor:
+        """(B,): how wide q(z | x) is, in units of z."""
+
     @abstractmethod
     def rsample(self) -> Tensor:
         """(B, D): z ~ q(z | x), one for each image, reparametrized; drawn with PyTorch's global generator."""
@@ -51,6 +56,11 @@ class Gaussian(Posterior):
     def mean(self) -> Tensor:
         """The means mu."""
         return self.mu
+
+    @property
+    def spread(self) -> Tensor:
+        """The mean of sigma over the dimensions."""
+        return (self.log_var / 2).exp().mean(1)
 
     def rsample(self) -> Tensor:
         """By eq. 10: z = mu + sigma eps."""

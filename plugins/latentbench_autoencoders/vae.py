@@ -22,6 +22,8 @@ ScoreName = Literal[
     "negative_elbo",
     "reconstruction",
     "kl",
+    "code_norm",
+    "posterior_spread",
     "negative_log_likelihood",
     "hole_indicator",
     "log_ratio_std",
@@ -30,8 +32,10 @@ ScoreName = Literal[
 ]
 #: Those that need draws, and a likelihood for them.
 OF_DRAWS = ("negative_log_likelihood", "hole_indicator", "log_ratio_std", "typicality", "input_complexity")
-#: Of draws on the pairs of images of ood, in the order of the supplement's table 5.
+#: On the pairs of images of ood, in the order of the supplement's table 5.
 OOD_SCORES = ("negative_log_likelihood", "log_ratio_std", "typicality", "input_complexity", "hole_indicator")
+#: What the indicator comes from: where the codes are, and how wide their posteriors (claims of supplement H).
+MECHANISM = ("code_norm", "posterior_spread")
 #: Values in the images that are decoded at a time, where every image is decoded N times.
 DECODED_AT_ONCE = 2**22
 #: Training images that the mean of -log p is taken over. Ours.
@@ -53,7 +57,8 @@ class VAE(Autoencoder):
 
         score: ScoreName = Field(
             "negative_elbo",
-            description="at z = mu: negative_elbo, reconstruction (sum of the error map) or kl; "
+            description="at z = mu: negative_elbo, reconstruction (sum of the error map), kl, code_norm or "
+            "posterior_spread; "
             "of draws of z: negative_log_likelihood (importance-weighted), hole_indicator (standard deviation of "
             "log p(x | z)), log_ratio_std, typicality or input_complexity",
         )
@@ -85,7 +90,7 @@ class VAE(Autoencoder):
             "learning_rate": 1e-3,
             "epochs": 40,
             "patience": 3,
-            "scores": OOD_SCORES,
+            "scores": (*OOD_SCORES, *MECHANISM),
             "importance_samples": 200,
         },
     }
@@ -194,6 +199,10 @@ class VAE(Autoencoder):
                 return self.localize(images).sum((1, 2))
             case "kl":
                 return q.kl()
+            case "code_norm":
+                return torch.linalg.vector_norm(q.mean, dim=1)
+            case "posterior_spread":
+                return q.spread
             case _:
                 return self.likelihood.negative_log(self.decode(q.mean), images) + q.kl()
 

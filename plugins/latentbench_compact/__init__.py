@@ -23,7 +23,7 @@ def latentbench_models() -> list[type["Model"]]:
 
 @hookimpl
 def latentbench_commands() -> list["click.Command"]:
-    """Offer ``latentbench waic``."""
-    from latentbench_compact.waic import command
+    """Offer ``latentbench holes``."""
+    from latentbench_compact.holes_command import command
 
     return [command]

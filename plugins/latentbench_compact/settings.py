@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from latentbench_autoencoders.vae import OOD_SCORES
+from latentbench_autoencoders.vae import MECHANISM, OOD_SCORES
 
 __all__ = ["ON_OOD"]
 
@@ -15,5 +15,5 @@ ON_OOD: dict[str, Any] = {
     "learning_rate": 1e-3,
     "batch_size": 128,
     "importance_samples": 200,
-    "scores": ("negative_elbo", *(score for score in OOD_SCORES if score != "hole_indicator")),
+    "scores": ("negative_elbo", *(score for score in OOD_SCORES if score != "hole_indicator"), *MECHANISM),
 }

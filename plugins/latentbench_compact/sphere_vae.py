@@ -25,6 +25,11 @@ class OnSphere(Posterior):
         """The mean direction mu, (B, m) of length 1."""
         return self.q.mean
 
+    @property
+    def spread(self) -> Tensor:
+        """1 / sqrt(kappa): where kappa is large, the standard deviation along each tangent."""
+        return self.q.concentration.rsqrt()
+
     def rsample(self) -> Tensor:
         """(B, m) of length 1."""
         return self.q.rsample()

@@ -16,7 +16,7 @@ from latentbench_autoencoders.vae import VAE
 
 INFO = DataInfo(channels=1, height=8, width=16, train_size=12)
 OF_DRAWS = ["negative_log_likelihood", "hole_indicator", "log_ratio_std", "typicality", "input_complexity"]
-SCORES = ["negative_elbo", "reconstruction", "kl", *OF_DRAWS]
+SCORES = ["negative_elbo", "reconstruction", "kl", "code_norm", "posterior_spread", *OF_DRAWS]
 
 
 def _make(cls: type[VAE], info: DataInfo = INFO, **options: Any) -> VAE:
@@ -174,6 +174,8 @@ def test_the_scores_are_what_they_are_called(images: Tensor) -> None:
     kl = dist.kl_divergence(dist.Normal(mu, (log_var / 2).exp()), dist.Normal(0.0, 1.0)).sum(1)
     log_p_x = dist.Bernoulli(logits=model.decode(mu), validate_args=False).log_prob(images).sum((1, 2, 3))
     torch.testing.assert_close(scores["kl"], kl)
+    torch.testing.assert_close(scores["code_norm"], mu.square().sum(1).sqrt())
+    torch.testing.assert_close(scores["posterior_spread"], log_var.exp().sqrt().mean(1))
     torch.testing.assert_close(scores["negative_elbo"], kl - log_p_x)
     torch.testing.assert_close(scores["reconstruction"], model.localize(images).sum((1, 2)))
     torch.testing.assert_close(scores["negative_log_likelihood"], -model.log_likelihood(images))
@@ -255,7 +257,7 @@ def test_further_scores_leave_training_and_the_models_own_score_alone(images: Te
 def test_further_scores_are_part_of_a_setting_only_where_there_are_any() -> None:
     assert "scores" not in VAE.Config().model_dump()
     assert VAE.Config(scores=("kl",)).model_dump(mode="json")["scores"] == ["kl"]
-    assert VAE.configure("ood", {}).model_dump()["scores"] == tuple(vae.OOD_SCORES)
+    assert VAE.configure("ood", {}).model_dump()["scores"] == (*vae.OOD_SCORES, *vae.MECHANISM)
 
 
 @pytest.mark.parametrize(

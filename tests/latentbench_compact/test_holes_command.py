@@ -1,14 +1,17 @@
-"""WAIC of several seeds, from their records to a table."""
+"""What several runs of VAEs tell together, from their records to a table."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from latentbench.cli import main
 from latentbench.store import Store
-from latentbench_compact.waic import waic
+from latentbench_compact.holes_command import MECHANISM, waic
+from latentbench_datasets.textures import Textures
 
 BOARD = """\
 name: short
@@ -31,7 +34,14 @@ def _run(tmp_path: Path, *, seeds: int, scores: str) -> Path:
     return results
 
 
-def test_it_is_the_mean_less_the_unbiased_variance() -> None:
+def _anomaly(store: Store) -> npt.NDArray[np.uint8]:
+    options = next(iter(store.records()))[1].spec.options
+    anomaly = Textures(Textures.Config(**options)).load(store.root).splits["test"].targets.anomaly
+    assert anomaly is not None
+    return anomaly
+
+
+def test_waic_is_the_mean_less_the_unbiased_variance() -> None:
     log_p = np.array([[-1.0, -5.0], [-3.0, -5.0], [-2.0, -8.0]])
     np.testing.assert_allclose(waic(log_p), [-2 - 1, -6 - 3])
 
@@ -39,7 +49,7 @@ def test_it_is_the_mean_less_the_unbiased_variance() -> None:
 def test_the_table_is_what_the_kept_likelihoods_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = _run(tmp_path, seeds=3, scores='["negative_log_likelihood"]')
     capsys.readouterr()
-    assert main(["waic", "--results", str(results)]) == 0
+    assert main(["holes", "waic", "--results", str(results)]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| textures")]
     dataset, model, seeds, split, auroc, auprc, *_ = [cell.strip() for cell in line.strip("|").split("|")]
     assert (dataset, model, seeds, split) == ("textures", "vae", "3", "test")
@@ -48,16 +58,29 @@ def test_the_table_is_what_the_kept_likelihoods_give(tmp_path: Path, capsys: pyt
     kept = [store.predictions(path, record) for path, record in store.records()]
     nll = np.stack([arrays["test/score/negative_log_likelihood"] for arrays in kept]).astype(np.float64)
     score = nll.mean(0) + nll.var(0, ddof=1)
-    from latentbench_datasets.textures import Textures
-
-    options = next(iter(store.records()))[1].spec.options
-    anomaly = Textures(Textures.Config(**options)).load(tmp_path).splits["test"].targets.anomaly
-    assert anomaly is not None
+    anomaly = _anomaly(store)
     assert float(auroc) == pytest.approx(roc_auc_score(anomaly, score), abs=6e-4)
     assert float(auprc) == pytest.approx(average_precision_score(anomaly, score), abs=6e-4)
 
 
 def test_without_two_seeds_that_have_the_score_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = _run(tmp_path, seeds=2, scores='["kl"]')
-    assert main(["waic", "--results", str(results)]) == 2
+    assert main(["holes", "waic", "--results", str(results)]) == 2
     assert "no two seeds of one setting" in capsys.readouterr().err
+
+
+def test_the_mechanism_is_followed_by_means_over_seeds_and_anomalies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = _run(tmp_path, seeds=2, scores=json.dumps(MECHANISM))
+    capsys.readouterr()
+    assert main(["holes", "mechanism", "--results", str(results)]) == 0
+    lines = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines()[2:]]
+    store = Store(results)
+    kept = [store.predictions(path, record) for path, record in store.records()]
+    anomaly = _anomaly(store)
+    assert [line[3].strip() for line in lines] == ["test, normal", "test, anomalies"]
+    for value, line in enumerate(lines):
+        for name, cell in zip(MECHANISM, line[4:], strict=True):
+            expected = np.mean([arrays[f"test/score/{name}"][anomaly == value] for arrays in kept])
+            assert float(cell) == pytest.approx(expected, abs=6e-4)
