@@ -7,6 +7,9 @@ from torch import Tensor
 
 __all__ = ["Gaussian", "Posterior", "kl_divergence"]
 
+#: log sigma^2 is cut off here, so that what images far beyond [0, 1] are decoded to stays finite in float32.
+WIDEST = 60.0
+
 
 class Posterior(ABC):
     """q(z | x) for each of B images."""
@@ -50,7 +53,7 @@ class Gaussian(Posterior):
     """
 
     def __init__(self, mu: Tensor, log_var: Tensor) -> None:
-        self.mu, self.log_var = mu, log_var
+        self.mu, self.log_var = mu, log_var.clamp(max=WIDEST)
 
     @property
     def mean(self) -> Tensor:

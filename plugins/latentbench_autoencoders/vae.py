@@ -200,7 +200,7 @@ class VAE(Autoencoder):
             case "kl":
                 return q.kl()
             case "code_norm":
-                return torch.linalg.vector_norm(q.mean, dim=1)
+                return q.mean.square().sum(1).sqrt()
             case "posterior_spread":
                 return q.spread
             case _:

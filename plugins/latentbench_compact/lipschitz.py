@@ -6,8 +6,8 @@ Then ||f(x) - f(x')||_inf <= M ||x - x'||_inf, and the image of [0, 1]^D lies in
 f(0): a compact set that is known before any data is seen. The layers are those of Anil, Lucas & Grosse (2019, "Sorting
 out Lipschitz function approximation"). Where the printed algorithm leaves it open, this is the choice made here:
 
-- Rows are projected by their absolute values and keep their signs. Taken literally, algorithm 1 projects signed values
-  onto the simplex, which leaves no negative weight.
+- Rows are projected as printed, onto the simplex, which leaves no negative weight; or by their absolute values, and then
+  keep their signs ("sphere"), as in the code of Anil et al.
 - There are biases. They shift f, and do not change its constant.
 - The last layer, which gives mu and log sigma together, has no GroupSort: that would sort the latent coordinates. It is
   bounded like the others, so that one constant holds for both.
@@ -37,7 +37,7 @@ __all__ = [
     "lipschitz_bound",
 ]
 
-Mode = Literal["sphere", "ball"]
+Mode = Literal["sphere", "ball", "simplex"]
 
 #: At most. float32 leaves no room for rows that take many; one that did would have a norm above 1, and a certificate
 #: that says so.
@@ -55,9 +55,10 @@ class UnitRows(nn.Module):
     tau is found without sorting, by Newton's steps from below on sum max(|w| - tau, 0) = 1 (Condat 2016, section 2,
     after Michelot): the support shrinks at each, and once it does not tau is exact. Rows of 784 take five to seven.
 
-    "sphere", as algorithm 1 prints it, also takes a row of norm below 1 outwards: there tau < 0, and a weight that
-    passes 0 jumps from -|tau| to |tau|. A zero counts as positive, so a row of N zeros becomes 1/N everywhere, one of
-    its nearest points. "ball" leaves a row of norm 1 or less as it is.
+    "sphere" also takes a row of norm below 1 outwards: there tau < 0, and a weight that passes 0 jumps from -|tau| to
+    |tau|. A zero counts as positive, so a row of N zeros becomes 1/N everywhere, one of its nearest points. "ball"
+    leaves a row of norm 1 or less as it is. "simplex" is algorithm 1 to the letter, with w in the place of |w|: no
+    weight is negative, and every row is an average.
 
     The gradient is exact: where the K largest stay the K largest, tau is their mean less 1/K and is differentiated, so
     what reaches the row is tangent to the sphere. (Taking tau for a constant, as is also done, adds a component along
@@ -69,13 +70,14 @@ class UnitRows(nn.Module):
     def __init__(self, mode: Mode = "sphere") -> None:
         super().__init__()
         if mode not in get_args(Mode):
-            raise LatentbenchError(f"UnitRows has no mode {mode!r}", "use sphere or ball")
+            raise LatentbenchError(f"UnitRows has no mode {mode!r}", f"use {', '.join(get_args(Mode))}")
         self.mode = mode
 
     def forward(self, weight: Tensor) -> Tensor:
-        """(outputs, ...) -> the same shape, every row of l1 norm 1 (sphere) or at most 1 (ball)."""
+        """(outputs, ...) -> the same shape, every row of l1 norm 1, or at most 1 (ball)."""
         w = weight.flatten(1)
-        sign = torch.copysign(torch.ones((), dtype=w.dtype, device=w.device), w.detach() + 0)
+        one = torch.ones((), dtype=w.dtype, device=w.device)
+        sign = one if self.mode == "simplex" else torch.copysign(one, w.detach() + 0)
         size = sign * w
         # Relative to the largest, which cancels: rows of any size end with a norm of 1 to the precision of 1.
         y = size - size.amax(1, keepdim=True).detach()

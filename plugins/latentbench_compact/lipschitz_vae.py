@@ -17,6 +17,11 @@ class VAELipschitz(VAE):
     So the codes of all images in [0, 1]^D, outliers included, lie in a set whose size is known beforehand. Pixels of
     k times the range reach k times as far: then it is the slope that is bounded, and no fixed set.
 
+    Algorithm 1 is taken to the letter: its projection leaves no negative weight (``rows: simplex``), so f is monotone,
+    and of a brighter image the posterior is wider. Projected by absolute values, as in the code that it goes back to
+    (``sphere``), sigma falls to 0 where brightness rises, as it does without a constant, and with it the hole
+    indicator. That is not how the supplement's table 6 looks.
+
     The supplement gives neither M, nor what is done with the two heads, nor the sizes that GroupSort sorts. One
     constant for both heads, sorted by twos, is ours; and so is M, by the ELBO of validation images among 2, 5, 10, 20
     and 50.
@@ -30,7 +35,9 @@ class VAELipschitz(VAE):
             20.0, gt=0, allow_inf_nan=False, description="M, the constant of the encoder in the l-infinity norm"
         )
         rows: Mode = Field(
-            "sphere", description="weights on the l1 sphere, as in algorithm 1; ball: of constant M at most"
+            "simplex",
+            description="what rows of weights are projected to: simplex, as printed, leaves no negative ones; sphere "
+            "keeps signs; ball: of constant M at most",
         )
         group: int | None = Field(2, ge=1, description="features that GroupSort sorts together; None: all")
 

@@ -236,6 +236,18 @@ def test_the_hole_indicator_knows_posterior_and_decoder_alone(images: Tensor) ->
     assert (scored_with(-2.0) > scored_with(-4.0)).all()
 
 
+def test_scores_of_images_far_beyond_their_range_are_finite(images: Tensor) -> None:
+    model = _make(VAE, reconstruction="bernoulli", scores=OF_DRAWS, trunk="mlp")
+    *_, last = model.encoder.children()
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.bias[-10:] = 1e4  # log sigma^2
+        scores = model.score(15 * images)
+    assert isinstance(scores, dict)
+    assert all(score.isfinite().all() for score in scores.values())
+    assert scores["hole_indicator"].min() > 1e6
+
+
 def test_typicality_is_held_against_training_images(images: Tensor) -> None:
     model = _fitted(VAE, images, score="typicality", importance_samples=8)
     stored = (images * 255).to(torch.uint8) / 255

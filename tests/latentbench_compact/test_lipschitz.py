@@ -28,7 +28,7 @@ from latentbench_compact.lipschitz import (
     lipschitz_bound,
 )
 
-MODES: list[Mode] = ["sphere", "ball"]
+MODES: list[Mode] = ["sphere", "ball", "simplex"]
 SHAPE = (2, 7, 8)
 
 rows = arrays(
@@ -40,7 +40,7 @@ rows = arrays(
 
 def by_bisection(row: np.ndarray, mode: Mode) -> np.ndarray:
     """The projection of one row, with tau found by halving the interval that holds it."""
-    size = np.abs(row)
+    size = row if mode == "simplex" else np.abs(row)
     if mode == "ball" and size.sum() <= 1:
         return row
     low, high = size.min() - 1, size.max()  # norms >= 1 and 0
@@ -50,7 +50,8 @@ def by_bisection(row: np.ndarray, mode: Mode) -> np.ndarray:
             low = tau
         else:
             high = tau
-    return np.where(row < 0, -1, 1) * np.maximum(size - low, 0)
+    signs = np.where((row < 0) & (mode != "simplex"), -1, 1)
+    return signs * np.maximum(size - low, 0)
 
 
 def dense(*sizes: int) -> list[nn.Module]:
@@ -97,6 +98,8 @@ def test_no_feasible_point_is_nearer(mode: Mode, w: np.ndarray, data: st.DataObj
         others = np.concatenate([moves, nearest + moves / 100, np.eye(n), -np.eye(n)])
         norms = np.abs(others).sum(1, keepdims=True)
         feasible = others[norms[:, 0] > 0] / norms[norms[:, 0] > 0]
+        if mode == "simplex":
+            feasible = feasible[(feasible >= 0).all(1)]
         if mode == "ball":
             feasible = np.concatenate([feasible, others[norms[:, 0] <= 1]])
         distances = np.linalg.norm(feasible - row, axis=1)
@@ -111,9 +114,9 @@ def test_norms_are_one_signs_are_kept_and_a_second_projection_changes_nothing(mo
     found = project(torch.from_numpy(w))
     norms = found.abs().sum(1)
     assert (norms <= 1 + 1e-12).all()
-    if mode == "sphere":
+    if mode != "ball":
         assert (norms >= 1 - 1e-12).all()
-    assert (found.numpy() * w >= 0).all()
+    assert ((found.numpy() if mode == "simplex" else found.numpy() * w) >= 0).all()
     torch.testing.assert_close(project(found), found, rtol=0, atol=1e-12)
 
 
@@ -129,7 +132,7 @@ def test_rows_of_any_size_have_norm_one_in_float32(mode: Mode, size: float) -> N
     w = size * torch.randn(64, 784, generator=torch.Generator().manual_seed(0))
     norms = UnitRows(mode)(w).double().abs().sum(1)
     assert norms.max() < 1 + 1e-5
-    if mode == "sphere" or size >= 1:
+    if mode != "ball" or size >= 1:
         assert norms.min() > 1 - 1e-5
 
 
@@ -137,7 +140,7 @@ def test_rows_of_any_size_have_norm_one_in_float32(mode: Mode, size: float) -> N
 def test_a_row_of_zeros_gives_numbers_and_so_does_its_gradient(mode: Mode) -> None:
     w = torch.zeros(2, 4, requires_grad=True)
     found = UnitRows(mode)(w)
-    torch.testing.assert_close(found, torch.full((2, 4), 0.25 if mode == "sphere" else 0.0))
+    torch.testing.assert_close(found, torch.full((2, 4), 0.0 if mode == "ball" else 0.25))
     (found * torch.arange(8.0).view(2, 4)).sum().backward()
     assert w.grad is not None
     assert torch.isfinite(w.grad).all()
@@ -183,7 +186,7 @@ def test_a_kernel_is_projected_as_one_row() -> None:
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(LatentbenchError, match=r"no mode 'cube': use sphere or ball"):
+    with pytest.raises(LatentbenchError, match=r"no mode 'cube': use sphere, ball, simplex"):
         UnitRows("cube")  # type: ignore[arg-type]
 
 
@@ -414,9 +417,19 @@ def test_training_leaves_the_bound_in_place(make: Callable[..., LipschitzEncoder
     assert not any(torch.equal(layer.weight, w) for layer, w in zip(weighted(encoder), before, strict=True))
     bound = certificate(encoder).bound
     assert bound <= 4 * (1 + 1e-5)
-    if mode == "sphere":
+    if mode != "ball":
         assert bound >= 4 * (1 - 1e-5)
     assert strongest_attack(encoder, steps=10) <= bound
+
+
+@pytest.mark.parametrize("make", ENCODERS)
+def test_without_negative_weights_a_brighter_image_has_no_smaller_output(make: Callable[..., LipschitzEncoder]) -> None:
+    encoder = make(3.0, "simplex")
+    generator = torch.Generator().manual_seed(0)
+    dark = torch.rand(50, *SHAPE, generator=generator)
+    bright = dark + torch.rand(50, *SHAPE, generator=generator).sub(0.5).clamp_min(0)
+    assert (encoder(bright) >= encoder(dark) - 1e-6).all()
+    assert (encoder(15 * dark) > encoder(dark)).all()
 
 
 def test_a_layer_of_ours_without_its_projection_is_bounded_by_its_own_norm() -> None:
