@@ -88,7 +88,7 @@ class VAE(Autoencoder):
             **Autoencoder.presets["ood"],
             "reconstruction": "bernoulli",
             "learning_rate": 1e-3,
-            "epochs": 40,
+            "epochs": 20,
             "patience": 3,
             "scores": (*OOD_SCORES, *MECHANISM),
             "importance_samples": 200,

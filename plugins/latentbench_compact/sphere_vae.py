@@ -68,7 +68,7 @@ class VAESphere(VAE):
         )
 
     config: Config
-    presets = {"ood": {**ON_OOD, "width": 8, "epochs": 100, "patience": 10}}
+    presets = {"ood": {**ON_OOD, "width": 8, "epochs": 40, "patience": 5}}
 
     @property
     def encoder_outputs(self) -> int:
