@@ -126,6 +126,12 @@ class Trainer:
         for split in (train, validation):
             if split is not None and len(split) == 0:
                 raise self._mistake(f"the {split.role} split has no images", "change the dataset's options")
+            if split is not None and split.image_range != (0, 1):
+                low, high = split.image_range
+                raise self._mistake(
+                    f"the {split.role} split declares images in [{low:g}, {high:g}]",
+                    "a test split alone may leave [0, 1]",
+                )
         if validation is not None and validation.role is Role.TEST:
             raise self._mistake("its fit selects on a test split", "give trainer.fit() the validation split, or None")
         if model.config.patience is not None and validation is None:

@@ -42,7 +42,7 @@ class VAELipschitz(VAE):
         group: int | None = Field(2, ge=1, description="features that GroupSort sorts together; None: all")
 
     config: Config
-    presets = {"ood": {**ON_OOD, "latent_dim": 10, "width": 16, "epochs": 12, "patience": 3}}
+    presets = {**VAE.presets, "ood": {**ON_OOD, "latent_dim": 10, "width": 16, "epochs": 12, "patience": 3}}
     encoder: LipschitzEncoder
 
     def build(self, info: DataInfo) -> None:

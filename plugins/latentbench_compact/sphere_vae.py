@@ -68,7 +68,13 @@ class VAESphere(VAE):
         )
 
     config: Config
-    presets = {"ood": {**ON_OOD, "width": 8, "epochs": 40, "patience": 5}}
+    presets = {
+        **{
+            data: {name: preset[name] for name in preset if name != "latent_dim"}
+            for data, preset in VAE.presets.items()
+        },
+        "ood": {**ON_OOD, "width": 8, "epochs": 40, "patience": 5},
+    }
 
     @property
     def encoder_outputs(self) -> int:

@@ -812,6 +812,15 @@ def test_a_split_without_images_is_named(role: Role) -> None:
         train(make(Classifier), stored(50 * (role is Role.VALIDATION)), stored(0, Role.VALIDATION))
 
 
+@pytest.mark.parametrize("role", [Role.TRAIN, Role.VALIDATION])
+def test_only_a_test_split_may_leave_the_range_of_images(role: Role) -> None:
+    bright = stored(50, role)
+    bright.image_range = (0.0, 3.0)
+    splits = (bright, None) if role is Role.TRAIN else (stored(50), bright)
+    with pytest.raises(LatentbenchError, match=rf"the {role} split declares images in \[0, 3\]: a test split alone"):
+        train(make(Classifier), *splits)
+
+
 def test_a_trainer_fits_once() -> None:
     model = make(Classifier)
     trainer = train(model, stored(50))
