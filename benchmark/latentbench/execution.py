@@ -19,6 +19,7 @@ from latentbench.errors import LatentbenchError
 from latentbench.evaluation import collect, measure
 from latentbench.executor import Outcome, Progress, Task
 from latentbench.files import StorageError
+from latentbench.metric import metric_of
 from latentbench.plugins import Offer, Plugins
 from latentbench.provenance import Meter, environment
 from latentbench.record import Failure, Record
@@ -109,7 +110,7 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             )
             measurement = measure(predictions, data, metrics)
         for name, reason in measurement.unmeasured.items():
-            if not metrics[name.partition("@")[0]].unavailable():
+            if not metrics[metric_of(name)].unavailable():
                 log.warning("%s: no %s: %s", spec, name, reason)
         return Record(
             key=spec.key,

@@ -13,7 +13,7 @@ from latentbench.errors import LatentbenchError
 if TYPE_CHECKING:
     from latentbench.data import Targets
 
-__all__ = ["MAX_SAMPLES", "Evaluation", "Metric", "value_name"]
+__all__ = ["MAX_SAMPLES", "Evaluation", "Metric", "metric_of", "value_name"]
 
 #: The most samples that a metric may ask for; see ``Metric.measured_version``.
 MAX_SAMPLES = 999_999
@@ -116,6 +116,11 @@ class Metric(ABC):
                     f"gave {value}{f' for part {part!r}' if part else ''}", f"its bounds are [{low}, {high}]"
                 )
         return {part: float(value) for part, value in values.items()}
+
+
+def metric_of(value_name: str) -> str:
+    """The metric's name in that of a value."""
+    return value_name.partition("@")[0].partition("[")[0]
 
 
 def value_name(metric: str, split: str, condition: str = "", part: str = "") -> str:

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any, Literal, TypeVar
 
 from latentbench.board import Board, BoardDataset
+from latentbench.metric import metric_of
 from latentbench.record import Record, Value
 from latentbench.statistics import Summary, rank
 
@@ -36,7 +37,7 @@ class Column:
     @property
     def metric(self) -> str:
         """The metric's name."""
-        return self.name.partition("@")[0].partition("[")[0]
+        return metric_of(self.name)
 
     @property
     def whole(self) -> str:

@@ -6,7 +6,7 @@ from torch import nn
 from latentbench import DataInfo
 from latentbench_autoencoders.vae import VAE, ScoreName
 from latentbench_compact.lipschitz import Certificate, LipschitzEncoder, Mode, certificate
-from latentbench_compact.settings import ON_OOD
+from latentbench_compact.settings import ELSEWHERE, ON_OOD, N
 
 __all__ = ["VAELipschitz"]
 
@@ -31,6 +31,7 @@ class VAELipschitz(VAE):
         """Options."""
 
         score: ScoreName = Field("hole_indicator", description="as in vae")
+        importance_samples: int = Field(N, ge=1, description="N: draws of z for an image's likelihood and scores")
         lipschitz: float = Field(
             20.0, gt=0, allow_inf_nan=False, description="M, the constant of the encoder in the l-infinity norm"
         )
@@ -42,7 +43,7 @@ class VAELipschitz(VAE):
         group: int | None = Field(2, ge=1, description="features that GroupSort sorts together; None: all")
 
     config: Config
-    presets = {**VAE.presets, "ood": {**ON_OOD, "latent_dim": 10, "width": 16, "epochs": 12, "patience": 3}}
+    presets = {**ELSEWHERE, "ood": {**ON_OOD, "latent_dim": 10, "width": 16, "epochs": 12, "patience": 3}}
     encoder: LipschitzEncoder
 
     def build(self, info: DataInfo) -> None:

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize, softplus
 
 from latentbench_autoencoders.posteriors import Posterior
 from latentbench_autoencoders.vae import VAE, ScoreName
-from latentbench_compact.settings import ON_OOD
+from latentbench_compact.settings import ELSEWHERE, ON_OOD, N
 from latentbench_compact.spherical import PowerSpherical, Spherical, VonMisesFisher, log_area, stereographic, uniform
 
 __all__ = ["OnSphere", "VAESphere"]
@@ -60,6 +60,7 @@ class VAESphere(VAE):
 
         latent_dim: int = Field(3, ge=2, description="m: codes have m coordinates and length 1")
         score: ScoreName = Field("hole_indicator", description="as in vae")
+        importance_samples: int = Field(N, ge=1, description="N: draws of z for an image's likelihood and scores")
         posterior: Literal["von_mises_fisher", "power_spherical"] = Field(
             "von_mises_fisher", description="the published one, or the wider one of De Cao & Aziz (2020)"
         )
@@ -69,10 +70,7 @@ class VAESphere(VAE):
 
     config: Config
     presets = {
-        **{
-            data: {name: preset[name] for name in preset if name != "latent_dim"}
-            for data, preset in VAE.presets.items()
-        },
+        **{data: {name: preset[name] for name in preset if name != "latent_dim"} for data, preset in ELSEWHERE.items()},
         "ood": {**ON_OOD, "width": 8, "epochs": 40, "patience": 5},
     }
 

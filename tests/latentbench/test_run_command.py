@@ -80,9 +80,24 @@ def test_a_broken_metric_costs_its_own_values_alone_and_is_named_everywhere(
     assert record.unmeasured == {"toy-broken@test": reason}
     assert {"auroc@test", "auprc@test", "fpr95@test", "accuracy@test"} <= set(record.values)
     assert f"no toy-broken@test: {reason}" in cli("show", path.stem)[1]
+
     Path("toys.yaml").write_text(f"{BOARD}columns: [toy-broken@test]\n")
     cli("leaderboard", "toys.yaml")
     assert f"`pca`, seed 0, no toy-broken test: `{reason}`" in Path("results/toys.md").read_text()
+
+
+def test_of_several_scores_a_broken_metric_is_named_for_each(cli: Cli, caplog: pytest.LogCaptureFixture) -> None:
+    Path("toys.yaml").write_text(BOARD.replace("pca", "vae"))
+    options = ["--models", "vae", "--set", 'vae.scores=["kl"]', "--set", "vae.epochs=1"]
+    assert cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1", *options)[0] == 0
+    (path,) = Path("results").glob("*/*/*.json")
+    names = ["toy-broken@test", "toy-broken[negative_elbo]@test", "toy-broken[kl]@test"]
+    record = read_record(path)
+    assert sorted(record.unmeasured) == sorted(names)
+    assert all(f"seed 0: no {name}: IndexError" in caplog.text for name in names)
+    assert record.values["auroc@test"].value == record.values["auroc[negative_elbo]@test"].value
+    predictions = Store(Path("results")).predictions(path, record)
+    assert record.values["auroc[kl]@test"].value == roc_auc_score(np.arange(60) >= 45, predictions["test/score/kl"])
 
 
 def test_finished_runs_are_left_alone(cli: Cli) -> None:

@@ -96,7 +96,7 @@ def test_each_learns(cls: type[VAE], own: dict[str, Any], images: Tensor) -> Non
 def test_codes_draws_and_the_prior_are_on_the_sphere(m: int, direction: str, images: Tensor) -> None:
     model = _make(VAESphere, latent_dim=m, direction=direction)
     z, _ = model.posterior(images).draw(model.eps)
-    assert z.shape == (64, 60, m)
+    assert z.shape == (200, 60, m)
     for points in (model.encode(images), model.posterior(images).rsample(), z, model.prior(50)):
         torch.testing.assert_close(points.norm(dim=-1), torch.ones(points.shape[:-1]))
 
