@@ -24,6 +24,8 @@ __all__ = ["command", "waic"]
 NLL = "negative_log_likelihood"
 MECHANISM = ("posterior_spread", "code_norm", "hole_indicator")
 METRICS = ("auroc", "auprc", "fpr80", "fpr95")
+#: Of draws.
+NUMBERS = (4, 8, 16, 32, 64, 100, 200, 400, 800)
 
 
 @click.group("holes")
@@ -77,6 +79,73 @@ def mechanism_command(invocation: Invocation, results: Path, data_root: Path) ->
                 yield [f"{split}, {images}", *(float(kept[name][:, of_these].mean()) for name in MECHANISM)]
 
     _table(invocation, results, data_root, MECHANISM, 1, MECHANISM, lines)
+
+
+@command.command("convergence")
+@click.argument("run")
+@click.option("--images", default=1000, show_default=True, type=click.IntRange(min=2), help="Of each kind, at most.")
+@results_option("--results")
+@data_root_option
+@common_options
+@pass_invocation
+def convergence_command(invocation: Invocation, run: str, images: int, results: Path, data_root: Path) -> None:
+    """Follow the hole indicator of RUN, a key or its beginning, through the number N of draws.
+
+    The run's weights must lie beside its record, as they do where it was made. Against the indicator of the most draws:
+    rank correlation over images, the median relative difference, and the AUROC of either.
+    """
+    from scipy.stats import spearmanr
+    from sklearn.metrics import roc_auc_score
+    from tabulate import tabulate
+
+    from latentbench.execution import load_data
+
+    store = Store(results)
+    path, record = store.find(run)
+    spec = record.spec
+    data = load_data(invocation.plugins, spec.dataset, spec.options, data_root)
+    (name, split), *_ = ((name, split) for name, split in data.splits.items() if split.targets.anomaly is not None)
+    anomaly = split.targets.anomaly
+    assert anomaly is not None, "chosen so"
+    index = np.concatenate([np.flatnonzero(anomaly == kind)[:images] for kind in (0, 1)])
+    log_p = _log_p_of_draws(invocation, path, record, data, name, index)
+    last = log_p.std(0, ddof=1)
+    lines = []
+    for count in (n for n in NUMBERS if n <= len(log_p)):
+        indicator = log_p[:count].std(0, ddof=1)
+        difference = np.median(np.abs(indicator / last - 1))
+        auroc = roc_auc_score(anomaly[index], indicator)
+        lines.append([count, spearmanr(indicator, last).statistic, difference, auroc])
+    click.echo(tabulate(lines, ("N", "rank correlation", "relative difference", "AUROC"), "pipe", floatfmt=".4f"))
+
+
+def _log_p_of_draws(
+    invocation: Invocation, path: Path, record: Record, data: "Data", split: str, index: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """(N, images): log p(x | z) of the most draws that are asked for, by the weights beside the record."""
+    import torch
+    from safetensors.torch import load_file
+
+    from latentbench_autoencoders.vae import VAE
+
+    spec = record.spec
+    model_class = invocation.plugins.get("models", spec.model).value
+    if not issubclass(model_class, VAE):
+        raise LatentbenchError(f"run {record.key} is of model '{spec.model}', which is no VAE", "choose a VAE's")
+    weights = path.with_suffix(".safetensors")
+    if not weights.is_file():
+        raise LatentbenchError(f"the weights {weights} are not there", "make the run again, or name where they are")
+    model = model_class(model_class.Config.parse(spec.config, f"model '{spec.model}'"), data.info).eval()
+    model.load_state_dict(load_file(weights))
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        torch.manual_seed(0)
+        model.eps = model.noise(max(NUMBERS))
+        batches = [
+            model.draws(model.posterior(images), images).log_p_x
+            for part in torch.split(torch.from_numpy(index), 100)
+            for images in [data.splits[split].batch(part, torch.Generator()).images]
+        ]
+    return torch.cat(batches, dim=1).double().numpy()
 
 
 def waic(log_p: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

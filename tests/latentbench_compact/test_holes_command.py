@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from latentbench.cli import main
 from latentbench.store import Store
+from latentbench_compact import holes_command
 from latentbench_compact.holes_command import MECHANISM, waic
 from latentbench_datasets.textures import Textures
 
@@ -84,3 +85,32 @@ def test_the_mechanism_is_followed_by_means_over_seeds_and_anomalies(
         for name, cell in zip(MECHANISM, line[4:], strict=True):
             expected = np.mean([arrays[f"test/score/{name}"][anomaly == value] for arrays in kept])
             assert float(cell) == pytest.approx(expected, abs=6e-4)
+
+
+def test_the_indicator_converges_with_the_draws(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = _run(tmp_path, seeds=1, scores='["hole_indicator"]')
+    monkeypatch.setattr(holes_command, "NUMBERS", (4, 8, 64))
+    (path,) = results.glob("*/*/*.json")
+    capsys.readouterr()
+    assert main(["holes", "convergence", path.stem, "--results", str(results)]) == 0
+    lines = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [int(line[0]) for line in lines] == [4, 8, 64]
+    correlations, differences = ([float(line[column]) for line in lines] for column in (1, 2))
+    assert differences[0] > differences[1] > differences[2] == 0
+    assert correlations[0] < correlations[2] == 1
+
+    path.with_suffix(".safetensors").unlink()
+    assert main(["holes", "convergence", path.stem, "--results", str(results)]) == 2
+    assert "weights" in capsys.readouterr().err
+
+
+def test_what_draws_nothing_does_not_converge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    board = tmp_path / "short.yaml"
+    board.write_text(BOARD.format(seeds=1).replace("[vae]", "[pca]"))
+    options = ["--out", str(tmp_path / "results"), "--device", "cpu", "--jobs", "1", "--set", "pca.components=4"]
+    assert main(["run", str(board), *options]) == 0
+    (path,) = (tmp_path / "results").glob("*/*/*.json")
+    assert main(["holes", "convergence", path.stem, "--results", str(tmp_path / "results")]) == 2
+    assert f"run {path.stem} is of model 'pca', which is no VAE" in capsys.readouterr().err
