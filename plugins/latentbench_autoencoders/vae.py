@@ -30,10 +30,8 @@ ScoreName = Literal[
     "typicality",
     "input_complexity",
 ]
-#: Those that need draws, and a likelihood for them.
-OF_DRAWS = ("negative_log_likelihood", "hole_indicator", "log_ratio_std", "typicality", "input_complexity")
-#: On the pairs of images of ood, in the order of the supplement's table 5.
-OOD_SCORES = ("negative_log_likelihood", "log_ratio_std", "typicality", "input_complexity", "hole_indicator")
+#: Those that need draws, and a likelihood for them: the scores of Glazunov & Zarras (2023, supplement G).
+OF_DRAWS = ("negative_log_likelihood", "log_ratio_std", "typicality", "input_complexity", "hole_indicator")
 #: What the indicator comes from: where the codes are, and how wide their posteriors (claims of supplement H).
 MECHANISM = ("code_norm", "posterior_spread")
 #: Values in the images that are decoded at a time, where every image is decoded N times.
@@ -49,7 +47,7 @@ class VAE(Autoencoder):
     a draw, an image's score is the same in every batch and every call. Scores of draws keep that: noise is drawn once,
     and all images share it.
 
-    A subclass with another posterior overrides ``code_size``, ``posterior``, ``noise`` and ``prior``.
+    A subclass with another posterior overrides ``encoder_outputs``, ``posterior``, ``noise`` and ``prior``.
     """
 
     class Config(Autoencoder.Config):
@@ -90,7 +88,7 @@ class VAE(Autoencoder):
             "learning_rate": 1e-3,
             "epochs": 20,
             "patience": 3,
-            "scores": (*OOD_SCORES, *MECHANISM),
+            "scores": (*OF_DRAWS, *MECHANISM),
             "importance_samples": 200,
         },
     }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from latentbench_autoencoders.vae import MECHANISM, OOD_SCORES, VAE
+from latentbench_autoencoders.vae import MECHANISM, OF_DRAWS, VAE
 
 __all__ = ["ELSEWHERE", "ON_OOD", "N"]
 
@@ -18,7 +18,7 @@ ON_OOD: dict[str, Any] = {
     "learning_rate": 1e-3,
     "batch_size": 128,
     "importance_samples": N,
-    "scores": ("negative_elbo", *(score for score in OOD_SCORES if score != "hole_indicator"), *MECHANISM),
+    "scores": ("negative_elbo", *(score for score in OF_DRAWS if score != "hole_indicator"), *MECHANISM),
 }
 #: Dataset -> options on other ones: the VAE's, and fewer draws of images that take longer to decode.
 ELSEWHERE: dict[str, dict[str, Any]] = {

@@ -269,7 +269,7 @@ def test_further_scores_leave_training_and_the_models_own_score_alone(images: Te
 def test_further_scores_are_part_of_a_setting_only_where_there_are_any() -> None:
     assert "scores" not in VAE.Config().model_dump()
     assert VAE.Config(scores=("kl",)).model_dump(mode="json")["scores"] == ["kl"]
-    assert VAE.configure("ood", {}).model_dump()["scores"] == (*vae.OOD_SCORES, *vae.MECHANISM)
+    assert VAE.configure("ood", {}).model_dump()["scores"] == (*vae.OF_DRAWS, *vae.MECHANISM)
 
 
 @pytest.mark.parametrize(
