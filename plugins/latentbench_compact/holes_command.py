@@ -226,10 +226,14 @@ def _settings(store: Store, scores: Iterable[str], least: int) -> Iterator[Setti
 
 
 def _labels(named: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
-    """A name and, where it comes with several options, those in which they differ."""
+    """A name and, where it comes with several options, as many of those in which they differ as tell them apart."""
     labels = []
     for name, options in named:
         others = [its for other, its in named if other == name]
-        differing = {key: value for key, value in options.items() if any(its.get(key) != value for its in others)}
-        labels.append(f"{name} ({pairs(differing)})" if differing else name)
+        telling = {}
+        for key, value in options.items():
+            alike = [its for its in others if its.get(key) == value]
+            if len(alike) < len(others):
+                telling[key], others = value, alike
+        labels.append(f"{name} ({pairs(telling)})" if telling else name)
     return labels

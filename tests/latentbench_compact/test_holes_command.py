@@ -114,3 +114,8 @@ def test_what_draws_nothing_does_not_converge(tmp_path: Path, capsys: pytest.Cap
     (path,) = (tmp_path / "results").glob("*/*/*.json")
     assert main(["holes", "convergence", path.stem, "--results", str(tmp_path / "results")]) == 2
     assert f"run {path.stem} is of model 'pca', which is no VAE" in capsys.readouterr().err
+
+
+def test_settings_are_told_apart_by_the_options_that_it_takes() -> None:
+    named = [("vae", {"k": 1, "m": 1, "n": 1}), ("vae", {"k": 1, "m": 2, "n": 2}), ("ae", {"k": 3})]
+    assert holes_command._labels(named) == ["vae (m=1)", "vae (m=2)", "ae"]
