@@ -257,6 +257,7 @@ def test_the_presets_are_the_published_settings() -> None:
             celeba = cls.configure(dataset, {}).model_dump()
             assert tuple(celeba[rate] for rate in rates) == (1e-5, 1e-4, 1e-4)
             assert (celeba["batch_size"], celeba["epochs"], celeba["weight"]) == (100, 200, 10.0)
+            assert celeba["patience"] is None
 
 
 @pytest.mark.parametrize(
