@@ -56,8 +56,8 @@ def _presets(mnist_rates: tuple[float, float, float]) -> dict[str, dict[str, Any
         }
 
     celeba = {"batch_size": 100, "epochs": 200, "weight": 10.0, **rates(1e-5, 1e-4, 1e-4)}
-    # Ours: 200 epochs of a part of the faces are a part of the steps, so there are more; and a part of the faces is soon
-    # known by heart, so the best epoch by validation loss, where published is the last.
+    # Ours: 200 epochs of a part of the faces are a part of the steps, so there are more of them. And a part of the
+    # faces is soon known by heart, so the best epoch by validation loss; published is the last.
     subset = {**celeba, "epochs": 1000, "patience": 200}
     return {
         "mnist-shift": {"batch_size": 100, "epochs": 400, "channel_copies": 3, **rates(*mnist_rates)},
