@@ -9,7 +9,7 @@ from math import ceil
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["SIDE", "coverage", "pixel_centres", "sign", "smooth_noise", "uniform"]
+__all__ = ["SIDE", "coverage", "pixel_centres", "sign", "smooth_noise", "square_root", "uniform"]
 
 #: Side of an image, in the units that surfaces and defects are described in: they look the same at any resolution.
 SIDE = 64
@@ -28,6 +28,15 @@ def pixel_centres(size: int) -> Tensor:
 def coverage(distance: Tensor, size: int) -> Tensor:
     """Share of a pixel that lies inside an edge, from the signed distance (negative inside) of its centre, in units."""
     return (0.5 - distance * (size / SIDE)).clamp(0, 1)
+
+
+def square_root(x: Tensor) -> Tensor:
+    """Of float32 x >= 0, rounded correctly.
+
+    ``Tensor.sqrt`` is not: on some CPUs it goes through a library whose last bit may be wrong. Its error in float64
+    does not reach float32.
+    """
+    return x.double().sqrt().float()
 
 
 def uniform(generator: Generator, low: float, high: float, *shape: int) -> Tensor:

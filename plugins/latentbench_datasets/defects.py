@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Generator, Tensor
 
-from latentbench_datasets.canvas import SIDE, coverage, pixel_centres, sign, smooth_noise, uniform
+from latentbench_datasets.canvas import SIDE, coverage, pixel_centres, sign, smooth_noise, square_root, uniform
 
 __all__ = ["DEFECTS", "Defect", "hole", "misprint", "scratch", "stain"]
 
@@ -130,7 +130,7 @@ def _normalised(vector: Tensor) -> Tensor:
 
 
 def _norm(x: Tensor, y: Tensor) -> Tensor:
-    return (x * x + y * y).sqrt()
+    return square_root(x * x + y * y)
 
 
 def _mirrored(index: Tensor, size: int) -> Tensor:

@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from latentbench_datasets.canvas import square_root
+
 __all__ = ["BACKGROUNDS", "COLOURS", "FACTORS", "POSITIONS", "RADII", "SHAPES", "UNITS", "Factor", "SceneRenderer"]
 
 Factor = Literal["shape", "size", "x", "y", "colour", "background"]
@@ -39,7 +41,7 @@ def _square(dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
 
 
 def _disc(dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
-    return (dx * dx + dy * dy).sqrt() - radius
+    return square_root(dx * dx + dy * dy) - radius
 
 
 def _triangle(dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:

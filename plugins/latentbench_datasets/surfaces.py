@@ -10,7 +10,7 @@ from math import ceil
 import torch
 from torch import Generator, Tensor
 
-from latentbench_datasets.canvas import SIDE, coverage, pixel_centres, smooth_noise, uniform
+from latentbench_datasets.canvas import SIDE, coverage, pixel_centres, smooth_noise, square_root, uniform
 
 __all__ = ["SURFACES", "Surface", "grain", "leather", "tiles", "weave"]
 
@@ -91,7 +91,7 @@ def leather(generator: Generator, count: int, size: int) -> Tensor:
             squared = dx * dx + dy * dy
             second = torch.minimum(second, torch.maximum(nearest, squared))
             nearest = torch.minimum(nearest, squared)
-    bulge = ((second.sqrt() - nearest.sqrt()) * 1.6).clamp(max=1)
+    bulge = ((square_root(second) - square_root(nearest)) * 1.6).clamp(max=1)
     shade = 0.52 + 0.4 * bulge * (2 - bulge)
     shade += 0.16 * smooth_noise(generator, count, size, (14.0, 14.0))
     shade += 0.12 * smooth_noise(generator, count, size, (1.5, 1.5))

@@ -98,7 +98,10 @@ def test_the_help_imports_no_verb():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lst"], "unknown command 'lst': did you mean 'list'? known: data, extractor, leaderboard, list, run, show"),
+        (["lst"], "unknown command 'lst': did you mean 'list'? known: data, extractor, holes, leaderboard, list, run, "),
+            ["lst"],
+            "unknown command 'lst': did you mean 'list'? known: data, extractor, holes, leaderboard, list, run, show",
+        ),
         (["list", "--jsn"], "No such option '--jsn'. Did you mean '--json'? (see latentbench list --help)"),
         (["--plugn", "x.py"], "No such option '--plugn'. Did you mean '--plugin'? (see latentbench --help)"),
         (["list", "boats"], "Invalid value for '[plugins|models|datasets|metrics|boards]': 'boats' is not one of"),

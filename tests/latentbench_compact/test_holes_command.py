@@ -10,8 +10,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from latentbench.cli import main
 from latentbench.store import Store
-from latentbench_compact import holes_command
-from latentbench_compact.holes_command import MECHANISM, waic
+from latentbench_compact import holes
+from latentbench_compact.holes import MECHANISM, waic
 from latentbench_datasets.textures import Textures
 
 BOARD = """\
@@ -91,7 +91,7 @@ def test_the_indicator_converges_with_the_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = _run(tmp_path, seeds=1, scores='["hole_indicator"]')
-    monkeypatch.setattr(holes_command, "NUMBERS", (4, 8, 64))
+    monkeypatch.setattr(holes, "NUMBERS", (4, 8, 64))
     (path,) = results.glob("*/*/*.json")
     capsys.readouterr()
     assert main(["holes", "convergence", path.stem, "--results", str(results)]) == 0
@@ -118,4 +118,4 @@ def test_what_draws_nothing_does_not_converge(tmp_path: Path, capsys: pytest.Cap
 
 def test_settings_are_told_apart_by_the_options_that_it_takes() -> None:
     named = [("vae", {"k": 1, "m": 1, "n": 1}), ("vae", {"k": 1, "m": 2, "n": 2}), ("ae", {"k": 3})]
-    assert holes_command._labels(named) == ["vae (m=1)", "vae (m=2)", "ae"]
+    assert holes._labels(named) == ["vae (m=1)", "vae (m=2)", "ae"]

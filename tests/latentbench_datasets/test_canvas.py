@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 
-from latentbench_datasets.canvas import SIDE, coverage, pixel_centres, smooth_noise, uniform
+from latentbench_datasets.canvas import SIDE, coverage, pixel_centres, smooth_noise, square_root, uniform
 
 
 @pytest.mark.parametrize("cell", [1.0, 2.4, 7.0, 20.0, 64.0])
@@ -41,3 +41,8 @@ def test_uniform_draws_fill_their_range() -> None:
     draws = uniform(torch.Generator().manual_seed(3), 2, 5, 10_000)
     assert 2 <= float(draws.min()) < 2.01
     assert 4.99 < float(draws.max()) < 5
+
+
+def test_square_roots_are_rounded_correctly() -> None:
+    x = torch.cat([torch.rand(100_000, generator=torch.Generator().manual_seed(0)) * 100, torch.zeros(1)])
+    assert np.array_equal(square_root(x).numpy(), np.sqrt(x.numpy()))

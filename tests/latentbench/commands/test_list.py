@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from pydantic_core import to_jsonable_python
 
 from latentbench.capabilities import CAPABILITIES
 from latentbench.cli import main
@@ -67,7 +68,8 @@ def test_a_models_options_are_its_configs_with_types_and_defaults(capsys):
     rows = {row["name"]: row for row in listed(capsys, "models")}
     for name, offer in Plugins.load().offers("models").items():
         options = {option["name"]: option for option in rows[name]["options"]}
-        defaults = offer.value.Config().model_dump(mode="json")
+        config = offer.value.Config()
+        defaults = {field: to_jsonable_python(getattr(config, field)) for field in type(config).model_fields}
         assert {key: option["default"] for key, option in options.items()} == defaults
         assert all(option["type"] and "typing" not in option["type"] for option in options.values())
         assert rows[name]["version"] == offer.value.version
