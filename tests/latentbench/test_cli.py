@@ -98,7 +98,7 @@ def test_the_help_imports_no_verb():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lst"], "unknown command 'lst': did you mean 'list'? known: data, extractor, holes, leaderboard, list, run, "),
+        (
             ["lst"],
             "unknown command 'lst': did you mean 'list'? known: data, extractor, holes, leaderboard, list, run, show",
         ),
