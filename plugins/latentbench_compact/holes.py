@@ -76,12 +76,8 @@ def report_convergence(invocation: Invocation, run: str, images: int, results: P
     from sklearn.metrics import roc_auc_score
     from tabulate import tabulate
 
-    from latentbench.execution import load_data
-
-    store = Store(results)
-    path, record = store.find(run)
-    spec = record.spec
-    data = load_data(invocation.plugins, spec.dataset, spec.options, data_root)
+    path, record = Store(results).find(run)
+    data = _data(invocation, record.spec, data_root)
     (name, split), *_ = ((name, split) for name, split in data.splits.items() if split.targets.anomaly is not None)
     anomaly = split.targets.anomaly
     assert anomaly is not None, "chosen so"
@@ -161,8 +157,6 @@ def _table(
     """Print what ``lines`` makes of every setting and its data."""
     from tabulate import tabulate
 
-    from latentbench.execution import load_data
-
     settings = list(_settings(Store(results), scores, least))
     if not settings:
         seeds = "two seeds of one setting" if least > 1 else "run"
@@ -173,14 +167,22 @@ def _table(
     datasets = _labels([(setting.spec.dataset, setting.spec.options) for setting in settings])
     models = _labels([(setting.spec.model, setting.spec.config) for setting in settings])
     for setting, dataset, model in zip(settings, datasets, models, strict=True):
-        data = load_data(invocation.plugins, setting.spec.dataset, setting.spec.options, data_root)
-        if data.split_hash != setting.spec.split_hash:
-            raise LatentbenchError(
-                f"dataset '{setting.spec.dataset}' in {data_root} is not the one that the records in {results} are of",
-                "name the folder that it was read from with --data-root",
-            )
+        data = _data(invocation, setting.spec, data_root)
         found += [[dataset, model, setting.seeds, *line] for line in lines(setting, data)]
     click.echo(tabulate(found, ("dataset", "model", "seeds", "split", *columns), "pipe", floatfmt=".3f"))
+
+
+def _data(invocation: Invocation, spec: "RunSpec", data_root: Path) -> "Data":
+    """The data that a run was on, and no other."""
+    from latentbench.execution import load_data
+
+    data = load_data(invocation.plugins, spec.dataset, spec.options, data_root)
+    if data.split_hash != spec.split_hash:
+        raise LatentbenchError(
+            f"dataset '{spec.dataset}' in {data_root} is not the one that the records are of",
+            "name the folder that it was read from with --data-root",
+        )
+    return data
 
 
 def _settings(store: Store, scores: Iterable[str], least: int) -> Iterator[Setting]:
