@@ -46,10 +46,10 @@ class Composer:
     """(10,) int64: where each class begins in the bank."""
     count: Tensor
     """(10,) float32: digits of each class."""
-    rows: Tensor
-    """(4 * 8, H * 8) float32: enlarges the two patches of a pair, a (4, 8) mosaic, to H rows."""
     columns: Tensor
     """(4, W) float32: enlarges each row of a patch to W columns."""
+    rows: Tensor
+    """(H, 4) float32: enlarges the 4 rows of a patch to H."""
     gray: Tensor
     """() float32: GRAY / 256."""
     noise: float
@@ -63,8 +63,8 @@ class Composer:
             bank=(digits.images[digits.labels.argsort(stable=True)].to(torch.int16) - GRAY).to(torch.int8),
             first=count.cumsum(0) - count,
             count=count.to(torch.float32),
-            rows=torch.kron(_enlargement(height), torch.eye(2 * PATCH_SIZE)),
             columns=_enlargement(width),
+            rows=_enlargement(height).T.contiguous(),
             gray=torch.tensor(GRAY / 256),
             noise=noise,
         )
@@ -76,8 +76,8 @@ class Composer:
             bank=self.bank.to(device),
             first=self.first.to(device),
             count=self.count.to(device),
-            rows=self.rows.to(device),
             columns=self.columns.to(device),
+            rows=self.rows.to(device),
             gray=self.gray.to(device),
         )
 
@@ -99,8 +99,8 @@ class Composer:
         """The pairs of what ``draw`` drew: (B, 1, H, 2W) float32 in [0, 1], each pixel an 8-bit level / 255."""
         left, right = places.unbind(1)
         digits = torch.cat([self.bank.index_select(0, left), self.bank.index_select(0, right)], dim=2)
-        enlarged = (patches.flatten(1) @ self.rows).view(-1, PATCH_SIZE) @ self.columns
-        visible = enlarged.view(digits.shape).gt_(self.noise * PATCH_LEVELS)  # 1 where a pixel is kept, else 0
+        widened = (patches.view(-1, PATCH_SIZE) @ self.columns).view(len(digits), PATCH_SIZE, -1)
+        visible = (self.rows @ widened).gt_(self.noise * PATCH_LEVELS)  # 1 where a pixel is kept, else 0
         # From here on in place; level / 256 is exact, and a 255th of it more is level / 255, to the last bit what a
         # division gives in twice the time.
         images = torch.addcmul(self.gray, visible, digits.to(torch.float32), value=1 / 256, out=visible)
