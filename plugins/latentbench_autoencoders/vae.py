@@ -64,6 +64,18 @@ class VAE(Autoencoder):
             (), description="further scores, measured beside it", exclude_if=lambda scores: scores == ()
         )
         importance_samples: int = Field(64, ge=1, description="N: draws of z for an image's likelihood and scores")
+        binarize: Literal["no", "draw", "threshold"] = Field(
+            "no",
+            description="pixels to 0 and 1; draw: in training alone, anew in each step, with their gray for the "
+            "probability of 1; threshold: always, at 1/2",
+            exclude_if=lambda binarize: binarize == "no",
+        )
+
+        @model_validator(mode="after")
+        def _binary_pixels_are_bernoulli(self) -> Self:
+            if self.binarize != "no" and self.reconstruction != "bernoulli":
+                raise ValueError(f"binarize {self.binarize} needs reconstruction bernoulli, not {self.reconstruction}")
+            return self
 
         @model_validator(mode="after")
         def _scores_can_be_given(self) -> Self:
@@ -108,6 +120,16 @@ class VAE(Autoencoder):
         """Of each dimension of z: mu and log sigma^2."""
         return 2 * self.config.latent_dim
 
+    def observed(self, images: Tensor) -> Tensor:
+        """The x of images, (B, C, H, W): themselves, or their pixels made binary (Salakhutdinov & Murray 2008)."""
+        match self.config.binarize:
+            case "draw" if self.training:
+                return images.bernoulli()
+            case "threshold":
+                return images.gt(0.5).to(images.dtype)
+            case _:
+                return images
+
     def posterior(self, x: Tensor) -> Posterior:
         """q(z | x) of images x (B, C, H, W)."""
         return Gaussian(*self.encoder(x).float().chunk(2, dim=1))
@@ -122,11 +144,11 @@ class VAE(Autoencoder):
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, D): the posterior mean."""
-        return self.posterior(images).mean
+        return self.posterior(self.observed(images)).mean
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The negative ELBO with one sample of z for each image (eq. 10, L = 1), mean over the batch."""
-        x = batch.images
+        x = self.observed(batch.images)
         q = self.posterior(x)
         reconstruction = self.likelihood.negative_log(self.decode(q.rsample()), x).mean()
         kl = q.kl().mean()
@@ -157,18 +179,23 @@ class VAE(Autoencoder):
             raise LatentbenchError(
                 f"model '{self.name}' has no log likelihood with reconstruction ssim", "use bernoulli or gaussian"
             )
-        return self.draws(self.posterior(images), images).log_likelihood()
+        x = self.observed(images)
+        return self.draws(self.posterior(x), x).log_likelihood()
 
-    def draws(self, q: Posterior, images: Tensor) -> Draws:
-        """N draws for each of the images (B, C, H, W). Memory is bounded: they are decoded in chunks."""
+    def draws(self, q: Posterior, x: Tensor) -> Draws:
+        """N draws for each image of x (B, C, H, W). Memory is bounded: they are decoded in chunks."""
         log_p_x, log_ratio = [], []
-        for noise in torch.split(self.eps, max(1, DECODED_AT_ONCE // images.numel())):
+        for noise in torch.split(self.eps, max(1, DECODED_AT_ONCE // x.numel())):
             z, log_prior_over_posterior = q.draw(noise)
-            outputs = self.decode(z.flatten(0, 1)).view(*z.shape[:2], *images.shape[1:])
-            log_p_x.append(self.likelihood.log_prob_of_draws(outputs, images))
+            outputs = self.decode(z.flatten(0, 1)).view(*z.shape[:2], *x.shape[1:])
+            log_p_x.append(self.likelihood.log_prob_of_draws(outputs, x))
             log_ratio.append(log_prior_over_posterior)
         log_p = torch.cat(log_p_x)
         return Draws(log_p, log_p + torch.cat(log_ratio))
+
+    def localize(self, images: Tensor) -> Tensor:
+        """(B, H, W): the reconstruction's error by pixel, 0 where it is perfect (``Likelihood.error``)."""
+        return super().localize(self.observed(images))
 
     def sample(self, count: int) -> Tensor:
         """(count, C, H, W) in [0, 1]: mean images at z drawn from the prior."""
@@ -180,21 +207,22 @@ class VAE(Autoencoder):
 
     def _scores(self, images: Tensor, names: Sequence[ScoreName]) -> dict[str, Tensor]:
         """Name -> (B,), of one pass of the encoder, and one over the draws where any needs them."""
-        q = self.posterior(images)
+        x = self.observed(images)
+        q = self.posterior(x)
         found: dict[str, Tensor] = {}
         draws: Draws | None = None
         for name in names:
             if name in OF_DRAWS:
-                draws = draws or self.draws(q, images)
-                found[name] = self._of_draws(name, draws, images)
+                draws = draws or self.draws(q, x)
+                found[name] = self._of_draws(name, draws, x)
             else:
-                found[name] = self._at_mean(name, q, images)
+                found[name] = self._at_mean(name, q, x)
         return found
 
-    def _at_mean(self, name: ScoreName, q: Posterior, images: Tensor) -> Tensor:
+    def _at_mean(self, name: ScoreName, q: Posterior, x: Tensor) -> Tensor:
         match name:
             case "reconstruction":
-                return self.localize(images).sum((1, 2))
+                return self.localize(x).sum((1, 2))
             case "kl":
                 return q.kl()
             case "code_norm":
@@ -202,9 +230,9 @@ class VAE(Autoencoder):
             case "posterior_spread":
                 return q.spread
             case _:
-                return self.likelihood.negative_log(self.decode(q.mean), images) + q.kl()
+                return self.likelihood.negative_log(self.decode(q.mean), x) + q.kl()
 
-    def _of_draws(self, name: ScoreName, draws: Draws, images: Tensor) -> Tensor:
+    def _of_draws(self, name: ScoreName, draws: Draws, x: Tensor) -> Tensor:
         match name:
             case "hole_indicator":
                 return draws.hole_indicator()
@@ -213,6 +241,6 @@ class VAE(Autoencoder):
             case "typicality":
                 return typicality(draws.log_likelihood(), self.entropy)
             case "input_complexity":
-                return input_complexity(draws.log_likelihood(), images)
+                return input_complexity(draws.log_likelihood(), x)
             case _:
                 return -draws.log_likelihood()

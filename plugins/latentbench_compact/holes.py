@@ -115,9 +115,9 @@ def _log_p_of_draws(
         torch.manual_seed(0)
         model.eps = model.noise(max(NUMBERS))
         batches = [
-            model.draws(model.posterior(images), images).log_p_x
+            model.draws(model.posterior(x), x).log_p_x
             for part in torch.split(torch.from_numpy(index), 100)
-            for images in [data.splits[split].batch(part, torch.Generator()).images]
+            for x in [model.observed(data.splits[split].batch(part, torch.Generator()).images)]
         ]
     return torch.cat(batches, dim=1).double().numpy()
 

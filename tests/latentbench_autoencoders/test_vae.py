@@ -266,8 +266,8 @@ def test_further_scores_leave_training_and_the_models_own_score_alone(images: Te
     assert torch.equal(scores["negative_elbo"], _score(plain, images))
 
 
-def test_further_scores_are_part_of_a_setting_only_where_there_are_any() -> None:
-    assert "scores" not in VAE.Config().model_dump()
+def test_further_scores_and_binary_pixels_are_part_of_a_setting_only_where_there_are_any() -> None:
+    assert not {"scores", "binarize"} & VAE.Config().model_dump().keys()
     assert VAE.Config(scores=("kl",)).model_dump(mode="json")["scores"] == ["kl"]
     assert VAE.configure("ood", {}).model_dump()["scores"] == (*vae.OF_DRAWS, *vae.MECHANISM)
 
@@ -280,12 +280,41 @@ def test_further_scores_are_part_of_a_setting_only_where_there_are_any() -> None
         ({"score": "hole_indicator", "importance_samples": 1}, "hole_indicator is a standard deviation: .* at least 2"),
         ({"scores": ["log_ratio_std"], "importance_samples": 1}, "log_ratio_std is a standard deviation"),
         ({"scores": ["typicality"], "reconstruction": "ssim"}, "typicality needs reconstruction bernoulli or gaussian"),
+        ({"binarize": "draw"}, "binarize draw needs reconstruction bernoulli, not gaussian"),
+        ({"binarize": "threshold", "reconstruction": "ssim"}, "binarize threshold needs reconstruction bernoulli"),
         ({"scores": ["holes"]}, "'negative_elbo', 'reconstruction'"),
     ],
 )
-def test_scores_that_cannot_be_given_are_refused(options: dict[str, Any], message: str) -> None:
+def test_options_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(LatentbenchError, match=message):
         _make(VAE, **options)
+
+
+def test_images_by_threshold_are_the_only_ones_that_the_model_sees(images: Tensor) -> None:
+    options: dict[str, Any] = {"reconstruction": "bernoulli", "importance_samples": 8, "scores": SCORES[1:]}
+    model, plain = _make(VAE, binarize="threshold", **options), _make(VAE, **options)
+    assert plain.load_state_dict(model.state_dict())
+    binary = (images > 0.5).float()
+    scores, expected = model.score(images), plain.score(binary)
+    assert isinstance(scores, dict)
+    assert isinstance(expected, dict)
+    assert all(torch.equal(scores[name], expected[name]) for name in SCORES)
+    for ability in ("encode", "reconstruct", "localize", "log_likelihood"):
+        assert torch.equal(getattr(model, ability)(images), getattr(plain, ability)(binary))
+    assert not torch.equal(model.encode(images), plain.encode(images))
+
+
+def test_pixels_are_drawn_anew_in_each_training_step_and_gray_ever_after() -> None:
+    model = _make(VAE, binarize="draw", reconstruction="bernoulli")
+    gray = torch.full((40, 1, 8, 16), 0.3)
+    assert torch.equal(model.observed(gray), gray)
+    seen: list[Tensor] = []
+    model.train().encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for _ in range(2):
+        model.training_step(Batch(gray))
+    assert all(torch.equal(x, x.round()) for x in seen)
+    assert not torch.equal(*seen)
+    assert abs(float(torch.cat(seen).mean()) - 0.3) < 4 * (0.21 / 10240) ** 0.5  # four standard errors
 
 
 def test_code_reconstruction_and_samples_have_their_shapes_and_ranges(images: Tensor) -> None:
