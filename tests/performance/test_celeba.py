@@ -16,14 +16,6 @@ from latentbench_datasets.celeba import CelebASubset
 BATCH = 100
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 #: A crowded machine can spoil a measurement: what is too slow is so every time.
 ATTEMPTS = 3
 
@@ -67,7 +59,6 @@ def seconds(source: Iterator[Any]) -> float:
 
 @pytest.mark.real
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 def test_batches_come_at_least_twenty_times_as_fast_as_from_torchvisions_class(
     benchmark: Any, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,12 @@
 """CMI's losses for all attribute values at once against a loop over values, and what a step is made of: one thread."""
 
 import runpy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import thread_time
 from timeit import repeat
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -22,14 +21,6 @@ BATCH = 100
 PUBLISHED_STEPS = 40_000
 #: A crowded machine can spoil a measurement: what is too slow is so every time.
 ATTEMPTS = 3
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Looped(ShiftCMI):
@@ -105,7 +96,6 @@ def milliseconds(*functions: Callable[[], None]) -> list[float]:
     return [min(times) for times in zip(*rounds, strict=True)]
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_the_losses_are_at_least_twice_as_fast_as_with_a_loop_over_four_groups(benchmark: Any) -> None:
     ours, looped = losses(build(ShiftCMI)), losses(build(Looped))
     ratios: list[float] = []
@@ -117,7 +107,6 @@ def test_the_losses_are_at_least_twice_as_fast_as_with_a_loop_over_four_groups(b
     assert ratios[-1] >= 2
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_a_whole_step_is_a_quarter_faster_than_with_a_loop_and_the_report_has_its_shares(benchmark: Any) -> None:
     """Twice as fast it cannot be: encoder, heads and optimizers, which Base has too, take half of it either way."""
     steps = [stepper(build(cls)) for cls in (ShiftBase, ShiftCMI, Looped)]

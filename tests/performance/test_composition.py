@@ -1,6 +1,5 @@
 """Composing training pairs on the device against loaders that make them one by one, on one thread, in one run."""
 
-from collections.abc import Iterator
 from functools import partial
 from timeit import repeat, timeit
 from typing import Any
@@ -77,19 +76,10 @@ class PillowOnly(PerItem):
         return torch.from_numpy(pixels)[None].to(torch.float32).div(255)
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 #: A crowded machine can spoil a measurement: what is too slow is so every time.
 ATTEMPTS = 3
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(("loader", "times"), [(Transforms, 50), (PillowOnly, 30)])
 def test_composing_gives_many_times_the_pairs_per_second_of_a_per_item_loader(
     benchmark: Any, loader: type[PerItem], times: int

@@ -20,12 +20,9 @@ ATTEMPTS = 3
 
 @pytest.fixture
 def model() -> Iterator[VAESphere]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     with torch.inference_mode():
         yield VAESphere(VAESphere.configure("ood", {"score": "hole_indicator", "scores": ()}), INFO).eval()
-    torch.set_num_threads(threads)
 
 
 def looped(model: VAESphere, images: Tensor) -> Tensor:

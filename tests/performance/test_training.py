@@ -1,6 +1,5 @@
 """What a step of the harness's loop costs over the same step of a bare loop, on one thread, in one run."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from statistics import median
 from time import thread_time
@@ -88,20 +87,11 @@ class Interleaved(StoredSplit):
         self.bare_seconds.append(thread_time() - start)
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 #: A crowded machine can spoil a measurement by some percent either way: what costs more does so every time.
 ATTEMPTS = 3
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 def test_a_step_costs_at_most_three_percent_more_than_in_a_bare_loop(benchmark: Any) -> None:
     images = np.random.default_rng(0).integers(0, 256, (INFO.train_size, *INFO.image_shape), dtype=np.uint8)
     ratios: list[float] = []
