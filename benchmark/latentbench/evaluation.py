@@ -24,7 +24,7 @@ from latentbench.metric import Evaluation, Metric, value_name
 from latentbench.model import Model
 from latentbench.outputs import Parts, infer
 from latentbench.probe import MAX_IMAGES, LabelledCodes, Probe, fit_probe
-from latentbench.record import Value
+from latentbench.record import Readout, Value
 
 __all__ = ["PER_IMAGE", "Measurement", "Predictions", "collect", "measure"]
 
@@ -159,7 +159,11 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
     """
     values: dict[str, Value] = {}
     unmeasured: dict[str, str] = {}
-    read_by_harness = {"predict": predictions.probe, "cluster": predictions.kmeans}
+    read_by_harness: dict[str, Readout] = {}
+    if predictions.probe:
+        read_by_harness["predict"] = "probe"
+    if predictions.kmeans:
+        read_by_harness["cluster"] = "k-means"
     for name, split in _measured(data):
         even = np.ones(len(split))
         images = cache(partial(_images, split))  # read once if a metric asks for them, and let go with the split
@@ -175,7 +179,7 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
                 _check_length(output, len(split), name, metric.capability)
             else:
                 output = _first(output, metric.samples, name, metric.name)
-            readout = "probe" if read_by_harness.get(metric.capability) else "native"
+            readout = read_by_harness.get(metric.capability, "native")
             conditions = split.conditions if metric.spans is None and split.conditions else {"": even}
             for condition, weights in conditions.items():
                 for score, given in _one_by_one(output, metric.capability).items():

@@ -32,7 +32,7 @@ CSV_COLUMNS = {
     "value": "metric[part]@split/condition",
     "metric_version": "of its plugin",
     "higher_is_better": "true or false",
-    "readout": "native: the model's own capability; probe: its code, read by the harness",
+    "readout": "native: the model's own capability; probe, k-means: its code, read by the harness",
     "n": "seeds that have the value, of a mean on every one of its datasets",
     "mean": "over these seeds",
     "half_width": "of the mean's 95 % Student-t interval",
@@ -198,10 +198,12 @@ def _comparisons(table: Table | Means) -> Iterator[str]:
             yield _tie(first, row, ranking)
     if any(row.summaries[ranking.name].n == 1 for row in ranked):
         yield "A row with a single seed is ranked by its value; its order is not tested."
-    probed = [(row, column) for row in table.rows for column in table.columns if row.readout(column) == "probe"]
-    if probed:
-        titles = ", ".join(sorted({plain_markdown(column.title) for _, column in probed}))
-        yield f"Read by the harness's probe from the codes of {_code_spans(row.model for row, _ in probed)}: {titles}."
+    for readout in ("probe", "k-means"):
+        read = [(row, column) for row in table.rows for column in table.columns if row.readout(column) == readout]
+        if read:
+            titles = ", ".join(sorted({plain_markdown(column.title) for _, column in read}))
+            models = _code_spans(row.model for row, _ in read)
+            yield f"Read by the harness's {readout} from the codes of {models}: {titles}."
 
 
 def _older_values(column: Column) -> Iterator[str]:

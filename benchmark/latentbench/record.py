@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from latentbench.run import RunSpec
 
-__all__ = ["SCHEMA_VERSION", "Artefact", "Environment", "Failure", "Phase", "Record", "Training", "Value"]
+__all__ = ["SCHEMA_VERSION", "Artefact", "Environment", "Failure", "Phase", "Readout", "Record", "Training", "Value"]
 
 #: Raise it when the meaning of a record's field changes.
 SCHEMA_VERSION: Literal[1] = 1
@@ -18,6 +18,11 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+#: The model had the capability itself; or its code was read by the harness, attributes by a logistic probe and clusters
+#: by k-means.
+Readout = Literal["native", "probe", "k-means"]
+
+
 class Value(_Part):
     """One measured number."""
 
@@ -26,9 +31,7 @@ class Value(_Part):
     version: int
     title: str
     higher_is_better: bool
-    readout: Literal["native", "probe"] = "native"
-    """Whether the model had the capability itself, or its code was read by the harness: attributes by a logistic probe,
-    clusters by k-means."""
+    readout: Readout = "native"
     instrument: str | None = None
     """Name and hash of the weights that the metric measures with, where it has any."""
 

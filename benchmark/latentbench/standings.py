@@ -5,11 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from latentbench.board import Board, BoardDataset
 from latentbench.metric import metric_of
-from latentbench.record import Record, Value
+from latentbench.record import Readout, Record, Value
 from latentbench.statistics import Summary, rank
 
 __all__ = ["Column", "Row", "Table", "canonical", "grouped", "make_column", "pairs", "ranked", "standings"]
@@ -100,7 +100,7 @@ class Row:
         made = [record.environment for record in self.records]
         return sorted({f"{one.cpu}, threads: {one.threads}" if one.device == "cpu" else one.device for one in made})
 
-    def readout(self, column: Column) -> Literal["native", "probe"] | None:
+    def readout(self, column: Column) -> Readout | None:
         """How the row's value was read; None where it has none."""
         return next((value.readout for value in column.values(self.finished)), None)
 

@@ -442,7 +442,7 @@ def test_codes_are_clustered_by_k_means_fitted_on_training_codes():
             assert adjusted_rand_score(expected, found) == 1, facet  # the same clusters, whatever their numbers
     assert fitted.calls == {"encode": 4}
     assert predictions.images == 80 + 40 + 50 + 30
-    assert {value.readout for value in measured(predictions, data, Purity).values()} == {"probe"}
+    assert {value.readout for value in measured(predictions, data, Purity).values()} == {"k-means"}
 
 
 def test_k_means_and_probe_share_a_pass_and_do_not_change_each_other():

@@ -245,16 +245,16 @@ def test_what_the_probe_read_is_named():
     }
 
 
-def test_what_the_probe_clustered_is_named_and_what_a_model_clusters_itself_is_not():
+def test_what_k_means_clustered_is_named_and_what_a_model_clusters_itself_is_not():
     facet = "cluster-accuracy[digit]@test"
     board = BOARD.model_copy(update={"rank": facet, "columns": []})
-    readouts = {"ae": "probe", "mixture": "native"}
+    readouts = {"ae": "k-means", "mixture": "native"}
     records = [
         record(model, values={facet: value(0.5, "cluster-accuracy", title="cluster accuracy", readout=readout)})
         for model, readout in readouts.items()
     ]
     files = render(board, records)
-    assert "Read by the harness's probe from the codes of `ae`: cluster accuracy." in files["pairs.md"]
+    assert "Read by the harness's k-means from the codes of `ae`: cluster accuracy." in files["pairs.md"]
     assert {line["model"]: line["readout"] for line in csv.DictReader(io.StringIO(files["pairs.csv"]))} == readouts
 
 
