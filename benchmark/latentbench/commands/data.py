@@ -28,17 +28,25 @@ def command() -> None:
 
 
 @command.command("prepare")
-@click.argument("dataset")
+@click.argument("dataset", required=False)
 @_settings_option
 @data_root_option
 @common_options
 @pass_invocation
-def prepare(invocation: Invocation, dataset: str, settings: tuple[str, ...], data_root: Path) -> None:
-    """Put DATASET into the data folder, by download if need be, and decode it. Embedded data need nothing."""
-    chosen = _configured(invocation, dataset, settings)
-    with _shown(f"preparing {dataset}") as chosen.progress:
-        chosen.prepare(data_root)
-    click.echo(f"dataset '{dataset}' is ready in {data_root}")
+def prepare(invocation: Invocation, dataset: str | None, settings: tuple[str, ...], data_root: Path) -> None:
+    """Put DATASET into the data folder, by download if need be, and decode it. Embedded data need nothing.
+
+    Without DATASET all that are there are decoded, and nothing is downloaded.
+    """
+
+    def ready(chosen: "Dataset") -> str:
+        with _shown(f"preparing {chosen.name}") as chosen.progress:
+            chosen.prepare(data_root)
+        chosen.load(data_root)  # decoded may be more than the options choose, and less than they need
+        facts = ", ".join(f"{name}: {count}" for name, count in chosen.status(data_root).facts.items())
+        return f"dataset '{chosen.name}' is ready in {data_root}{f' ({facts})' if facts else ''}"
+
+    _each(invocation, dataset, settings, data_root, ready)
 
 
 @command.command("status")
@@ -52,38 +60,78 @@ def status(
     invocation: Invocation, dataset: str | None, settings: tuple[str, ...], as_json: bool, data_root: Path
 ) -> None:
     """Tell what is there of DATASET, by default of all: where it is looked for, its licence, how to get it."""
-    if settings and not dataset:
-        raise click.UsageError("--set needs a DATASET")
-    names = [dataset] if dataset else list(invocation.plugins.offers("datasets"))
-    rows = [_status(_configured(invocation, name, settings), data_root) for name in names]
+    rows = [_status(chosen, data_root) for chosen in _configured(invocation, dataset, settings)]
     click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else "\n\n".join(map(_as_text, rows)))
 
 
 @command.command("verify")
-@click.argument("dataset")
+@click.argument("dataset", required=False)
 @_settings_option
 @data_root_option
 @common_options
 @pass_invocation
-def verify(invocation: Invocation, dataset: str, settings: tuple[str, ...], data_root: Path) -> None:
-    """Read the files of DATASET again and compare them with what was prepared. Exit code 2 if they differ."""
-    chosen = _configured(invocation, dataset, settings)
-    with _shown(f"verifying {dataset}") as chosen.progress:
-        split_hash = chosen.verify(data_root)
-    click.echo(f"dataset '{dataset}' is what it should be; split hash {split_hash}")
+def verify(invocation: Invocation, dataset: str | None, settings: tuple[str, ...], data_root: Path) -> None:
+    """Read the files of DATASET again and compare them with what was prepared. Exit code 2 if they differ.
+
+    Without DATASET all that are there are verified.
+    """
+
+    def verified(chosen: "Dataset") -> str:
+        with _shown(f"verifying {chosen.name}") as chosen.progress:
+            split_hash = chosen.verify(data_root)
+        return f"dataset '{chosen.name}' is what it should be; split hash {split_hash}"
+
+    _each(invocation, dataset, settings, data_root, verified)
 
 
-def _configured(invocation: Invocation, name: str, settings: tuple[str, ...]) -> "Dataset":
-    """The dataset with the options of ``--set``."""
+def _each(
+    invocation: Invocation,
+    dataset: str | None,
+    settings: tuple[str, ...],
+    data_root: Path,
+    act: Callable[["Dataset"], str],
+) -> None:
+    """Do something with the dataset and tell what it says; without one, with all that are there, faulty ones or not."""
+    datasets = _configured(invocation, dataset, settings)
+    if dataset:
+        click.echo(act(datasets[0]))
+        return
+    failed = []
+    for chosen in datasets:
+        found = _status(chosen, data_root)
+        if found["state"] == "missing":
+            click.echo(f"dataset '{chosen.name}' is not there: `latentbench data status {chosen.name}`")
+            continue
+        try:
+            if found["state"] == "broken":
+                raise LatentbenchError(found["note"])
+            click.echo(act(chosen))
+        except LatentbenchError as error:
+            click.echo(f"dataset '{chosen.name}': {error}", err=True)
+            failed.append(chosen.name)
+    if failed:
+        raise LatentbenchError(f"not done for {', '.join(failed)}", "mend what is told above")
+
+
+def _configured(invocation: Invocation, name: str | None, settings: tuple[str, ...]) -> list["Dataset"]:
+    """The dataset with the options of ``--set``; without a name, all with none."""
     from latentbench.plan import parse_setting
 
-    cls = invocation.plugins.get("datasets", name).value
+    if name is None:
+        if settings:
+            raise click.UsageError("--set needs a DATASET")
+        return [_made(invocation, each, {}) for each in invocation.plugins.offers("datasets")]
     values = {}
     for text in settings:
         setting = parse_setting(text)
         if setting.owner not in (None, name):
             raise LatentbenchError(f"--set {text}: the dataset is '{name}'", f"--set {setting.option}=VALUE")
         values[setting.option] = setting.value
+    return [_made(invocation, name, values)]
+
+
+def _made(invocation: Invocation, name: str, values: Mapping[str, Any]) -> "Dataset":
+    cls = invocation.plugins.get("datasets", name).value
     dataset: Dataset = cls(cls.Config.parse(values, f"dataset '{name}'"))
     return dataset
 

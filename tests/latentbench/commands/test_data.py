@@ -20,6 +20,8 @@ class Mine(Dataset):
     def load(self, data_root):
         if not (data_root / "mine").is_dir():
             raise LatentbenchError(f"'mine' is not in {data_root}", "get it")
+        if self.config.size > 8:
+            raise LatentbenchError("there are 8 images", "ask for fewer")
         images = torch.zeros((self.config.size, 1, 2, 2), dtype=torch.uint8)
         return Data(DataInfo(1, 2, 2, self.config.size), {"train": StoredSplit(Role.TRAIN, images)})
 
@@ -64,12 +66,31 @@ def test_the_folder_is_the_options_then_the_environments_then_data(
         monkeypatch.setenv("LATENTBENCH_DATA_ROOT", environment)
     assert main([*plugin, "data", "prepare", "mine", *arguments]) == 0
     assert (tmp_path / folder / "mine").is_dir()
-    assert capsys.readouterr().out == f"dataset 'mine' is ready in {folder}\n"
+    assert capsys.readouterr().out == f"dataset 'mine' is ready in {folder} (train images: 3)\n"
 
 
 def test_what_the_dataset_cannot_do_is_told_in_one_line(plugin, capsys):
     assert main([*plugin, "data", "prepare", "mine", "--data-root", "forbidden"]) == 2
     assert capsys.readouterr().err == "latentbench: error: the server says no: ask again\n"
+
+
+def test_what_cannot_be_loaded_afterwards_is_not_called_ready(plugin, capsys):
+    assert main([*plugin, "data", "prepare", "mine", "--set", "size=9"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "latentbench: error: there are 8 images: ask for fewer\n")
+
+
+@pytest.mark.parametrize("verb", ["prepare", "verify"])
+def test_without_a_dataset_it_is_all_that_are_there_and_a_faulty_one_costs_no_other(plugin, tmp_path, capsys, verb):
+    assert main([*plugin, "data", verb]) == 2
+    out, err = capsys.readouterr()
+    done = {"prepare": "is ready in data", "verify": "is what it should be"}[verb]
+    assert f"dataset 'digits-shift' {done}" in out
+    assert f"dataset 'textures' {done}" in out
+    assert "dataset 'mine' is not there: `latentbench data status mine`" in out
+    assert not (tmp_path / "data").exists()  # nothing is downloaded
+    assert "dataset 'faulty': ZeroDivisionError" in err
+    assert err.endswith("latentbench: error: not done for faulty: mend what is told above\n")
 
 
 def test_an_unknown_dataset_has_near_misses(plugin, capsys):
@@ -135,6 +156,8 @@ def test_options_are_set_for_one_dataset(plugin, capsys):
     ("arguments", "told"),
     [
         (["status", "--set", "size=5"], "--set needs a DATASET"),
+        (["prepare", "--set", "size=5"], "--set needs a DATASET"),
+        (["verify", "--set", "size=5"], "--set needs a DATASET"),
         (["status", "mine", "--set", "sise=5"], "dataset 'mine' has no option 'sise': did you mean 'size'?"),
         (["verify", "mine", "--set", "size=big"], "dataset 'mine': 'size': "),
         (["prepare", "mine", "--set", "vae.size=5"], "--set vae.size=5: the dataset is 'mine': --set size=VALUE"),
@@ -170,7 +193,10 @@ def test_image_folders_are_prepared_found_and_verified(monkeypatch, tmp_path, ca
     of_it = ["--set", "folder=parts", "--set", "image_size=8", "--data-root", str(tmp_path / "data")]
 
     assert main(["data", "prepare", "mvtec-like", *of_it]) == 0
-    assert capsys.readouterr().out == f"dataset 'mvtec-like' is ready in {tmp_path / 'data'}\n"
+    assert capsys.readouterr().out == (
+        f"dataset 'mvtec-like' is ready in {tmp_path / 'data'} (train images: 2, validation images: 0, test images: 2, "
+        "defective images: 1, masks missing: 1, masks all black: 0, masks lost by resizing: 0)\n"
+    )
     assert main(["data", "status", "mvtec-like", *of_it]) == 0
     status = capsys.readouterr().out
     assert status.startswith(f"mvtec-like: prepared\n  folder   {folder}\n  there    train images: 2, ")
