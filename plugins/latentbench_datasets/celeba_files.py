@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -148,9 +149,12 @@ def download(folder: Path) -> None:
         try:
             fetch(_published()[name].drive_id, folder, name, _published()[name].md5)
         except Exception as error:  # of gdown, of its connection, of the file system
+            if find_spec("gdown"):
+                why = "Google Drive often refuses it for quota"
+            else:
+                why = "gdown is needed, `pip install latentbench[celeba]`; or by hand"
             raise LatentbenchError(
-                f"cannot download {name} of CelebA into {folder} ({_one_line(error)})",
-                f"Google Drive often refuses it for quota: {by_hand(folder)}",
+                f"cannot download {name} of CelebA into {folder} ({_one_line(error)})", f"{why}: {by_hand(folder)}"
             ) from error
 
 

@@ -56,12 +56,16 @@ class Layout:
 
 
 def read_layout(folder: Path) -> Layout:
-    """List a folder's images and pair test images with their masks. Hidden files are passed over, nothing else is.
+    """List a folder's images and pair test images with their masks. Below its three folders nothing is passed over but
+    hidden files.
 
     Raises:
-        LatentbenchError: train/good, test/good or the defects have no image; a file is no image by its suffix; two
-            images have one stem; a mask has no image.
+        LatentbenchError: train/good, test/good or the defects have no image; something is where it does not belong; a
+            file is no image by its suffix; two images have one stem; a mask has no image.
     """
+    for kind in _kinds(folder / "train"):
+        if kind.name != GOOD:
+            raise LatentbenchError(f"{kind} is not of the layout", f"images to learn from are in train/{GOOD}")
     train = _images(folder / "train" / GOOD)
     masks = {kind.name: {path.stem: path for path in _images(kind)} for kind in _kinds(folder / "ground_truth")}
     test = []
@@ -87,8 +91,12 @@ def read_layout(folder: Path) -> Layout:
 
 
 def _kinds(folder: Path) -> list[Path]:
-    """The sub-folders, by name; none where the folder is not there."""
-    return [path for path in _visible(folder) if path.is_dir()] if folder.is_dir() else []
+    """The sub-folders, by name, and nothing beside them; none where the folder is not there."""
+    found = _visible(folder) if folder.is_dir() else []
+    for path in found:
+        if not path.is_dir():
+            raise LatentbenchError(f"{path} lies beside the folders of {folder}", "move it into one of them, or away")
+    return found
 
 
 def _images(folder: Path) -> Sequence[Path]:

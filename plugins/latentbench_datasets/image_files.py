@@ -1,4 +1,7 @@
-"""Image files as uint8 arrays: what cannot be read, or would have to be guessed, is refused by name."""
+"""Image files as uint8 arrays: what cannot be read, or would have to be guessed, is refused by name.
+
+A JPEG has no checksum: damage amid its data that libjpeg bridges is not noticed here, but by a published file's sum.
+"""
 
 import io
 from pathlib import Path

@@ -17,7 +17,7 @@ from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, StoredS
 from latentbench.archives import unpack
 from latentbench.data import Status
 from latentbench.errors import did_you_mean
-from latentbench.prepared import Prepared, PreparedDataset, Rows, Save, Source
+from latentbench.prepared import Decoding, Prepared, PreparedDataset, Rows, Save, Source
 from latentbench_datasets.folders import TestImage, read_layout
 from latentbench_datasets.image_files import image_size, is_grey, read_image, read_mask
 
@@ -34,8 +34,9 @@ _FOLDERS = ("mvtec_ad", "mvtec_ad_256")
 _ARCHIVE, _WHOLE_ARCHIVE = "{category}.tar.xz", "mvtec_anomaly_detection.tar.xz"
 #: SHA-256 of the latter; for the categories' own none is published.
 _WHOLE_SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d"
-#: What can have become of a mask, counted.
+#: What can have become of a mask, counted; and after which of it no pixel is known to be normal.
 _FATES = ("missing", "all black", "lost by resizing")
+_UNKNOWN = ("missing", "lost by resizing")
 
 
 def _below_data_root(folder: str) -> str:
@@ -57,8 +58,8 @@ class MvtecLayout(PreparedDataset):
 
     - "train" and "validation" share the images of train/good; they have no targets, for all are normal.
     - "test" has ``anomaly`` and ``mask``. A defective image without a mask file has no known mask: it counts where
-      images are scored and is left out where pixels are. A mask that is there is taken as published, all black too.
-      Where no defective image has one, the split has no masks at all.
+      images are scored and is left out where pixels are. So does one whose mask marks pixels, none of which is left at
+      this ``image_size``. A mask that is there is otherwise taken as published, all black too.
     """
 
     class Config(Dataset.Config):
@@ -69,6 +70,11 @@ class MvtecLayout(PreparedDataset):
         seed: int = Field(0, ge=0, lt=2**32, description="chooses the validation images")
 
     config: Config
+
+    @property
+    def decoding(self) -> Decoding:
+        """The second one: a mask that is lost by resizing is not known."""
+        return replace(super().decoding, version=2)
 
     @abstractmethod
     def folder(self, data_root: Path) -> Path:
@@ -109,28 +115,24 @@ class MvtecLayout(PreparedDataset):
             [(image.path, image.mask) if image.mask else (image.path,) for image in layout.test],
         )
         anomaly = np.array([image.defective for image in layout.test], np.uint8)
-        known = np.array([image.mask is not None or not image.defective for image in layout.test], np.uint8)
+        fates = list(map(_fate, layout.test, masks))
+        known = np.array([fate not in _UNKNOWN for fate in fates], np.uint8)
         save("anomaly", anomaly.shape, lambda start: anomaly[start:])
         save("mask_known", known.shape, lambda start: known[start:])
-        fates = Counter(map(_fate, layout.test, masks))
+        counted = Counter(fates)
         return {
             "train images": len(train),
             "validation images": len(validation),
             "test images": len(test),
             "defective images": int(anomaly.sum()),
-            **{f"masks {fate}": fates[fate] for fate in _FATES},
+            **{f"masks {fate}": counted[fate] for fate in _FATES},
         }
 
     def assemble(self, prepared: Prepared) -> Data:
         """The three splits; two where no image is kept for validation."""
         arrays = prepared.arrays
         known = arrays["mask_known"].astype(bool)
-        has_masks = bool(known[arrays["anomaly"] == 1].any())
-        targets = Targets(
-            anomaly=arrays["anomaly"],
-            mask=arrays["mask"] if has_masks else None,
-            mask_known=known if has_masks else None,
-        )
+        targets = Targets(anomaly=arrays["anomaly"], mask=arrays["mask"], mask_known=known)
         splits = {
             str(role): StoredSplit(role, torch.from_numpy(arrays[role]), targets if role is Role.TEST else None)
             for role in Role
@@ -212,7 +214,7 @@ class MvtecAd(MvtecLayout):
             if any((data_root / collection / category).is_dir() for collection in collections)
         ]
         note = f"category {self.config.category}; there are {len(there)} of {len(CATEGORIES)}: {', '.join(there)}"
-        return replace(status, note=status.note or note)
+        return replace(status, note="; ".join(filter(None, (note, status.note))))
 
 
 class MvtecLike(MvtecLayout):

@@ -20,9 +20,11 @@ from PIL import Image
 from latentbench import Data, LatentbenchError, StoredSplit, cache
 from latentbench.cache import CACHE_VARIABLE
 from latentbench.data import State
+from latentbench.evaluation import Predictions, measure
 from latentbench.testing import check_dataset
 from latentbench_datasets import mvtec
 from latentbench_datasets.mvtec import CATEGORIES, MagneticTile, MvtecAd, MvtecLayout, MvtecLike
+from latentbench_metrics.localization import AUPRO30, MissingMasks, PixelAUROC
 
 SIZE = 16
 
@@ -125,15 +127,39 @@ def test_a_missing_mask_is_unknown_and_counted(tmp_path: Path) -> None:
     }
 
 
-def test_without_any_mask_the_split_has_no_masks_at_all(tmp_path: Path) -> None:
+def test_where_all_masks_are_missing_they_are_counted_and_no_pixel_metric_has_a_value(tmp_path: Path) -> None:
     shutil.rmtree(make(tmp_path / "mvtec_like") / "ground_truth")
-    targets = own().load(tmp_path).splits["test"].targets
-    assert not targets.has("mask")
-    assert targets.mask_known is None
+    data = own().load(tmp_path)
+    test = data.splits["test"]
     assert own().status(tmp_path).facts["masks missing"] == 3
+    maps = np.zeros((5, SIZE, SIZE), np.float32)
+    metrics = {metric.name: metric for metric in (AUPRO30, PixelAUROC, MissingMasks)}
+    found = measure(Predictions({"test/localize": maps}), data, metrics)
+    assert {name: value.value for name, value in found.values.items()} == {"missing-masks@test": 3}
+    assert test.targets.mask_known is not None
+    assert test.targets.mask_known.tolist() == [False, True, True, False, False]
 
 
-def test_masks_that_are_black_or_get_lost_are_known_and_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stray", "told"),
+    [
+        ("test/000.png", "lies beside the folders of"),
+        ("ground_truth/000_mask.png", "lies beside the folders of"),
+        ("train/000.png", "lies beside the folders of"),
+        ("train/good2/000.png", "is not of the layout: images to learn from are in train/good"),
+    ],
+)
+def test_an_image_where_none_belongs_is_named(tmp_path: Path, stray: str, told: str) -> None:
+    path = make(tmp_path / "mvtec_like") / stray
+    path.parent.mkdir(exist_ok=True)
+    save(path, noise(7))
+    with pytest.raises(LatentbenchError) as error:
+        own().load(tmp_path)
+    assert told in str(error.value)
+    assert str(path if "lies" in told else path.parent) in str(error.value)
+
+
+def test_black_masks_are_taken_as_published_and_lost_ones_are_unknown_and_both_are_counted(tmp_path: Path) -> None:
     folder = make(tmp_path / "mvtec_like")
     save(folder / "ground_truth" / "hole" / "000_mask.png", np.zeros((SIZE, SIZE), np.uint8))
     lone = np.zeros((SIZE, SIZE), np.uint8)
@@ -144,7 +170,7 @@ def test_masks_that_are_black_or_get_lost_are_known_and_counted(tmp_path: Path) 
     assert targets.mask is not None
     assert targets.mask.any((1, 2)).tolist() == [True, False, False, False, False]
     assert targets.mask_known is not None
-    assert targets.mask_known.all()
+    assert targets.mask_known.tolist() == [True, True, True, True, False]
     facts = small.status(tmp_path).facts
     assert (facts["masks all black"], facts["masks lost by resizing"], facts["masks missing"]) == (1, 1, 0)
 

@@ -202,6 +202,17 @@ def test_a_refused_download_says_which_files_to_put_where_and_their_licence(
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("installed", "told"), [(True, "often refuses it"), (False, "pip install latentbench[celeba]")]
+)
+def test_a_failed_download_names_the_extra_where_it_is_not_installed(
+    drive: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, told: str
+) -> None:
+    drive.clear()
+    monkeypatch.setattr(celeba_files, "find_spec", lambda name: installed or None)
+    assert told in message_of(lambda: download(tmp_path / "empty"))
+
+
 def test_the_archive_is_unpacked_where_the_images_are_not(drive: dict[str, bytes], folder: Path) -> None:
     before = read(folder)
     expected = [path.read_bytes() for path in before.images]
