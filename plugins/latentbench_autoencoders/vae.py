@@ -34,7 +34,7 @@ ScoreName = Literal[
 OF_DRAWS = ("negative_log_likelihood", "log_ratio_std", "typicality", "input_complexity", "hole_indicator")
 #: What the indicator comes from: where the codes are, and how wide their posteriors (claims of supplement H).
 MECHANISM = ("code_norm", "posterior_spread")
-#: Values in the images that are decoded at a time, where every image is decoded N times.
+#: Output values that are decoded at a time, where every image is decoded N times: 16 MiB in float32.
 DECODED_AT_ONCE = 2**22
 #: Training images that the mean of -log p is taken over. Ours.
 TYPICAL_IMAGES = 5000
@@ -91,7 +91,8 @@ class VAE(Autoencoder):
             return self
 
     config: Config
-    # On ood as the VAE in the tables of Glazunov & Zarras (2023), with their scores.
+    # On ood with the scores of Glazunov & Zarras (2023). Their table 6 has a CNN, of which ``trunk: conv`` is not one;
+    # these are the fully connected layers of their Lipschitz VAE, beside which it stands there. Leaky is ours.
     presets = {
         **Autoencoder.presets,
         "ood": {
@@ -183,7 +184,9 @@ class VAE(Autoencoder):
         return self.draws(self.posterior(x), x).log_likelihood()
 
     def draws(self, q: Posterior, x: Tensor) -> Draws:
-        """N draws for each image of x (B, C, H, W). Memory is bounded: they are decoded in chunks."""
+        """N draws for each image of x (B, C, H, W), decoded in chunks of at most ``DECODED_AT_ONCE`` output values, or
+        of one draw of all images; what the decoder holds on the way comes on top of them.
+        """
         log_p_x, log_ratio = [], []
         for noise in torch.split(self.eps, max(1, DECODED_AT_ONCE // x.numel())):
             z, log_prior_over_posterior = q.draw(noise)

@@ -77,8 +77,11 @@ class Shift(Model):
     ``weight``; ``groups: mean`` levels that.
 
     Selection is on the validation split, which has the correlation of training: ``validation_step`` is the
-    classification loss there. The authors' plotting code takes the learning rates with the best accuracy on the
-    uncorrelated *test* split; the paper says validation, and so does this.
+    classification loss there, used where ``patience`` is set; else the last epoch counts, as published. The authors'
+    plotting code takes the learning rates with the best accuracy on the uncorrelated *test* split, where the paper says
+    validation. Those rates are the presets': nothing is chosen here, but what was chosen there comes with them.
+
+    Of weak labels published are batches and epochs in inverse proportion to the share of labels; here both stay.
 
     Labels may be MISSING: an attribute is learned from the items that have its label. MI uses all items, CMI for
     attribute k those with its label.

@@ -18,9 +18,10 @@ class VAELipschitz(VAE):
     k times the range reach k times as far: then it is the slope that is bounded, and no fixed set.
 
     Algorithm 1 is taken to the letter: its projection leaves no negative weight (``rows: simplex``), so f is monotone,
-    and of a brighter image the posterior is wider. Projected by absolute values, as in the code that it goes back to
-    (``sphere``), sigma falls to 0 where brightness rises, as it does without a constant, and with it the hole
-    indicator. That is not how the supplement's table 6 looks.
+    and of a brighter image the posterior is wider. It widens without end: at 15 times the brightness log sigma^2 is in
+    the tens, and the indicator is large because z is drawn from everywhere. Projected by absolute values, as in the
+    code that it goes back to (``sphere``), sigma falls to 0 where brightness rises, as it does without a constant, and
+    with it the hole indicator. The board's rows of ``rows=sphere`` show it; the supplement's table 6 looks otherwise.
 
     The supplement gives neither M, nor what is done with the two heads, nor the sizes that GroupSort sorts. One
     constant for both heads, sorted by twos, is ours; and so is M, by the ELBO of validation images among 2, 5, 10, 20

@@ -86,6 +86,10 @@ class AUPRO(Localization):
     At a threshold, the per-region overlap is the found share of a region's pixels, averaged over the regions of all
     images: small regions count as much as large ones. The false positive rate is over the normal pixels of all images.
     The curve has one point per distinct score and is straight between them, at ``limit`` too.
+
+    anomalib 2.7's AUPRO is the same, in float32. adeval 1.1's reference differs: its thresholds are evenly spaced among
+    the normal pixels' scores, 2,000 by default and not all. With one at every normal pixel it still slopes where this
+    curve is upright, between two normal pixels, and so gives up to half a normal pixel's width more.
     """
 
     source = "Bergmann et al., IJCV 129 (2021) 1038-1059: normalized area under the PRO curve; regions are 8-connected"

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from latentbench import MISSING, Evaluation, LatentbenchError, Metric, Targets
 from latentbench.testing import check_metric
@@ -51,6 +53,21 @@ def extended(arrays, more):
 @pytest.mark.parametrize("metric", ALL)
 def test_it_keeps_what_a_metric_promises(metric):
     check_metric(metric)
+
+
+@pytest.mark.parametrize("metric", ALL)
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), images=st.integers(30, 90), dimensions=st.integers(2, 4), noise=st.floats(0, 3))
+def test_any_codes_give_a_value_within_its_bounds_whatever_the_order_of_images(metric, seed, images, dimensions, noise):
+    rng = np.random.default_rng(seed)
+    # Every value of the factors is there, or it would be another case.
+    truth = np.concatenate([np.indices((2, 3)).reshape(2, -1).T, rng.integers(0, [2, 3], (images, 2))])
+    codes = truth @ rng.normal(size=(2, dimensions)) + noise * rng.normal(size=(len(truth), dimensions))
+    order = rng.permutation(len(truth))
+    found = [measure(metric, {"z": codes[i]}, {"a": truth[i, 0], "b": truth[i, 1]}) for i in (slice(None), order)]
+    low, high = metric.bounds
+    assert all(low <= value <= high for value in found[0].values())
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
 
 
 @pytest.mark.parametrize("metric", ALL)

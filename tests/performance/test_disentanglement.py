@@ -42,6 +42,7 @@ def test_mig_of_ten_thousand_images_is_at_least_five_times_as_fast_as_pair_by_pa
 
     benchmark.extra_info |= {"seconds": ours, "times pair by pair": theirs / ours}
     assert theirs / ours >= 5
+    assert ours < 0.2  # seconds: the limit that was set, of which it takes some percent
 
 
 def test_dci_is_at_least_ten_times_as_fast_as_gradient_boosting_alone(benchmark: Any) -> None:
