@@ -1,4 +1,4 @@
-"""The committed tables are what the committed records give, byte for byte."""
+"""The committed tables and reports are what the committed records give, byte for byte."""
 
 from pathlib import Path
 
@@ -6,11 +6,12 @@ import pytest
 
 import latentbench_boards
 from latentbench.board import load_board
+from latentbench.cli import main
 from latentbench.leaderboard import render
 from latentbench.store import Store
 
 LEADERBOARDS = Path(__file__).parents[1] / "leaderboards"
-RESULTS, TABLES = LEADERBOARDS / "results", LEADERBOARDS / "tables"
+RESULTS, TABLES, REPORTS = LEADERBOARDS / "results", LEADERBOARDS / "tables", LEADERBOARDS / "reports"
 MEND = "run: latentbench leaderboard --results leaderboards/results --to leaderboards/tables"
 
 
@@ -32,3 +33,14 @@ def test_every_committed_record_is_of_some_board():
     boards = [load_board(path) for path in latentbench_boards.latentbench_boards()]
     stray = [path for path, record in Store(RESULTS).records() if not any(render(board, [record]) for board in boards)]
     assert stray == []
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("verb", ["mechanism", "waic"])
+def test_the_committed_reports_are_those_of_the_committed_records(
+    verb: str, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["holes", verb, "--results", str(RESULTS), "--data-root", str(data_root)]
+    assert main(command) == 0
+    mend = f"run: latentbench holes {verb} --results leaderboards/results > leaderboards/reports/holes-{verb}.md"
+    assert capsys.readouterr().out == (REPORTS / f"holes-{verb}.md").read_text(), mend

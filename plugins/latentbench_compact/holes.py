@@ -169,7 +169,7 @@ def _table(
     for setting, dataset, model in zip(settings, datasets, models, strict=True):
         data = _data(invocation, setting.spec, data_root)
         found += [[dataset, model, setting.seeds, *line] for line in lines(setting, data)]
-    click.echo(tabulate(found, ("dataset", "model", "seeds", "split", *columns), "pipe", floatfmt=".3f"))
+    click.echo(tabulate(found, ("dataset", "model", "seeds", "split", *columns), "pipe", floatfmt=".4g"))
 
 
 def _data(invocation: Invocation, spec: "RunSpec", data_root: Path) -> "Data":
