@@ -59,7 +59,7 @@ def test_on_the_sphere_held_out_digits_spread_the_likelihood_of_their_draws(tmp_
 
 
 @pytest.mark.parametrize(("rows", "low", "high"), [("simplex", 0.95, 1.0), ("sphere", 0.0, 0.5)])
-def test_brighter_outliers_stay_outliers_where_no_weight_of_the_encoder_is_negative(
+def test_after_an_epoch_brighter_outliers_stay_outliers_only_where_no_weight_of_the_encoder_is_negative(
     tmp_path: Path, data_root: Path, rows: str, low: float, high: float
 ) -> None:
     dataset = "{pair: mnist-fashion, test_images: 200, intensities: [1, 15]}"

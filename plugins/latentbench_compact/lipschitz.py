@@ -6,8 +6,8 @@ Then ||f(x) - f(x')||_inf <= M ||x - x'||_inf, and the image of [0, 1]^D lies in
 f(0): a compact set that is known before any data is seen. The layers are those of Anil, Lucas & Grosse (2019, "Sorting
 out Lipschitz function approximation"). Where the printed algorithm leaves it open, this is the choice made here:
 
-- Rows are projected as printed, onto the simplex, which leaves no negative weight; or by their absolute values, and
-  then keep their signs ("sphere"), as in the code of Anil et al.
+- Rows are projected by their absolute values and keep their signs ("sphere"), as in the code of Anil et al.; or as
+  printed, onto the simplex, which leaves no negative weight.
 - There are biases. They shift f, and do not change its constant.
 - The last layer, which gives mu and log sigma together, has no GroupSort: that would sort the latent coordinates. It is
   bounded like the others, so that one constant holds for both.
