@@ -19,7 +19,7 @@ class VAELipschitz(VAE):
 
     Rows of weights keep their signs (``rows: sphere``), as in the code of Anil et al. (2019) that algorithm 1 goes back
     to. As it is printed the projection leaves no negative weight (``simplex``): f is then monotone, a brighter image has
-    a wider posterior without end, and z is drawn from everywhere, so that the indicator is large whatever the image
+    wider posteriors without end, and z is drawn from everywhere, so that the indicator is large whatever the image
     shows. Which of the two the authors ran is not known; the ELBO of validation images is better where signs are kept.
     It takes epochs: after one, sigma still falls to 0 where brightness rises.
 
