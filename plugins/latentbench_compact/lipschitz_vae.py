@@ -17,11 +17,11 @@ class VAELipschitz(VAE):
     So the codes of all images in [0, 1]^D, outliers included, lie in a set whose size is known beforehand. Pixels of
     k times the range reach k times as far: then it is the slope that is bounded, and no fixed set.
 
-    Rows of weights keep their signs (``rows: sphere``), as in the code of Anil et al. (2019) that algorithm 1 goes back
-    to. As it is printed the projection leaves no negative weight (``simplex``): f is then monotone, a brighter image has
-    wider posteriors without end, and z is drawn from everywhere, so that the indicator is large whatever the image
-    shows. Which of the two the authors ran is not known; the ELBO of validation images is better where signs are kept.
-    It takes epochs: after one, sigma still falls to 0 where brightness rises.
+    Rows of weights keep their signs (``rows: sphere``), as in the code of Anil et al. (2019) that algorithm 1 goes
+    back to. As it is printed the projection leaves no negative weight (``simplex``): f is then monotone, a brighter
+    image has a wider posterior without end, and z is drawn from everywhere, so that the indicator is large whatever
+    the image shows. Which of the two the authors ran is not known; the ELBO of validation images is better where signs
+    are kept. It takes epochs: after one, sigma still falls to 0 where brightness rises.
 
     The supplement gives neither M, nor what is done with the two heads, nor the sizes that GroupSort sorts. M = 20, one
     constant for both heads, and sorting by twos are ours.
