@@ -38,5 +38,5 @@ def test_k_means_on_principal_components_is_as_good_as_k_means_on_pixels_is_know
     assert values["cluster-accuracy@test"] == values["cluster-accuracy[digit]@test"]
     assert values["facets@test"] == 1
     table = (results / "short.md").read_text()
-    assert "Read by the harness's probe from the codes of `pca`:" in table
+    assert "Read by the harness's k-means from the codes of `pca`:" in table
     assert "cluster accuracy (one-to-one)" in table

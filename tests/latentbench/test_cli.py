@@ -105,7 +105,7 @@ def test_the_help_imports_no_verb():
         (["list", "--jsn"], "No such option '--jsn'. Did you mean '--json'? (see latentbench list --help)"),
         (["--plugn", "x.py"], "No such option '--plugn'. Did you mean '--plugin'? (see latentbench --help)"),
         (["list", "boats"], "Invalid value for '[plugins|models|datasets|metrics|boards]': 'boats' is not one of"),
-        (["data", "prepare"], "Missing argument 'DATASET'. (see latentbench data prepare --help)"),
+        (["run"], "Missing argument 'BOARD'. (see latentbench run --help)"),
         (["--plugin", "none.py", "list"], "cannot read plugin none.py: No such file or directory"),
     ],
 )
