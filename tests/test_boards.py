@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import latentbench_boards
-from latentbench.cache import CACHE_VARIABLE
-from latentbench.cli import main
-from latentbench.store import Store
+from latentbench.commands.cli import main
+from latentbench.data.cache import CACHE_VARIABLE
+from latentbench.records.store import Store
 
 BOARDS = Path(latentbench_boards.__file__).parent
 PARTS = """\
@@ -122,8 +122,8 @@ def test_a_corrupt_image_of_an_optional_folder_is_refused_by_name(
 def test_the_board_of_mvtec_ad_names_the_categories_in_order_and_nothing_is_needed_of_it(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from latentbench.board import load_board
-    from latentbench_datasets.mvtec import CATEGORIES
+    from latentbench.boards.board import load_board
+    from latentbench_datasets.mvtec.dataset import CATEGORIES
 
     board = load_board(BOARDS / "mvtec-ad.yaml")
     assert [entry.label for entry in board.datasets] == [entry.options["category"] for entry in board.datasets]

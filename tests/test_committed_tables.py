@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import latentbench_boards
-from latentbench.board import load_board
-from latentbench.cli import main
-from latentbench.leaderboard import render
-from latentbench.store import Store
+from latentbench.boards.board import load_board
+from latentbench.boards.render.leaderboard import render
+from latentbench.commands.cli import main
+from latentbench.records.store import Store
 
 LEADERBOARDS = Path(__file__).parents[1] / "leaderboards"
 RESULTS, TABLES, REPORTS = LEADERBOARDS / "results", LEADERBOARDS / "tables", LEADERBOARDS / "reports"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from latentbench.cli import main
 from latentbench.commands import VERBS
-from latentbench.plugins import Plugins
+from latentbench.commands.cli import main
+from latentbench.plugins.registry import Plugins
 from latentbench.testing import check_model
 
 REPOSITORY = Path(__file__).parents[1]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from latentbench.cli import main
-from latentbench.store import Store
+from latentbench.commands.cli import main
+from latentbench.records.store import Store
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from latentbench.cli import main
-from latentbench.store import Store
-from latentbench_datasets import fashion_mnist
+from latentbench.commands.cli import main
+from latentbench.records.store import Store
+from latentbench_datasets.digits import fashion_mnist_files as fashion_mnist
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

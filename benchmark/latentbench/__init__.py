@@ -1,49 +1,84 @@
-"""A plugin-based benchmark suite for what learned image representations are good for."""
+"""A plugin-based benchmark suite for what learned image representations are good for.
+
+The names below, and those of ``latentbench.testing``, are what a plugin may import; the modules behind them may move.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from latentbench.errors import LatentbenchError
-from latentbench.hookspecs import hookimpl
+from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from latentbench.data import (
+    from latentbench.commands.common import (
+        Invocation,
+        common_options,
+        data_root_option,
+        pass_invocation,
+        results_option,
+    )
+    from latentbench.config import Options, TrainingOptions, format_options
+    from latentbench.data.archives import unpack
+    from latentbench.data.dataset import Dataset, State, Status
+    from latentbench.data.prepared import Decoding, Prepared, PreparedDataset, Rows, Save, Source
+    from latentbench.data.splits import (
         MISSING,
         Batch,
         Data,
         DataInfo,
-        Dataset,
         IndexedSplit,
         Role,
         Split,
         StoredSplit,
         Targets,
+        content_hash,
     )
-    from latentbench.executor import Executor
-    from latentbench.metric import Evaluation, Metric
-    from latentbench.model import Losses, Model, Step
-    from latentbench.options import Options, TrainingOptions
+    from latentbench.evaluation.evaluate import Predictions, measure
+    from latentbench.executor import Execution, Executor, Outcome, Progress, Task
+    from latentbench.files import replacing
+    from latentbench.metric import Evaluation, Metric, value_name
+    from latentbench.model import Losses, Model, Step, Trainer
+    from latentbench.plugins.registry import Plugins
+    from latentbench.records.frame import values_frame
+    from latentbench.records.record import Record
+    from latentbench.records.store import Store
+    from latentbench.running.execute import execute, load_data
+    from latentbench.spec import RunSpec
+    from latentbench.torchvision_compat import import_torchvision
 
 __version__ = "0.1.0"
 
 #: Where the public names live. They are imported on first use: most import torch, and a plugin module need not.
 _PUBLIC = {
-    "data": (
+    "commands.common": ("Invocation", "common_options", "data_root_option", "pass_invocation", "results_option"),
+    "config": ("Options", "TrainingOptions", "format_options"),
+    "data.archives": ("unpack",),
+    "data.dataset": ("Dataset", "State", "Status"),
+    "data.prepared": ("Decoding", "Prepared", "PreparedDataset", "Rows", "Save", "Source"),
+    "data.splits": (
         "MISSING",
         "Batch",
         "Data",
         "DataInfo",
-        "Dataset",
         "IndexedSplit",
         "Role",
         "Split",
         "StoredSplit",
         "Targets",
+        "content_hash",
     ),
-    "executor": ("Executor",),
-    "metric": ("Evaluation", "Metric"),
-    "model": ("Losses", "Model", "Step"),
-    "options": ("Options", "TrainingOptions"),
+    "evaluation.evaluate": ("Predictions", "measure"),
+    "executor": ("Execution", "Executor", "Outcome", "Progress", "Task"),
+    "files": ("replacing",),
+    "metric": ("Evaluation", "Metric", "value_name"),
+    "model": ("Losses", "Model", "Step", "Trainer"),
+    "plugins.registry": ("Plugins",),
+    "records.frame": ("values_frame",),
+    "records.record": ("Record",),
+    "records.store": ("Store",),
+    "running.execute": ("execute", "load_data"),
+    "spec": ("RunSpec",),
+    "torchvision_compat": ("import_torchvision",),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
@@ -53,21 +88,55 @@ __all__ = [
     "Data",
     "DataInfo",
     "Dataset",
+    "Decoding",
     "Evaluation",
+    "Execution",
     "Executor",
     "IndexedSplit",
+    "Invocation",
     "LatentbenchError",
     "Losses",
     "Metric",
     "Model",
     "Options",
+    "Outcome",
+    "Plugins",
+    "Predictions",
+    "Prepared",
+    "PreparedDataset",
+    "Progress",
+    "Record",
     "Role",
+    "Rows",
+    "RunSpec",
+    "Save",
+    "Source",
     "Split",
+    "State",
+    "Status",
     "Step",
+    "Store",
     "StoredSplit",
     "Targets",
+    "Task",
+    "Trainer",
     "TrainingOptions",
+    "common_options",
+    "content_hash",
+    "data_root_option",
+    "did_you_mean",
+    "execute",
+    "format_options",
     "hookimpl",
+    "import_torchvision",
+    "load_data",
+    "measure",
+    "pass_invocation",
+    "replacing",
+    "results_option",
+    "unpack",
+    "value_name",
+    "values_frame",
 ]
 
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from latentbench.cli import main
+from latentbench.commands.cli import main
 
 sys.exit(main())

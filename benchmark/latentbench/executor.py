@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from latentbench.run import RunSpec
+from latentbench.spec import RunSpec
 
-__all__ = ["Executor", "Outcome", "Progress", "Settings", "Task"]
+__all__ = ["Execution", "Executor", "Outcome", "Progress", "Task"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class Execution:
     """How and where runs are carried out: nothing here may change a result on a CPU but ``threads``."""
 
     out: Path
@@ -31,7 +31,7 @@ class Task:
     """One run to be carried out; picklable, so that it can travel to another process or machine."""
 
     spec: RunSpec
-    settings: Settings
+    execution: Execution
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Outcome:
 
 
 class Executor(ABC):
-    """An executor as a plugin: about a hundred lines that bring ``latentbench.execution.execute`` to the tasks."""
+    """An executor as a plugin: about a hundred lines that bring ``latentbench.execute`` to the tasks."""
 
     name: ClassVar[str]
 

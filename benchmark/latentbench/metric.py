@@ -11,7 +11,7 @@ import numpy.typing as npt
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from latentbench.data import Targets
+    from latentbench.data.splits import Targets
 
 __all__ = ["MAX_SAMPLES", "Evaluation", "Metric", "metric_of", "value_name"]
 

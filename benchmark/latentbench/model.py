@@ -2,23 +2,38 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from latentbench.data import Batch, DataInfo, Split
-from latentbench.options import Options, TrainingOptions
+from latentbench.config import Options, TrainingOptions
+from latentbench.data.splits import Batch, DataInfo, Split
 
-if TYPE_CHECKING:
-    from latentbench.training import Trainer
-
-__all__ = ["Losses", "Model", "Step"]
+__all__ = ["Losses", "Model", "Step", "Trainer"]
 
 #: What a step gives to minimize: a scalar, or named scalars of which "loss" is minimized and the others are reported.
 Losses = Tensor | Mapping[str, Tensor]
 #: One step: its losses; or, with several optimizers, (optimizer's name, losses) in the order of the updates.
 Step = Losses | Iterator[tuple[str, Losses]]
+
+
+class Trainer(Protocol):
+    """What the harness gives a model to be fitted with: its training loop, and the means for a ``fit`` of its own."""
+
+    device: torch.device
+    """Where the model and the splits are."""
+    seed: int
+    """The run's."""
+    generator: torch.Generator
+    """What training batches are drawn with, on ``device``; checkpointed and restored."""
+
+    def fit(self, model: "Model", train: Split, validation: Split | None) -> None:
+        """Fit ``model`` by its ``training_step`` and ``optimizers``, as the ``TrainingOptions`` in its Config say.
+
+        Raises:
+            LatentbenchError: a loss or parameter is not finite; or options, optimizers and losses that do not fit.
+        """
 
 
 class Model(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from latentbench.torchvision_compat import import_torchvision
+from latentbench import import_torchvision
 
 __all__ = ["SSIM", "Bernoulli", "Gaussian", "Likelihood", "Reconstruction", "likelihood"]
 

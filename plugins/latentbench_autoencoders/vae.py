@@ -13,7 +13,7 @@ from latentbench_autoencoders.posteriors import Gaussian, Posterior
 from latentbench_autoencoders.scores import Draws, input_complexity, typicality
 
 if TYPE_CHECKING:
-    from latentbench.training import Trainer
+    from latentbench import Trainer
 
 __all__ = ["VAE", "ScoreName"]
 

@@ -27,7 +27,7 @@ from latentbench_cmi.dependence import (
 from latentbench_cmi.detector import SubspaceGaussians
 
 if TYPE_CHECKING:
-    from latentbench.training import Trainer
+    from latentbench import Trainer
 
 __all__ = ["Shift", "ShiftBase", "ShiftCMI", "ShiftMI"]
 

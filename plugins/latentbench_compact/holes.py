@@ -9,15 +9,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from latentbench import LatentbenchError
-from latentbench.commands.options import Invocation
-from latentbench.record import Record
-from latentbench.standings import pairs
-from latentbench.store import Store
+from latentbench import Invocation, LatentbenchError, Record, Store, format_options
 
 if TYPE_CHECKING:
-    from latentbench import Data
-    from latentbench.run import RunSpec
+    from latentbench import Data, RunSpec
 
 __all__ = ["report_convergence", "report_mechanism", "report_waic", "waic"]
 
@@ -29,19 +24,19 @@ NUMBERS = (4, 8, 16, 32, 64, 100, 200, 400, 800)
 
 
 def report_waic(invocation: Invocation, results: Path, data_root: Path) -> None:
-    """Detect by the likelihoods that all seeds of one setting give: WAIC.
+    """Detect by the likelihoods that all seeds of one configuration give: WAIC.
 
-    For every setting of a model whose records have the score negative_log_likelihood, of two seeds or more.
+    For every configuration of a model whose records have the score negative_log_likelihood, of two seeds or more.
     """
-    from latentbench.evaluation import Predictions, measure
+    from latentbench import Predictions, measure
 
     offers = invocation.plugins.offers("metrics")
     metrics = {name: offers[name].value for name in METRICS if name in offers}
 
-    def lines(setting: Setting, data: "Data") -> Iterator[list[Any]]:
-        scores = {f"{split}/score": -waic(-kept[NLL]) for split, kept in setting.scores.items()}
+    def lines(configuration: Configuration, data: "Data") -> Iterator[list[Any]]:
+        scores = {f"{split}/score": -waic(-kept[NLL]) for split, kept in configuration.scores.items()}
         values = measure(Predictions(scores), data, metrics).values
-        for split in setting.scores:
+        for split in configuration.scores:
             found = [values.get(f"{name}@{split}") for name in METRICS]
             yield [split, *(value and value.value for value in found)]
 
@@ -51,12 +46,12 @@ def report_waic(invocation: Invocation, results: Path, data_root: Path) -> None:
 def report_mechanism(invocation: Invocation, results: Path, data_root: Path) -> None:
     """Follow width and place of the posteriors, and the hole indicator, through the intensities.
 
-    For every setting whose records have these scores: their means over all seeds and the anomalies of each test split,
-    and over the normal images of the first.
+    For every configuration whose records have these scores: their means over all seeds and the anomalies of each test
+    split, and over the normal images of the first.
     """
 
-    def lines(setting: Setting, data: "Data") -> Iterator[list[Any]]:
-        for number, (split, kept) in enumerate(setting.scores.items()):
+    def lines(configuration: Configuration, data: "Data") -> Iterator[list[Any]]:
+        for number, (split, kept) in enumerate(configuration.scores.items()):
             anomaly = data.splits[split].targets.anomaly
             assert anomaly is not None, "a split that detection was measured on"
             for images, value in (("normal", 0), ("anomalies", 1))[1 if number else 0 :]:
@@ -135,7 +130,7 @@ def waic(log_p: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return np.asarray(scores.mean(0) - scores.var(0, ddof=1))
 
 
-class Setting(NamedTuple):
+class Configuration(NamedTuple):
     """Runs that differ in their seeds alone."""
 
     spec: "RunSpec"
@@ -152,29 +147,29 @@ def _table(
     scores: Sequence[str],
     least: int,
     columns: Sequence[str],
-    lines: Callable[[Setting, "Data"], Iterable[list[Any]]],
+    lines: Callable[[Configuration, "Data"], Iterable[list[Any]]],
 ) -> None:
-    """Print what ``lines`` makes of every setting and its data."""
+    """Print what ``lines`` makes of every configuration and its data."""
     from tabulate import tabulate
 
-    settings = list(_settings(Store(results), scores, least))
-    if not settings:
-        seeds = "two seeds of one setting" if least > 1 else "run"
+    configurations = list(_configurations(Store(results), scores, least))
+    if not configurations:
+        seeds = "two seeds of one configuration" if least > 1 else "run"
         raise LatentbenchError(
             f"no {seeds} in {results} have the scores {', '.join(scores)}", "run VAEs on the board ood"
         )
     found = []
-    datasets = _labels([(setting.spec.dataset, setting.spec.options) for setting in settings])
-    models = _labels([(setting.spec.model, setting.spec.config) for setting in settings])
-    for setting, dataset, model in zip(settings, datasets, models, strict=True):
-        data = _data(invocation, setting.spec, data_root)
-        found += [[dataset, model, setting.seeds, *line] for line in lines(setting, data)]
+    datasets = _labels([(configuration.spec.dataset, configuration.spec.options) for configuration in configurations])
+    models = _labels([(configuration.spec.model, configuration.spec.config) for configuration in configurations])
+    for configuration, dataset, model in zip(configurations, datasets, models, strict=True):
+        data = _data(invocation, configuration.spec, data_root)
+        found += [[dataset, model, configuration.seeds, *line] for line in lines(configuration, data)]
     click.echo(tabulate(found, ("dataset", "model", "seeds", "split", *columns), "pipe", floatfmt=".4g"))
 
 
 def _data(invocation: Invocation, spec: "RunSpec", data_root: Path) -> "Data":
     """The data that a run was on, and no other."""
-    from latentbench.execution import load_data
+    from latentbench import load_data
 
     data = load_data(invocation.plugins, spec.dataset, spec.options, data_root)
     if data.split_hash != spec.split_hash:
@@ -185,7 +180,7 @@ def _data(invocation: Invocation, spec: "RunSpec", data_root: Path) -> "Data":
     return data
 
 
-def _settings(store: Store, scores: Iterable[str], least: int) -> Iterator[Setting]:
+def _configurations(store: Store, scores: Iterable[str], least: int) -> Iterator[Configuration]:
     """Those of at least so many seeds whose runs kept all these scores."""
     records: dict[str, list[tuple[Path, Record]]] = defaultdict(list)
     for path, record in store.records():
@@ -202,7 +197,7 @@ def _settings(store: Store, scores: Iterable[str], least: int) -> Iterator[Setti
             if all(f"{split}/score/{score}" in arrays[0] for score in scores)
         }
         if kept:
-            yield Setting(alike[0][1].spec, len(alike), kept)
+            yield Configuration(alike[0][1].spec, len(alike), kept)
 
 
 def _labels(named: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
@@ -215,5 +210,5 @@ def _labels(named: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
             alike = [its for its in others if its.get(key) == value]
             if len(alike) < len(others):
                 telling[key], others = value, alike
-        labels.append(f"{name} ({pairs(telling)})" if telling else name)
+        labels.append(f"{name} ({format_options(telling)})" if telling else name)
     return labels

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from latentbench.commands.options import Invocation, common_options, data_root_option, pass_invocation, results_option
+from latentbench import Invocation, common_options, data_root_option, pass_invocation, results_option
 
 __all__ = ["command"]
 

@@ -6,7 +6,7 @@ from torch import nn
 from latentbench import DataInfo
 from latentbench_autoencoders.vae import VAE, ScoreName
 from latentbench_compact.lipschitz import Certificate, LipschitzEncoder, Mode, certificate
-from latentbench_compact.settings import ELSEWHERE, ON_OOD, N
+from latentbench_compact.presets import ELSEWHERE, ON_OOD, N
 
 __all__ = ["VAELipschitz"]
 

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize, softplus
 
 from latentbench_autoencoders.posteriors import Posterior
 from latentbench_autoencoders.vae import VAE, ScoreName
-from latentbench_compact.settings import ELSEWHERE, ON_OOD, N
+from latentbench_compact.presets import ELSEWHERE, ON_OOD, N
 from latentbench_compact.spherical import PowerSpherical, Spherical, VonMisesFisher, log_area, stereographic, uniform
 
 __all__ = ["OnSphere", "VAESphere"]

@@ -13,14 +13,14 @@ __all__ = ["latentbench_datasets"]
 @hookimpl
 def latentbench_datasets() -> list[type["Dataset"]]:
     """Offer the datasets; their modules are imported here, for they import torch."""
-    from latentbench_datasets.celeba import CelebA, CelebANovelty, CelebASubset, CelebASubsetNovelty
-    from latentbench_datasets.labelled_mnist import Mnist
-    from latentbench_datasets.mvtec import MagneticTile, MvtecAd, MvtecLike
-    from latentbench_datasets.ood import Ood
-    from latentbench_datasets.scenes import Scenes
+    from latentbench_datasets.celeba.dataset import CelebA, CelebANovelty, CelebASubset, CelebASubsetNovelty
+    from latentbench_datasets.digits.mnist import Mnist
+    from latentbench_datasets.digits.ood import Ood
+    from latentbench_datasets.digits.shift import DigitsShift, MnistShift
+    from latentbench_datasets.mvtec.dataset import MagneticTile, MvtecAd, MvtecLike
     from latentbench_datasets.shapes3d import Shapes3D
-    from latentbench_datasets.shift import DigitsShift, MnistShift
-    from latentbench_datasets.textures import Textures
+    from latentbench_datasets.synthetic.scenes import Scenes
+    from latentbench_datasets.synthetic.textures import Textures
 
     digits = [MnistShift, DigitsShift, Mnist]
     faces = [CelebA, CelebANovelty, CelebASubset, CelebASubsetNovelty]

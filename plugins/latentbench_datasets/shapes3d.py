@@ -13,8 +13,19 @@ import numpy.typing as npt
 import torch
 from pydantic import Field, field_validator, model_validator
 
-from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, StoredSplit, Targets
-from latentbench.prepared import Prepared, PreparedDataset, Save, Source
+from latentbench import (
+    Data,
+    DataInfo,
+    Dataset,
+    LatentbenchError,
+    Prepared,
+    PreparedDataset,
+    Role,
+    Save,
+    Source,
+    StoredSplit,
+    Targets,
+)
 
 __all__ = ["FACTORS", "Factor", "Shapes3D"]
 

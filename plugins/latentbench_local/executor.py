@@ -9,13 +9,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import ClassVar
 
-from latentbench.executor import Executor, Outcome, Progress, Task
+from latentbench import Executor, Outcome, Progress, Task
 
 __all__ = ["LocalExecutor"]
 
 #: Workers are forked from a server that has imported what a run needs and nothing else: quick, and no threads to copy.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["latentbench.execution"])
+_context.set_forkserver_preload(["latentbench.running.execute"])
 
 
 class LocalExecutor(Executor):
@@ -33,10 +33,9 @@ class LocalExecutor(Executor):
 
 
 def _run_here(tasks: Sequence[Task], progress: Callable[[Progress], None]) -> Iterator[Outcome]:
-    from latentbench.execution import execute
-    from latentbench.plugins import Plugins
+    from latentbench import Plugins, execute
 
-    plugins = Plugins.load(tasks[0].settings.plugin_files)
+    plugins = Plugins.load(tasks[0].execution.plugin_files)
     for task in tasks:
         yield execute(task, plugins, progress)
 
@@ -109,14 +108,13 @@ def _run_in_processes(tasks: deque[Task], jobs: int, progress: Callable[[Progres
 def _work(connection: Connection, slot: int) -> None:
     """A worker's life: take a task, carry it out, report; until there is none, or the parent is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from latentbench.execution import execute
-    from latentbench.plugins import Plugins
+    from latentbench import Plugins, execute
 
     plugins: Plugins | None = None
     while (task := connection.recv()) is not None:
         if plugins is None:
-            plugins = Plugins.load(task.settings.plugin_files)
-            _choose_gpu(task.settings.device, slot)
+            plugins = Plugins.load(task.execution.plugin_files)
+            _choose_gpu(task.execution.device, slot)
         connection.send(execute(task, plugins, connection.send))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.commands.options import common_options, data_root_option
+from latentbench import common_options, data_root_option
 
 if TYPE_CHECKING:
     from latentbench_metrics.extractor import Classifier
@@ -31,7 +31,7 @@ def train(to: Path, data_root: Path) -> None:
 
     It needs the published files of MNIST and Fashion-MNIST in the data folder. The shipped weights are left alone.
     """
-    from latentbench.files import replacing
+    from latentbench import replacing
     from latentbench_metrics.extractor_training import accuracy, read, serialize
     from latentbench_metrics.weights import SHIPPED_SHA256
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from latentbench_datasets import fashion_mnist, mnist
+from latentbench_datasets.digits import fashion_mnist_files as fashion_mnist
+from latentbench_datasets.digits import mnist_files as mnist
 from latentbench_metrics.extractor import Classifier, pictures
 
 __all__ = ["SETS", "Labelled", "accuracy", "read", "serialize", "train"]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from latentbench.torchvision_compat import import_torchvision
+from latentbench import import_torchvision
 from latentbench_metrics import extractor, weights
 
 import_torchvision()  # beside a CPU-only PyTorch the next imports need its help

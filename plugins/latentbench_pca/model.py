@@ -10,7 +10,7 @@ from torch import Tensor
 from latentbench import DataInfo, LatentbenchError, Model, Options, Split
 
 if TYPE_CHECKING:
-    from latentbench.training import Trainer
+    from latentbench import Trainer
 
 __all__ = ["PCA"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from latentbench.cli import main
-from latentbench.store import Store, read_record
+from latentbench.commands.cli import main
+from latentbench.records.store import Store, read_record
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ OPTIONS = ["--set", "epochs=30", "--checkpoint-seconds", "0.02"]
 #: Kills the command without killing the imports before it: the process is forked when they are done.
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["latentbench.execution", "latentbench.plan", "latentbench_metrics.fidelity", "torch._dynamo"]
+    ["latentbench.running.execute", "latentbench.running.plan", "latentbench_metrics.fidelity", "torch._dynamo"]
 )
 
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from latentbench.cli import main
-from latentbench.store import Store, read_record
+from latentbench.commands.cli import main
+from latentbench.records.store import Store, read_record
 
 BOARD = """\
 name: toys
@@ -329,8 +329,8 @@ def test_a_saved_model_scores_as_the_record_says(cli: Cli, toys: Path) -> None:
     """Weights and predictions belong together: the state, loaded into a fresh model, gives the same scores."""
     from safetensors.torch import load_file
 
-    from latentbench.execution import load_data
-    from latentbench.plugins import Plugins
+    from latentbench.plugins.registry import Plugins
+    from latentbench.running.execute import load_data
 
     cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1", "--models", "centre-distance")
     (path,) = Path("results").glob("*/*/*.json")

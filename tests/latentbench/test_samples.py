@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentbench import Data, DataInfo, LatentbenchError, Metric, Model, Options, Role, StoredSplit, Targets
-from latentbench import evaluation as evaluation_module
-from latentbench.evaluation import Predictions, collect, measure
-from latentbench.record import Value
+from latentbench.evaluation import evaluate as evaluation_module
+from latentbench.evaluation.evaluate import Predictions, collect, measure
+from latentbench.records.record import Value
 
 INFO = DataInfo(channels=1, height=4, width=6, train_size=40)
 

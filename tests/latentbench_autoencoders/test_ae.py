@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from latentbench import Batch, DataInfo, Role, StoredSplit
 from latentbench.capabilities import capabilities_of
-from latentbench.training import Trainer
+from latentbench.running.training import TrainingLoop
 from latentbench_autoencoders.ae import AE
 
 
@@ -60,7 +60,7 @@ def test_it_learns_a_handful_of_images_by_heart(reconstruction: str, images: Ten
     split = StoredSplit(Role.TRAIN, (images * 255).round().to(torch.uint8))
     model = _ae(INFO, epochs=300, reconstruction=reconstruction)
     before = (model.reconstruct(images) - images).abs().mean()
-    model.fit(split, None, Trainer(device=torch.device("cpu"), seed=0))
+    model.fit(split, None, TrainingLoop(device=torch.device("cpu"), seed=0))
     after = (model.eval().reconstruct(images) - images).abs().mean()
     assert before > 0.2
     assert after < 0.03

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 from latentbench import DataInfo, Role, StoredSplit
-from latentbench.training import Trainer
+from latentbench.running.training import TrainingLoop
 from latentbench_autoencoders.ae import AE
 from latentbench_autoencoders.beta_vae import BetaVAE
 from latentbench_autoencoders.vae import VAE
@@ -34,7 +34,7 @@ def test_foreign_digits_score_higher_than_normal_ones(cls: type[PCA | AE | VAE],
 
     torch.manual_seed(0)
     model = cls(cls.Config.parse(options, cls.name), DataInfo(1, 8, 8, len(split)))
-    model.fit(split, None, Trainer(device=torch.device("cpu"), seed=0))
+    model.fit(split, None, TrainingLoop(device=torch.device("cpu"), seed=0))
     with torch.inference_mode():
         scores = model.eval().score(images[torch.from_numpy(~train)].float() / 255)
     assert roc_auc_score(~normal[~train], scores) > 0.85

@@ -7,7 +7,7 @@ from torch import distributions as dist
 
 from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
 from latentbench.capabilities import capabilities_of
-from latentbench.training import Trainer
+from latentbench.running.training import TrainingLoop
 from latentbench_autoencoders import vae
 from latentbench_autoencoders.ae import AE
 from latentbench_autoencoders.beta_vae import BetaVAE
@@ -357,7 +357,7 @@ def test_structural_similarity_has_no_log_likelihood(images: Tensor) -> None:
 def _fitted(cls: type[VAE], images: Tensor, **options: Any) -> VAE:
     model = _make(cls, epochs=3, batch_size=5, **options)
     split = StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8))
-    model.fit(split, None, Trainer(device=torch.device("cpu"), seed=0))
+    model.fit(split, None, TrainingLoop(device=torch.device("cpu"), seed=0))
     return model
 
 
@@ -383,7 +383,7 @@ def test_the_kl_term_falls_when_beta_rises(images: Tensor) -> None:
     def kl(beta: float) -> float:
         model = _make(BetaVAE, beta=beta, epochs=60, batch_size=12, sigma=0.3)
         split = StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8))
-        model.fit(split, None, Trainer(device=torch.device("cpu"), seed=0))
+        model.fit(split, None, TrainingLoop(device=torch.device("cpu"), seed=0))
         return float(model.posterior(images).kl().mean().detach())
 
     assert kl(0.1) > 2 * kl(1) > 4 * kl(10)

@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from latentbench import MISSING, Batch, DataInfo, LatentbenchError, Role, StoredSplit, Targets
 from latentbench.capabilities import capabilities_of
+from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
-from latentbench.training import Trainer
 from latentbench_cmi.dependence import permutation_within
 from latentbench_cmi.model import Shift, ShiftBase, ShiftCMI, ShiftMI
 
@@ -39,8 +39,8 @@ def stored(attributes: Mapping[str, Any], role: Role = Role.TRAIN, images: int =
 LABELS = {"left": np.arange(64) % 2, "right": np.arange(64) // 2 % 2}
 
 
-def train(model: Shift, split: StoredSplit | None = None, validation: StoredSplit | None = None) -> Trainer:
-    trainer = Trainer(device=CPU, seed=0)
+def train(model: Shift, split: StoredSplit | None = None, validation: StoredSplit | None = None) -> TrainingLoop:
+    trainer = TrainingLoop(device=CPU, seed=0)
     torch.manual_seed(1)
     model.fit(split or stored(LABELS), validation, trainer)
     return trainer
@@ -115,7 +115,7 @@ def test_training_is_that_of_the_losses_written_one_value_after_the_other() -> N
         "heads": torch.optim.Adam(plain.heads.parameters(), 1e-3),
         "discriminators": torch.optim.Adam([p for net in networks for p in net.parameters()], 1e-3),
     }
-    split, order = stored(LABELS), Trainer(device=CPU, seed=0).generator
+    split, order = stored(LABELS), TrainingLoop(device=CPU, seed=0).generator
     torch.manual_seed(1)
     for _ in range(3):
         batch = split.batch(torch.randperm(64, generator=order), order)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from latentbench import Batch, DataInfo, Role, Split
-from latentbench.training import Trainer
+from latentbench.running.training import TrainingLoop
 from latentbench_cmi.model import Shift, ShiftBase, ShiftCMI
 from latentbench_cmi.theory import conditional_mutual_information, equicorrelated, toy_accuracy
 
@@ -52,7 +52,7 @@ def toy(cls: type[Shift], correlation: float, noise: float, steps: int, start: S
     if start is not None:
         model.encoder.load_state_dict(start.encoder.state_dict())
         model.heads.load_state_dict(start.heads.state_dict())
-    model.fit(Toy(correlation, noise, 250 * steps), None, Trainer(device=torch.device("cpu"), seed=0))
+    model.fit(Toy(correlation, noise, 250 * steps), None, TrainingLoop(device=torch.device("cpu"), seed=0))
     return model
 
 

@@ -8,11 +8,11 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from latentbench.cli import main
-from latentbench.store import Store
+from latentbench.commands.cli import main
+from latentbench.records.store import Store
 from latentbench_compact import holes
 from latentbench_compact.holes import MECHANISM, waic
-from latentbench_datasets.textures import Textures
+from latentbench_datasets.synthetic.textures import Textures
 
 BOARD = """\
 name: short

@@ -10,8 +10,8 @@ from scipy.stats import vonmises_fisher
 from torch import Tensor, nn
 
 from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
+from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
-from latentbench.training import Trainer
 from latentbench_autoencoders.vae import VAE
 from latentbench_compact import latentbench_models
 from latentbench_compact.lipschitz import LipschitzEncoder
@@ -30,7 +30,7 @@ def _make(cls: type[VAE], info: DataInfo = INFO, **options: Any) -> Any:
 
 def _fitted(model: VAE, images: Tensor) -> VAE:
     split = StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8))
-    model.fit(split, None, Trainer(device=torch.device("cpu"), seed=0))
+    model.fit(split, None, TrainingLoop(device=torch.device("cpu"), seed=0))
     return model.eval()
 
 

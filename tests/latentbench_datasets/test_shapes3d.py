@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentbench import Data, LatentbenchError, Role, StoredSplit
-from latentbench.data import State
+from latentbench.data.dataset import State
 from latentbench.testing import check_dataset
 from latentbench_datasets import shapes3d
 from latentbench_datasets.shapes3d import FACTORS, Factor, Shapes3D

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from latentbench import LatentbenchError
-from latentbench.cli import main
+from latentbench.commands.cli import main
 from latentbench_metrics import extractor, extractor_training, weights
 from latentbench_metrics.extractor_training import Labelled, accuracy, read, serialize, train
 

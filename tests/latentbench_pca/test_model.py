@@ -10,8 +10,8 @@ from torch import Tensor
 
 from latentbench import Batch, DataInfo, LatentbenchError, Role, Split, StoredSplit
 from latentbench.capabilities import capabilities_of
+from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
-from latentbench.training import Trainer
 from latentbench_pca import model as module
 from latentbench_pca.model import PCA
 
@@ -30,7 +30,7 @@ def _split(images: Tensor) -> StoredSplit:
 
 def _fitted(images: Tensor, **options: Any) -> PCA:
     model = PCA(PCA.Config.parse(options, "model 'pca'"), INFO).eval()
-    model.fit(_split(images), None, Trainer(device=torch.device("cpu"), seed=0))
+    model.fit(_split(images), None, TrainingLoop(device=torch.device("cpu"), seed=0))
     return model
 
 
@@ -142,7 +142,7 @@ class Composed(Split):
 def test_it_sees_one_pass_of_a_composed_split_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DRAWN_AT_ONCE", 30)
     model, split = PCA(PCA.Config(components=5), INFO), Composed()
-    model.fit(split, None, Trainer(device=torch.device("cpu"), seed=0))
+    model.fit(split, None, TrainingLoop(device=torch.device("cpu"), seed=0))
     assert [len(images) for images in split.drawn] == [30, 30, 30, 10]
     torch.testing.assert_close(model.mean, torch.cat(split.drawn).mean(0).flatten())
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentbench.cache import HalfMade
-from latentbench_datasets.image_files import read_image
+from latentbench.data.cache import HalfMade
+from latentbench_datasets.images import read_image
 
 IMAGES, SIZE = 1000, 64
 #: A crowded disk can spoil a measurement: what is too slow is so every time.

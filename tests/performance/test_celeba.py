@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from latentbench import Data
 from latentbench.torchvision_compat import import_torchvision
-from latentbench_datasets.celeba import CelebASubset
+from latentbench_datasets.celeba.dataset import CelebASubset
 
 BATCH = 100
 

@@ -14,9 +14,9 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
 from latentbench.torchvision_compat import import_torchvision
-from latentbench_datasets.digits import Digits
-from latentbench_datasets.joint import joint
-from latentbench_datasets.pairs import PairSplit
+from latentbench_datasets.digits.digits import Digits
+from latentbench_datasets.digits.joint import joint
+from latentbench_datasets.digits.pairs import PairSplit
 
 BATCH = 100
 CORRELATION = 0.9

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from latentbench.record import Environment, Phase, Record, Training, Value
-from latentbench.run import RunSpec
-from latentbench.store import Store
+from latentbench.records.record import Environment, Phase, Record, Training, Value
+from latentbench.records.store import Store
+from latentbench.spec import RunSpec
 
 MODELS, SEEDS, VALUES = 20, 10, 10
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from latentbench import Batch, DataInfo, Model, Role, StoredSplit
-from latentbench.training import Trainer
+from latentbench.running.training import TrainingLoop
 
 CPU = torch.device("cpu")
 INFO = DataInfo(channels=1, height=32, width=64, train_size=2500)
@@ -99,7 +99,7 @@ def test_a_step_costs_at_most_three_percent_more_than_in_a_bare_loop(benchmark: 
         split = Interleaved(Role.TRAIN, torch.from_numpy(images))
         split.prepare()
         model = autoencoder()
-        Trainer(device=CPU, seed=0).fit(model, split, None)
+        TrainingLoop(device=CPU, seed=0).fit(model, split, None)
         assert torch.equal(first_layer(model).weight, first_layer(split.bare).weight), "it is the same work"
         ratios.append(median(split.harness_seconds) / median(split.bare_seconds))
     benchmark.extra_info |= {"ratio": ratios[-1], "bare step in ms": median(split.bare_seconds) * 1e3}

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.commands.options import Invocation, common_options, data_root_option, pass_invocation
+from latentbench.commands.common import Invocation, common_options, data_root_option, pass_invocation
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from latentbench.data import Dataset
+    from latentbench.data.dataset import Dataset
 
 __all__ = ["command"]
 
-_settings_option = click.option(
-    "--set", "settings", multiple=True, metavar="OPTION=VALUE", help="An option of the dataset. Repeatable.",
+_overrides_option = click.option(
+    "--set", "overrides", multiple=True, metavar="OPTION=VALUE", help="An option of the dataset. Repeatable.",
 )  # fmt: skip
 
 
@@ -29,11 +29,11 @@ def command() -> None:
 
 @command.command("prepare")
 @click.argument("dataset", required=False)
-@_settings_option
+@_overrides_option
 @data_root_option
 @common_options
 @pass_invocation
-def prepare(invocation: Invocation, dataset: str | None, settings: tuple[str, ...], data_root: Path) -> None:
+def prepare(invocation: Invocation, dataset: str | None, overrides: tuple[str, ...], data_root: Path) -> None:
     """Put DATASET into the data folder, by download if need be, and decode it. Embedded data need nothing.
 
     Without DATASET all that are there are decoded, and nothing is downloaded.
@@ -46,31 +46,31 @@ def prepare(invocation: Invocation, dataset: str | None, settings: tuple[str, ..
         facts = ", ".join(f"{name}: {count}" for name, count in chosen.status(data_root).facts.items())
         return f"dataset '{chosen.name}' is ready in {data_root}{f' ({facts})' if facts else ''}"
 
-    _each(invocation, dataset, settings, data_root, ready)
+    _each(invocation, dataset, overrides, data_root, ready)
 
 
 @command.command("status")
 @click.argument("dataset", required=False)
-@_settings_option
+@_overrides_option
 @click.option("--json", "as_json", is_flag=True, help="Everything that is known, as a list of objects.")
 @data_root_option
 @common_options
 @pass_invocation
 def status(
-    invocation: Invocation, dataset: str | None, settings: tuple[str, ...], as_json: bool, data_root: Path
+    invocation: Invocation, dataset: str | None, overrides: tuple[str, ...], as_json: bool, data_root: Path
 ) -> None:
     """Tell what is there of DATASET, by default of all: where it is looked for, its licence, how to get it."""
-    rows = [_status(chosen, data_root) for chosen in _configured(invocation, dataset, settings)]
+    rows = [_status(chosen, data_root) for chosen in _configured(invocation, dataset, overrides)]
     click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else "\n\n".join(map(_as_text, rows)))
 
 
 @command.command("verify")
 @click.argument("dataset", required=False)
-@_settings_option
+@_overrides_option
 @data_root_option
 @common_options
 @pass_invocation
-def verify(invocation: Invocation, dataset: str | None, settings: tuple[str, ...], data_root: Path) -> None:
+def verify(invocation: Invocation, dataset: str | None, overrides: tuple[str, ...], data_root: Path) -> None:
     """Read the files of DATASET again and compare them with what was prepared. Exit code 2 if they differ.
 
     Without DATASET all that are there are verified.
@@ -81,18 +81,18 @@ def verify(invocation: Invocation, dataset: str | None, settings: tuple[str, ...
             split_hash = chosen.verify(data_root)
         return f"dataset '{chosen.name}' is what it should be; split hash {split_hash}"
 
-    _each(invocation, dataset, settings, data_root, verified)
+    _each(invocation, dataset, overrides, data_root, verified)
 
 
 def _each(
     invocation: Invocation,
     dataset: str | None,
-    settings: tuple[str, ...],
+    overrides: tuple[str, ...],
     data_root: Path,
     act: Callable[["Dataset"], str],
 ) -> None:
     """Do something with the dataset and tell what it says; without one, with all that are there, faulty ones or not."""
-    datasets = _configured(invocation, dataset, settings)
+    datasets = _configured(invocation, dataset, overrides)
     if dataset:
         click.echo(act(datasets[0]))
         return
@@ -113,20 +113,20 @@ def _each(
         raise LatentbenchError(f"not done for {', '.join(failed)}", "mend what is told above")
 
 
-def _configured(invocation: Invocation, name: str | None, settings: tuple[str, ...]) -> list["Dataset"]:
+def _configured(invocation: Invocation, name: str | None, overrides: tuple[str, ...]) -> list["Dataset"]:
     """The dataset with the options of ``--set``; without a name, all with none."""
-    from latentbench.plan import parse_setting
+    from latentbench.running.plan import parse_override
 
     if name is None:
-        if settings:
+        if overrides:
             raise click.UsageError("--set needs a DATASET")
         return [_made(invocation, each, {}) for each in invocation.plugins.offers("datasets")]
     values = {}
-    for text in settings:
-        setting = parse_setting(text)
-        if setting.owner not in (None, name):
-            raise LatentbenchError(f"--set {text}: the dataset is '{name}'", f"--set {setting.option}=VALUE")
-        values[setting.option] = setting.value
+    for text in overrides:
+        override = parse_override(text)
+        if override.owner not in (None, name):
+            raise LatentbenchError(f"--set {text}: the dataset is '{name}'", f"--set {override.option}=VALUE")
+        values[override.option] = override.value
     return [_made(invocation, name, values)]
 
 

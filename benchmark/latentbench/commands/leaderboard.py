@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.commands.options import Invocation, common_options, pass_invocation, results_option
+from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from latentbench.board import Board
-    from latentbench.plugins import Plugins
+    from latentbench.boards.board import Board
+    from latentbench.plugins.registry import Plugins
 
 __all__ = ["command"]
 
@@ -35,10 +35,10 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
 
     A board becomes two files, BOARD.md and BOARD.csv.
     """
-    from latentbench.board import find_board
+    from latentbench.boards.board import find_board
+    from latentbench.boards.render.leaderboard import render
     from latentbench.files import replacing
-    from latentbench.leaderboard import render
-    from latentbench.store import Store
+    from latentbench.records.store import Store
 
     chosen = {name: find_board(name, invocation.plugins) for name in boards} or _all_boards(invocation.plugins)
     records = [record for _, record in Store(results).records()]
@@ -60,7 +60,7 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
 
 def _all_boards(plugins: "Plugins") -> "dict[str, Board]":
     """Every board that plugins offer, by name; one with a mistake in it is warned of and left out."""
-    from latentbench.board import load_board
+    from latentbench.boards.board import load_board
 
     boards = {}
     for name, offer in plugins.offers("boards").items():

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic_core import to_jsonable_python
 
-from latentbench.commands.options import Invocation, common_options, pass_invocation
+from latentbench.commands.common import Invocation, common_options, pass_invocation
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from latentbench.options import Options
-    from latentbench.plugins import Offer, Plugins
+    from latentbench.config import Options
+    from latentbench.plugins.registry import Offer, Plugins
 
 __all__ = ["command"]
 
@@ -45,7 +45,7 @@ def command(invocation: Invocation, what: str, as_json: bool) -> None:
 
 
 def _plugins(plugins: "Plugins") -> Iterator[dict[str, Any]]:
-    from latentbench.kinds import KINDS
+    from latentbench.plugins.contracts import KINDS
 
     for kind in KINDS:  # what a plugin offers, and whether it is broken, shows when it is asked
         plugins.offers(kind)
@@ -107,7 +107,7 @@ def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
 
 
 def _boards(plugins: "Plugins") -> Iterator[dict[str, Any]]:
-    from latentbench.board import load_board
+    from latentbench.boards.board import load_board
 
     for offer in plugins.offers("boards").values():
         try:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from latentbench.commands.options import Invocation, common_options, data_root_option, pass_invocation, results_option
+from latentbench.commands.common import Invocation, common_options, data_root_option, pass_invocation, results_option
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from latentbench.record import Record
+    from latentbench.records.record import Record
 
 __all__ = ["command"]
 
@@ -25,7 +25,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
 @click.option("--datasets", metavar="A,B", callback=_names, help="Just these of its datasets, by label or name.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Seeds 0 to N-1 of each, instead of the board's number.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="[NAME.]OPTION=VALUE",
+    "--set", "overrides", multiple=True, metavar="[NAME.]OPTION=VALUE",
     help="An option of a model or dataset; without a name, of every one that has it. Repeatable.",
 )  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -50,7 +50,7 @@ def command(
     models: list[str] | None,
     datasets: list[str] | None,
     seeds: int | None,
-    settings: tuple[str, ...],
+    overrides: tuple[str, ...],
     device: Literal["auto", "cpu", "cuda"],
     jobs: int | None,
     threads: int,
@@ -66,27 +66,27 @@ def command(
     """
     import torch
 
-    from latentbench.board import find_board
-    from latentbench.display import Display
-    from latentbench.executor import Settings, Task
-    from latentbench.plan import parse_setting, plan
-    from latentbench.store import Store
+    from latentbench.boards.board import find_board
+    from latentbench.commands.display import Display
+    from latentbench.executor import Execution, Task
+    from latentbench.records.store import Store
+    from latentbench.running.plan import parse_override, plan
 
     plugins = invocation.plugins
     the_board = find_board(board, plugins)
     run_in = plugins.get("executors", executor).value()
-    wishes = [parse_setting(text) for text in settings]
+    parsed = [parse_override(text) for text in overrides]
     if device == "cuda" and not torch.cuda.is_available():
         raise LatentbenchError("--device cuda: this machine's PyTorch finds no CUDA device", "use --device cpu or auto")
     where: Literal["cpu", "cuda"] = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
     runs = plan(
-        the_board, plugins, data_root, models=models, datasets=datasets, seeds=seeds, settings=wishes
+        the_board, plugins, data_root, models=models, datasets=datasets, seeds=seeds, overrides=parsed
     )  # fmt: skip
     store = Store(out)
     records = {run.spec.key: store.read(run.spec) for run in runs}
     to_do = {run.spec.key: run for run in runs if _is_open(records[run.spec.key], retry_failed)}
-    how = Settings(out, data_root, where, threads, checkpoint_seconds, tuple(invocation.plugin_files))
+    how = Execution(out, data_root, where, threads, checkpoint_seconds, tuple(invocation.plugin_files))
     slots = jobs or (1 if where == "cuda" else max(1, len(os.sched_getaffinity(0)) // threads))
 
     title = f"board {the_board.name}, {where}, results in {out}"

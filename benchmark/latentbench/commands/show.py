@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.commands.options import common_options, results_option
+from latentbench.commands.common import common_options, results_option
 
 if TYPE_CHECKING:
-    from latentbench.record import Record
+    from latentbench.records.record import Record
 
 __all__ = ["command"]
 
@@ -21,7 +21,7 @@ __all__ = ["command"]
 @common_options
 def command(run: str, results: Path, as_json: bool) -> None:
     """Show the run whose key begins with RUN: what was measured, how, where and at what cost."""
-    from latentbench.store import Store
+    from latentbench.records.store import Store
 
     path, record = Store(results).find(run)
     click.echo(path.read_text().rstrip() if as_json else "\n".join(_lines(path, record)))

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentbench.data import MISSING, Data, Dataset, IndexedSplit, Role, Split, StoredSplit
+from latentbench.data.dataset import Dataset
+from latentbench.data.splits import MISSING, Data, IndexedSplit, Role, Split, StoredSplit
 from latentbench.errors import LatentbenchError
-from latentbench.kinds import KINDS
+from latentbench.plugins.contracts import KINDS
 from latentbench.testing.promises import Promises, expect
 
 __all__ = ["check_dataset"]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latentbench.data import Targets, content_hash
+from latentbench.data.splits import Targets, content_hash
 from latentbench.errors import LatentbenchError
-from latentbench.kinds import KINDS
 from latentbench.metric import Evaluation, Metric
+from latentbench.plugins.contracts import KINDS
 from latentbench.testing.promises import Promises, expect
 
 __all__ = ["TOLERANCE", "check_metric"]

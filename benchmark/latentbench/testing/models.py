@@ -12,13 +12,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from latentbench.capabilities import capabilities_of
-from latentbench.data import MISSING, Data, DataInfo, Role, StoredSplit, Targets
-from latentbench.kinds import KINDS
+from latentbench.config import Options
+from latentbench.data.splits import MISSING, Data, DataInfo, Role, StoredSplit, Targets
+from latentbench.evaluation.inference import Parts, infer
 from latentbench.model import Model
-from latentbench.options import Options
-from latentbench.outputs import Parts, infer
+from latentbench.plugins.contracts import KINDS
+from latentbench.running.training import TrainingLoop
 from latentbench.testing.promises import Promises, expect
-from latentbench.training import Trainer
 
 __all__ = ["TOLERANCE", "check_model"]
 
@@ -137,9 +137,9 @@ def _build(model_class: type[Model], config: Options, data: Data, seed: int = 0)
     return model_class(config, data.info)
 
 
-def _fit(model_class: type[Model], config: Options, data: Data, **trainer_options: Any) -> tuple[Model, Trainer]:
+def _fit(model_class: type[Model], config: Options, data: Data, **trainer_options: Any) -> tuple[Model, TrainingLoop]:
     model = _build(model_class, config, data)
-    trainer = Trainer(device=_CPU, seed=0, **trainer_options)
+    trainer = TrainingLoop(device=_CPU, seed=0, **trainer_options)
     model.fit(data.train, data.validation, trainer)
     return model, trainer
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from latentbench.cli import main
+from latentbench.commands.cli import main
 
 SOURCE = """
 import torch

@@ -7,8 +7,8 @@ import pytest
 from pydantic_core import to_jsonable_python
 
 from latentbench.capabilities import CAPABILITIES
-from latentbench.cli import main
-from latentbench.plugins import Plugins
+from latentbench.commands.cli import main
+from latentbench.plugins.registry import Plugins
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentbench.cache import CACHE_VARIABLE
-from latentbench_datasets.celeba_files import ATTRIBUTES
+from latentbench.data.cache import CACHE_VARIABLE
+from latentbench_datasets.celeba.files import ATTRIBUTES
 
 #: Partition, Male, Smiling, Eyeglasses.
 Row = tuple[int, int, int, int]

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentbench import MISSING, Data, IndexedSplit, LatentbenchError, Role
-from latentbench.data import State
+from latentbench.data.dataset import State
 from latentbench.testing import check_dataset
 from latentbench.torchvision_compat import import_torchvision
-from latentbench_datasets import celeba, celeba_files, image_files
-from latentbench_datasets.celeba import CelebA, CelebANovelty, CelebASubset, CelebASubsetNovelty, Faces
-from latentbench_datasets.subsampling import cell_sizes
+from latentbench_datasets import images as image_files
+from latentbench_datasets.celeba import dataset as celeba
+from latentbench_datasets.celeba import files as celeba_files
+from latentbench_datasets.celeba.dataset import CelebA, CelebANovelty, CelebASubset, CelebASubsetNovelty, Faces
+from latentbench_datasets.celeba.subsampling import cell_sizes
 
 CELLS = (14, 20, 18, 11)
 IMAGES = 3 * sum(CELLS)

@@ -10,8 +10,8 @@ import pytest
 
 from latentbench import LatentbenchError
 from latentbench.torchvision_compat import import_torchvision
-from latentbench_datasets import celeba_files
-from latentbench_datasets.celeba_files import IMAGES, download, find, missing, read_listing, unpack_images
+from latentbench_datasets.celeba import files as celeba_files
+from latentbench_datasets.celeba.files import IMAGES, download, find, missing, read_listing, unpack_images
 
 ATTRIBUTES, PARTITION = "list_attr_celeba.txt", "list_eval_partition.txt"
 

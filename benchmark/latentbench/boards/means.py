@@ -1,0 +1,131 @@
+"""The means over a board's datasets: seed by seed first, then over the seeds, ranked as other rows are."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from latentbench.boards.board import Board
+from latentbench.boards.significance import Summary
+from latentbench.boards.standings import Column, Row, Table, grouped, make_column, ranked
+from latentbench.config import canonical
+
+__all__ = ["MeanRow", "Means", "means"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanRow(Row):
+    """One model in one configuration over several datasets: its runs are those on all of them, dataset by dataset.
+
+    Its seeds are those whose runs finished on every dataset. A summary is that of the means of a value over the
+    datasets, one mean for each seed that has the value on all of them.
+    """
+
+    parts: Mapping[str, Row]
+    """The row in the table of each dataset where there is one, by the dataset's label."""
+
+    @property
+    def differing(self) -> list[str]:
+        """The options in which the model is configured otherwise on one dataset than on another."""
+        configs = [part.config for part in self.parts.values()]
+        names = sorted({name for config in configs for name in config})
+        return [name for name in names if len({canonical(config.get(name)) for config in configs}) > 1]
+
+    def lacking(self, column: Column, over: Sequence[str]) -> list[str]:
+        """The datasets of ``over`` on which the row has no value of ``column``."""
+        has = {label for label, part in self.parts.items() if column.values(part.finished)}
+        return [label for label in over if label not in has]
+
+
+@dataclass(frozen=True)
+class Means:
+    """Rows of means over those datasets of a board that have a finished run."""
+
+    labels: Sequence[str]
+    """What the board calls these datasets."""
+    columns: Sequence[Column]
+    """The board's value that ranks, then its columns."""
+    over: Mapping[str, Sequence[str]]
+    """By the column's name: the datasets that its means are over, those on which any row has the value."""
+    rows: Sequence[MeanRow]
+    """Best first, then those without a rank."""
+    left_out: Mapping[tuple[str, int], int]
+    """Runs by (model, version) where another dataset has a newer version of the model."""
+
+
+def means(board: Board, tables: Sequence[Table]) -> Means | None:
+    """The means that ``board`` asks for.
+
+    A model has a mean where it has the value on every dataset on which any model has it; no dataset is made up for.
+    Its configurations are told apart by the options that differ within the table of some dataset: others, as those
+    that a preset sets for one dataset alone, may differ between the datasets.
+
+    Args:
+        board: whose ``rank`` and ``columns`` are averaged.
+        tables: the board's standings. Each dataset counts by its first one.
+
+    Returns:
+        The means; None if the board asks for none or no run is finished.
+    """
+    first = {label: same[0] for label, same in grouped(tables, lambda table: table.label).items()}
+    parts = {label: table.rows for label, table in first.items() if any(row.finished for row in table.rows)}
+    if not (board.average and board.rank and parts):
+        return None
+    everything = [(label, row) for label, rows in parts.items() for row in rows]
+    newest = {row.model: row.version for _, row in sorted(everything, key=lambda part: part[1].version)}
+    current = [(label, row) for label, row in everything if row.version == newest[row.model]]
+    older = Counter[tuple[str, int]]()
+    for _, row in everything:
+        if row.version < newest[row.model]:
+            older[row.model, row.version] += len(row.records)
+    records = [record for _, row in current for record in row.records]
+    columns = [make_column(name, records) for name in dict.fromkeys([board.rank, *board.columns])]
+    over = {
+        column.name: [
+            one for one in parts if any(column.values(row.finished) for label, row in current if label == one)
+        ]
+        for column in columns
+    }
+    rows = []
+    for same_model in grouped(current, lambda part: part[1].model).values():
+        names = sorted({name for _, row in same_model for name in row.options})
+        configs = [canonical([row.config.get(name) for name in names]) for _, row in same_model]
+        by_config = grouped(zip(configs, same_model, strict=True), lambda pair: pair[0]).values()
+        rows += [_row(dict(part for _, part in same), names, list(parts), columns, over) for same in by_config]
+    return Means(list(parts), columns, over, ranked(rows, columns[0]), dict(sorted(older.items())))
+
+
+def _row(
+    parts: Mapping[str, Row],
+    names: Sequence[str],
+    labels: Sequence[str],
+    columns: Sequence[Column],
+    over: Mapping[str, Sequence[str]],
+) -> MeanRow:
+    """The row of means of one configuration, which is told by the options ``names``."""
+    some = next(iter(parts.values()))
+    finished = {label: {record.spec.seed for record in part.finished} for label, part in parts.items()}
+    summaries = {}
+    for column in columns:
+        values = {
+            label: {record.spec.seed: value.value for record in part.finished if (value := column.value(record))}
+            for label, part in parts.items()
+        }
+        by_seed = [values.get(label, {}) for label in over[column.name]]
+        if seeds := _shared(by_seed):
+            summaries[column.name] = Summary.of([mean(of_dataset[seed] for of_dataset in by_seed) for seed in seeds])
+    return MeanRow(
+        model=some.model,
+        version=some.version,
+        options={name: some.config[name] for name in names if name in some.config},
+        finished=[record for part in parts.values() for record in part.finished],
+        failed=[record for part in parts.values() for record in part.failed],
+        seeds=len(_shared([finished.get(label, set()) for label in labels])),
+        summaries=summaries,
+        parts=parts,
+    )
+
+
+def _shared(by_dataset: Sequence[Mapping[int, float] | set[int]]) -> list[int]:
+    """The seeds that are there for every dataset."""
+    return sorted(set(by_dataset[0]).intersection(*by_dataset)) if by_dataset else []

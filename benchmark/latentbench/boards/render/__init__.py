@@ -1,0 +1,1 @@
+"""Leaderboards as text: Markdown and CSV, from records alone and without torch."""

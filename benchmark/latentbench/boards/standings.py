@@ -1,0 +1,246 @@
+"""From records to ranked rows: which runs stand in one table, and which of their values may be averaged."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any, TypeVar
+
+from latentbench.boards.board import Board, BoardDataset
+from latentbench.boards.significance import Summary, rank
+from latentbench.config import canonical, format_options
+from latentbench.metric import metric_of
+from latentbench.records.record import Readout, Record, Value
+
+__all__ = ["Column", "Row", "Table", "grouped", "make_column", "ranked", "standings"]
+
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
+AnyRow = TypeVar("AnyRow", bound="Row")
+#: What the records of one table share: place of the board's dataset, harness and dataset version, split hash, options.
+_Place = tuple[int, int, int, str, str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One value of a table, in the newest version of its metric that the table's runs have."""
+
+    name: str
+    """``metric[part]@split/condition``."""
+    title: str
+    """The metric's; its name where no run has the value."""
+    higher_is_better: bool | None
+    version: int | None
+    left_out: int
+    """Values of older versions of the metric: counted here, and nowhere else."""
+
+    @property
+    def metric(self) -> str:
+        """The metric's name."""
+        return metric_of(self.name)
+
+    @property
+    def whole(self) -> str:
+        """The name without the part: ``metric@split/condition``."""
+        return self.metric + "@" + self.name.partition("@")[2]
+
+    def value(self, record: Record) -> Value | None:
+        """The column's value in ``record``; None if it is not there in the column's version."""
+        value = record.values.get(self.name)
+        return value if value is not None and value.version == self.version else None
+
+    def values(self, records: Iterable[Record]) -> list[Value]:
+        """The column's values in ``records``, where they have them."""
+        return [value for value in map(self.value, records) if value is not None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The runs of one model in one configuration: in a dataset's table, one for each seed."""
+
+    model: str
+    version: int
+    options: Mapping[str, Any]
+    """The options in which the configurations of this model in this table differ."""
+    finished: Sequence[Record]
+    """By seed."""
+    failed: Sequence[Record]
+    """By seed."""
+    seeds: int
+    """Those whose runs finished."""
+    summaries: Mapping[str, Summary]
+    """By the column's name, over the seeds that have the value."""
+    rank: int | None = None
+    """None where the value that ranks is missing."""
+
+    @property
+    def label(self) -> str:
+        """``vae (latent_dim=4)``; just ``vae`` where the table has one configuration of it."""
+        return f"{self.model} ({format_options(self.options)})" if self.options else self.model
+
+    @property
+    def records(self) -> list[Record]:
+        """All of the row's runs."""
+        return [*self.finished, *self.failed]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """All options of the model."""
+        return self.records[0].spec.config
+
+    @property
+    def fit_seconds(self) -> float | None:
+        """Median wall time of fitting over the finished runs; None if none tells it."""
+        seconds = [record.phases["fit"].seconds for record in self.finished if "fit" in record.phases]
+        return median(seconds) if seconds else None
+
+    @property
+    def hardware(self) -> list[str]:
+        """The GPU's name, or the CPU's with the number of threads, of every machine that made the row."""
+        made = [record.environment for record in self.records]
+        return sorted({f"{one.cpu}, threads: {one.threads}" if one.device == "cpu" else one.device for one in made})
+
+    def readout(self, column: Column) -> Readout | None:
+        """How the row's value was read; None where it has none."""
+        return next((value.readout for value in column.values(self.finished)), None)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that may be compared: equal data, and a harness that treats them equally."""
+
+    label: str
+    """What the board calls the dataset."""
+    dataset: str
+    dataset_version: int
+    options: Mapping[str, Any]
+    """Of the dataset."""
+    fixed: Mapping[str, Any]
+    """Those of them that the board fixes."""
+    split_hash: str
+    harness_version: int
+    columns: Sequence[Column]
+    """The value that ranks, then the others that the board shows here."""
+    rows: Sequence[Row]
+    """Best first, then those without a rank."""
+    left_out: Mapping[tuple[str, int], int]
+    """Runs by (model, version) where the table has a newer version of the model: counted here, and nowhere else."""
+
+
+def standings(board: Board, records: Iterable[Record]) -> list[Table]:
+    """The tables of ``board``: one for each dataset, its options, its split hash and the versions behind them.
+
+    Datasets come in the board's order, newest versions first, then the most runs. The result does not depend on the
+    order of the records, and a run that is recorded twice counts once.
+    """
+    groups: defaultdict[_Place, list[Record]] = defaultdict(list)
+    for record in _distinct(records):
+        entry = _entry(record, board)
+        if entry is not None:
+            spec = record.spec
+            versions = -spec.harness_version, -spec.dataset_version
+            groups[entry, *versions, spec.split_hash, canonical(spec.options)].append(record)
+    by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
+    return [_table(board, board.datasets[place[0]], group) for place, group in by_size]
+
+
+def _entry(record: Record, board: Board) -> int | None:
+    """The board's dataset, by place, that the run is on; None if the run is not one of the board's.
+
+    A run's seed, its model's options, and the dataset's options that the board leaves open may be anything. Of several
+    datasets it is the one that fixes the most options, and of these the first.
+    """
+    spec = record.spec
+    if spec.budget != board.budget or not (board.models == "all" or spec.model in board.models):
+        return None
+    fitting = [
+        (-len(entry.options), place)
+        for place, entry in enumerate(board.datasets)
+        if spec.dataset == entry.name
+        and all(name in spec.options and spec.options[name] == value for name, value in entry.options.items())
+    ]
+    return min(fitting)[1] if fitting else None
+
+
+def _distinct(records: Iterable[Record]) -> list[Record]:
+    """Each run once, a finished record before a failed one, in the order of the keys."""
+    by_key = grouped(records, lambda record: record.spec.key)
+    return [min(by_key[key], key=lambda one: (one.status == "failed", one.model_dump_json())) for key in sorted(by_key)]
+
+
+def _table(board: Board, entry: BoardDataset, records: Sequence[Record]) -> Table:
+    """The table of records that share their data and the harness's version."""
+    runs = Counter((record.spec.model, record.spec.model_version) for record in records)
+    newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
+    current = [record for record in records if record.spec.model_version == newest[record.spec.model]]
+    columns = [make_column(name, current) for name in board.values(entry)]
+    spec = records[0].spec
+    return Table(
+        label=entry.label,
+        dataset=spec.dataset,
+        dataset_version=spec.dataset_version,
+        options=spec.options,
+        fixed=entry.options,
+        split_hash=spec.split_hash,
+        harness_version=spec.harness_version,
+        columns=columns,
+        rows=ranked(_rows(current, columns), columns[0]),
+        left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
+    )
+
+
+def make_column(name: str, records: Iterable[Record]) -> Column:
+    """The column of one value; its title and direction are those that most runs give."""
+    values = [record.values[name] for record in records if name in record.values]
+    if not values:
+        bare = Column(name, "", None, None, 0)
+        return replace(bare, title=bare.metric)
+    version = max(value.version for value in values)
+    facts = Counter((value.title, value.higher_is_better) for value in values if value.version == version)
+    title, higher_is_better = min(facts, key=lambda fact: (-facts[fact], fact))
+    return Column(name, title, higher_is_better, version, len(values) - facts.total())
+
+
+def _rows(records: Iterable[Record], columns: Sequence[Column]) -> list[Row]:
+    """One row for each model and configuration."""
+    rows = []
+    for model, of_model in grouped(records, lambda record: record.spec.model).items():
+        by_config = grouped(of_model, lambda record: canonical(record.spec.config))
+        configs = [same[0].spec.config for same in by_config.values()]
+        names = sorted({name for config in configs for name in config})
+        differing = [name for name in names if len({canonical(config.get(name)) for config in configs}) > 1]
+        for config, same in zip(configs, by_config.values(), strict=True):
+            by_seed = sorted(same, key=lambda record: record.spec.seed)
+            finished = [record for record in by_seed if record.status == "finished"]
+            values = {column.name: [value.value for value in column.values(finished)] for column in columns}
+            rows.append(
+                Row(
+                    model=model,
+                    version=same[0].spec.model_version,
+                    options={name: config[name] for name in differing if name in config},
+                    finished=finished,
+                    failed=[record for record in by_seed if record.status == "failed"],
+                    seeds=len(finished),
+                    summaries={name: Summary.of(numbers) for name, numbers in values.items() if numbers},
+                )
+            )
+    return rows
+
+
+def ranked(rows: Iterable[AnyRow], column: Column) -> list[AnyRow]:
+    """The rows best first, with their ranks; then those that cannot be ranked. Equal means go by label."""
+    by_label = sorted(rows, key=lambda row: row.label)
+    sign = -1 if column.higher_is_better else 1
+    able = [row for row in by_label if column.name in row.summaries]
+    able.sort(key=lambda row: sign * row.summaries[column.name].mean)
+    ranks = rank([row.summaries[column.name] for row in able])
+    placed = [replace(row, rank=place) for row, place in zip(able, ranks, strict=True)]
+    return placed + [row for row in by_label if column.name not in row.summaries]
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """The items by key, in their order."""
+    groups: defaultdict[Key, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups

@@ -1,0 +1,117 @@
+"""The command line ``latentbench``: its verbs, imported when they are called, and its errors as one line."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+import latentbench
+from latentbench.commands import VERBS
+from latentbench.commands.common import Invocation, common_options
+from latentbench.errors import LatentbenchError, did_you_mean
+
+__all__ = ["main"]
+
+
+class _Verbs(click.Group):
+    """The built-in verbs, and the commands that plugins offer."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*VERBS, *ctx.ensure_object(Invocation).plugins.offers("commands")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in VERBS:
+            command: click.Command = import_module(f"latentbench.commands.{cmd_name}").command
+            return command
+        offer = ctx.ensure_object(Invocation).plugins.offers("commands").get(cmd_name)
+        return offer.value if offer else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None:
+            raise LatentbenchError(f"unknown command '{args[0]}'", did_you_mean(args[0], self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        offers = ctx.ensure_object(Invocation).plugins.offers("commands")
+        offered = {name: offer.value.get_short_help_str() for name, offer in offers.items() if not offer.value.hidden}
+        for title, rows in (("Commands", VERBS), ("Commands of plugins", offered)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(list(rows.items()))
+
+    def invoke(self, ctx: click.Context) -> None:
+        super().invoke(ctx)  # what a verb returns is no exit code
+
+
+@click.group(cls=_Verbs)
+@click.version_option(latentbench.__version__)
+@common_options
+def group() -> None:
+    """Benchmark what learned image representations are good for."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        args: the arguments; by default the process's own.
+
+    Returns:
+        The exit code: 0; 2 for any error, told in one line on stderr; 130 when interrupted; 1 when the reader of a
+        pipe has gone.
+    """
+    logging.basicConfig(format="latentbench: %(message)s")
+    invocation = Invocation()
+    try:
+        code = group.main(args, prog_name="latentbench", standalone_mode=False, obj=invocation)
+        _mention_broken(invocation)
+        click.echo(nl=False)  # flushes: here a reader that has gone can still be told from a defect
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted: what is finished is kept, and the same command goes on from there", code=130)
+    except Exception as error:
+        if invocation.debug:
+            traceback.print_exc()
+        return _fail(_one_line(error, invocation.debug))
+    return code or 0
+
+
+def _one_line(error: Exception, debug: bool) -> str:
+    """What to tell the user about ``error``."""
+    match error:
+        case LatentbenchError():
+            return str(error)
+        case click.UsageError(ctx=click.Context() as context):
+            return f"{error.format_message()} (see {context.command_path} --help)"
+        case click.ClickException():
+            return error.format_message()
+        case OSError(strerror=str() as reason):
+            return f"{error.filename}: {reason}" if error.filename else reason
+    again = "" if debug else " (run again with --debug to see the traceback)"
+    return f"{type(error).__name__}: {error}{again}"
+
+
+def _fail(message: str, code: int = 2) -> int:
+    click.echo(f"latentbench: error: {' '.join(message.splitlines())}", err=True)
+    return code
+
+
+def _mention_broken(invocation: Invocation) -> None:
+    """One line about the plugins that are left out, if this call has loaded any plugins."""
+    if "plugins" not in vars(invocation):
+        return
+    broken = [info for info in invocation.plugins.infos() if info.status == "broken"]
+    if broken:
+        names = ", ".join(f"{info.name} ({info.distribution} {info.version})" for info in broken)
+        click.echo(f"latentbench: warning: broken plugins: {names}; see `latentbench list plugins`", err=True)

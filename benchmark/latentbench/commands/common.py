@@ -1,0 +1,99 @@
+"""What the verbs share: the options that mean the same everywhere, and the plugins of one call of the command line."""
+
+import logging
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from latentbench.plugins.registry import Plugins
+
+__all__ = ["Invocation", "common_options", "data_root_option", "pass_invocation", "results_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Invocation:
+    """One call of the command line; ``context.obj`` of every verb."""
+
+    def __init__(self) -> None:
+        self.debug = False
+        self.plugin_files: list[Path] = []
+
+    @cached_property
+    def plugins(self) -> "Plugins":
+        """The plugins of this call, loaded on first use.
+
+        Raises:
+            LatentbenchError: a ``--plugin`` file or ``LATENTBENCH_PLUGINS`` is wrong.
+        """
+        from latentbench.commands import VERBS
+        from latentbench.plugins.registry import Plugins
+
+        return Plugins.load(self.plugin_files, VERBS)
+
+
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+
+
+def common_options(function: F) -> F:
+    """``--plugin`` and ``--debug``: taken before the verb and, by every verb with this decorator, after it."""
+    plugin = click.option(
+        "--plugin",
+        metavar="FILE.py",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_note_files,
+        help="A plugin that is one local file. Repeatable.",
+    )
+    debug = click.option(
+        "--debug",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_note_debug,
+        help="Show the traceback of an error.",
+    )
+    return plugin(debug(function))
+
+
+def _note_files(context: click.Context, _: click.Parameter, files: tuple[Path, ...]) -> None:
+    invocation = context.ensure_object(Invocation)
+    if files and "plugins" in vars(invocation):
+        raise click.UsageError("--plugin comes before a verb that a plugin offers", context)
+    invocation.plugin_files.extend(files)
+
+
+def _note_debug(context: click.Context, _: click.Parameter, debug: bool) -> None:
+    if debug:
+        context.ensure_object(Invocation).debug = True
+        logging.getLogger("latentbench").setLevel(logging.DEBUG)
+
+
+data_root_option = click.option(
+    "--data-root",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("data"),
+    envvar="LATENTBENCH_DATA_ROOT",
+    show_default=True,
+    show_envvar=True,
+    help="Holds the datasets, a folder for each source.",
+)
+
+
+def results_option(flag: str) -> Callable[[F], F]:
+    """``flag``: where the records lie."""
+    return click.option(
+        flag,
+        metavar="FOLDER",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("results"),
+        show_default=True,
+        help="Holds the records.",
+    )

@@ -1,0 +1,85 @@
+"""Typed options: the base of every plugin's Config, and its errors as one clear line."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from latentbench.errors import LatentbenchError, did_you_mean
+
+__all__ = ["Options", "TrainingOptions", "canonical", "format_options", "one_line"]
+
+
+class Options(BaseModel):
+    """Options of a model or a dataset: typed fields with defaults, frozen, unknown names refused.
+
+    Subclass it as ``Config`` inside the plugin's class. Every field has a default, so that ``Config()`` is the
+    documented standard setting; the values enter the run's key, so two settings are never mixed.
+
+    To add an option when records exist, give it ``Field(exclude_if=lambda value: value == default)``: at its default
+    it is left out of the key, and earlier records stay runs of the same setting.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Validate ``values``; ``where`` names their owner in an error ("model 'vae'").
+
+        Raises:
+            LatentbenchError: unknown option (near misses offered), wrong type or value out of range.
+        """
+        for name in values:
+            if name not in cls.model_fields:
+                raise LatentbenchError(f"{where} has no option '{name}'", did_you_mean(name, cls.model_fields))
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise LatentbenchError(f"{where}: {one_line(error)}") from None
+
+
+class TrainingOptions(Options):
+    """Options of the harness's training loop, part of the Config of every model that uses it."""
+
+    epochs: int = Field(20, ge=1, description="passes over the training split")
+    batch_size: int = Field(128, ge=1, description="images per step")
+    patience: int | None = Field(
+        None, ge=1, description="stop after this many epochs without a better validation loss, keep the best weights"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: autocast of the forward pass; weights and optimizer stay float32"
+    )
+
+
+def one_line(error: ValidationError) -> str:
+    """A pydantic error as one line: each field, what it should be, and what was given."""
+    parts = []
+    for item in error.errors(include_url=False):
+        field, message, given = (
+            ".".join(map(str, item["loc"])),
+            item["msg"].removeprefix("Value error, "),
+            item["input"],
+        )
+        if not field:  # about several fields together
+            parts.append(message)
+        elif isinstance(given, (dict, list)) or item["type"] == "missing":
+            parts.append(f"'{field}': {message}")
+        else:
+            parts.append(f"'{field}': {message}, got {given!r}")
+    return "; ".join(parts)
+
+
+def canonical(value: Any) -> str:
+    """One text for equal values, as JSON: ``{"a": 1}`` whatever the order of keys."""
+    return json.dumps(value, sort_keys=True)
+
+
+def format_options(options: Mapping[str, Any]) -> str:
+    """Options as a person reads them.
+
+    >>> format_options({"latent_dim": 4, "precision": "float32"})
+    'latent_dim=4, precision=float32'
+    """
+    values = {name: value if isinstance(value, str) else canonical(value) for name, value in options.items()}
+    return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -1,0 +1,390 @@
+"""The cache: folders of uint8 arrays that were made once, written in one step, and mapped into memory, not read.
+
+    <root>/<dataset>/<subject>/<state>/
+        <name>.npy        an array
+        prepared.json     what the arrays are
+    <root>/<dataset>/<subject>/.part/
+        <name>.npy        an array, or as many of its rows as were made
+        rows.json         how many of them are known to be on the disk, and their digest
+
+The subject says what is prepared (a source with some options), the state of which versions of it. A folder is filled
+under the name ``.part``, whose lock one process holds: when that is killed, the next one goes on after the last row
+that is known to be right. A process that does not get the lock fills a folder ``.part-*`` of its own.
+
+The root is ``.prepared`` in the data root where that can be written, else a folder of the user's own; the environment
+variable LATENTBENCH_CACHE names another one. Any of it may be deleted: it is made again when it is needed.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import BinaryIO, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from latentbench.data.splits import content_hash
+from latentbench.errors import LatentbenchError
+from latentbench.files import LOCK, StorageError, discard, replacing, workplace
+
+__all__ = ["CACHE_VARIABLE", "HalfMade", "Prepared", "Shelf", "cache_roots", "digest"]
+
+#: Environment variable: the folder to prepare data in.
+CACHE_VARIABLE = "LATENTBENCH_CACHE"
+
+_DESCRIPTION = "prepared.json"
+_HALF_MADE = ".part"
+_ROWS = "rows.json"
+#: Age in seconds from which a process's own half-made folder is what it left when it was killed.
+_ABANDONED = 24 * 3600
+#: Seconds of work that a killed process loses at most.
+_EVERY = 1.0
+
+
+def cache_roots(data_root: Path) -> list[Path]:
+    """Where to look for what is prepared of a data root, in this order."""
+    own = hashlib.sha256(str(data_root.resolve()).encode()).hexdigest()[:8]
+    if named := os.environ.get(CACHE_VARIABLE):
+        return [Path(named) / own]
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    return [data_root / ".prepared", user / "latentbench" / own]
+
+
+def digest(value: object) -> str:
+    """16 hex digits of the SHA-256 of a value as JSON: a folder's name."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The arrays of one folder."""
+
+    arrays: Mapping[str, npt.NDArray[np.uint8]]
+    """Mapped from their files. The mapping is private: writing into an array changes no file."""
+    facts: Mapping[str, int]
+    """What was counted when they were made."""
+    content_hash: str
+    """Hex SHA-256 of the arrays when they were made."""
+
+
+class _Note(TypedDict):
+    """What is known to be on the disk of one array."""
+
+    rows: int
+    sha256: str
+    """Of its name and shape, and of the origin and content of each of the rows."""
+
+
+class HalfMade:
+    """A folder that is being filled, with what an earlier process saved there and did not finish.
+
+    Args:
+        folder: exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._notes = _read_notes(folder)
+
+    @property
+    def rows(self) -> int:
+        """How many rows are noted as being on the disk."""
+        return sum(note["rows"] for note in self._notes.values())
+
+    def save(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        rows: Callable[[int], Iterable[npt.NDArray[np.uint8]]],
+        origins: Sequence[bytes],
+    ) -> npt.NDArray[np.uint8]:
+        """Write the array ``name`` row by row, so that no more than a row is in memory.
+
+        Rows that an earlier process wrote are kept if they are as they were noted, and of the same origins.
+
+        Args:
+            name: of the array.
+            shape: of the array.
+            rows: from a row's number on, gives the rows: uint8 arrays, each of shape ``shape[1:]``.
+            origins: says for each row what it is made of.
+
+        Returns:
+            The array, mapped from its file.
+
+        Raises:
+            StorageError: the system refuses to write.
+            ValueError: rows of another number, shape or type.
+        """
+        name = str(name)  # an enum's member becomes its text: its hash is to be that of the name read
+        path = self.folder / f"{name}.npy"
+        if len(origins) != shape[0]:
+            raise ValueError(f"{name} has {shape[0]} rows and is told what {len(origins)} are made of")
+        with _writing(path):
+            path.touch()
+            file = path.open("r+b")
+        try:
+            self._fill(name, file, shape, rows, origins)
+        finally:
+            with suppress(OSError):  # what could not be written is tried again, in vain
+                file.close()
+        self._shapes[name] = shape
+        return _mapped(path, shape)
+
+    def _fill(
+        self,
+        name: str,
+        file: BinaryIO,
+        shape: tuple[int, ...],
+        rows: Callable[[int], Iterable[npt.NDArray[np.uint8]]],
+        origins: Sequence[bytes],
+    ) -> None:
+        """Write the rows that are not in ``file`` yet; the arguments are those of ``save``."""
+        path, header = self.folder / f"{name}.npy", _header(shape)
+        with _writing(path):
+            written, digest = self._kept(name, file, shape, origins)
+            if not written:
+                file.seek(0)
+                file.write(header)
+            file.truncate(len(header) + written * prod(shape[1:]))
+            file.seek(0, io.SEEK_END)
+        noted = time.monotonic()
+        try:
+            for row in rows(written) if written < shape[0] else ():
+                if row.shape != shape[1:] or row.dtype != np.uint8:
+                    raise ValueError(f"a row of {name} is {row.shape} {row.dtype}, not {shape[1:]} uint8")
+                if written == shape[0]:
+                    raise ValueError(f"{name} has more than {shape[0]} rows")
+                content = row.tobytes()
+                with _writing(path):
+                    file.write(content)
+                digest.update(origins[written] + content)
+                written += 1
+                if time.monotonic() - noted > _EVERY:
+                    self._note(name, file, written, digest.hexdigest())
+                    noted = time.monotonic()
+            if written != shape[0]:
+                raise ValueError(f"{name} has {written} rows, not {shape[0]}")
+        except BaseException:
+            with suppress(StorageError):  # the first error is the one to tell
+                self._note(name, file, written, digest.hexdigest())
+            raise
+        self._note(name, file, written, digest.hexdigest())
+
+    def _kept(
+        self, name: str, file: BinaryIO, shape: tuple[int, ...], origins: Sequence[bytes]
+    ) -> tuple[int, "hashlib._Hash"]:
+        """How many rows of ``file`` can be kept, those that are noted or none; and the digest that goes on from there.
+
+        They are read again: neither a damaged file nor a damaged note leads to a wrong row.
+        """
+        blank, header, note = hashlib.sha256(f"{name} {shape}".encode()), _header(shape), self._notes.get(name)
+        if note and 0 < note["rows"] <= shape[0] and file.read(len(header)) == header:
+            digest = blank.copy()
+            for origin in origins[: note["rows"]]:
+                digest.update(origin + file.read(prod(shape[1:])))
+            if digest.hexdigest() == note["sha256"]:
+                return note["rows"], digest
+        return 0, blank
+
+    def _note(self, name: str, file: BinaryIO, rows: int, digest: str) -> None:
+        """Note rows, once they are on the disk."""
+        with _writing(self.folder / f"{name}.npy"):
+            file.flush()
+            os.fsync(file.fileno())
+        self._notes[name] = {"rows": rows, "sha256": digest}
+        with replacing(self.folder / _ROWS) as notes:
+            notes.write(json.dumps(self._notes).encode())
+
+    def describe(self, facts: Mapping[str, int], about: Mapping[str, object]) -> Prepared:
+        """Write the description, which makes the folder whole.
+
+        Args:
+            facts: what was counted.
+            about: what the arrays were made of, for a reader.
+        """
+        known = {f"{name}.npy" for name in self._shapes} | {_ROWS, LOCK}
+        for path in self.folder.iterdir():
+            if path.name not in known:  # an array that is not saved any more, or a file that was to replace another
+                path.unlink()
+        arrays = {name: _mapped(self.folder / f"{name}.npy", shape) for name, shape in self._shapes.items()}
+        prepared = Prepared(arrays, facts, content_hash(arrays))
+        description = {
+            **about,
+            "arrays": self._shapes,
+            "facts": dict(facts),
+            "content_hash": prepared.content_hash,
+        }
+        with replacing(self.folder / _DESCRIPTION) as file:
+            file.write(json.dumps(description, indent=1).encode() + b"\n")
+        return prepared
+
+
+class Shelf:
+    """The place of one subject in one state.
+
+    Several processes may fill it at a time, each a folder of its own: the first one to be done gives it its name, the
+    others drop theirs.
+
+    Args:
+        root: the folder of the whole cache.
+        dataset: name of the dataset.
+        subject: what is prepared.
+        state: of which versions.
+    """
+
+    def __init__(self, root: Path, dataset: str, subject: str, state: str) -> None:
+        self.root = root
+        self.subject = root / dataset / subject
+        self.folder = self.subject / state
+
+    @property
+    def writable(self) -> bool:
+        """Whether the cache can be written; it may have to be made."""
+        there = next(folder for folder in (self.root, *self.root.absolute().parents) if folder.exists())
+        return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether something is there that does not serve: another state's, or damaged."""
+        return any(self.subject.glob(f"[!.]*/{_DESCRIPTION}"))
+
+    def read(self) -> Prepared | None:
+        """What is prepared; None if nothing is, or not all of it is there."""
+        try:
+            description = json.loads((self.folder / _DESCRIPTION).read_text(encoding="utf-8"))
+            arrays = {
+                name: _mapped(self.folder / f"{name}.npy", shape) for name, shape in description["arrays"].items()
+            }
+            return Prepared(arrays, description["facts"], description["content_hash"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    @property
+    def rows(self) -> int:
+        """How many rows are kept of what was not finished."""
+        return HalfMade(self.subject / _HALF_MADE).rows
+
+    @contextmanager
+    def half_made(self) -> Iterator[HalfMade]:
+        """A folder to fill, with what is kept of the last one that was not finished.
+
+        It is kept in its turn if the process is killed or interrupted, or the block ends by an error that the user can
+        mend. After any other error, a defect of whoever fills it, it is gone at the end of the block.
+
+        Raises:
+            StorageError: the system refuses to write.
+        """
+        with ExitStack() as stack:
+            with _writing(self.subject):
+                self.subject.mkdir(parents=True, exist_ok=True)
+                folder = stack.enter_context(workplace(self.subject / _HALF_MADE))
+            made, keep = HalfMade(folder), False
+            try:
+                yield made
+            except BaseException as error:
+                mendable = isinstance(error, LatentbenchError | OSError) or not isinstance(error, Exception)
+                keep = mendable and made.rows > 0
+                raise
+            finally:
+                if made.folder == folder and not keep:
+                    discard(folder)
+
+    @contextmanager
+    def apart(self) -> Iterator[HalfMade]:
+        """An empty folder to fill, gone at the end of the block.
+
+        Raises:
+            StorageError: the system refuses to write.
+        """
+        with _writing(self.subject):
+            self.subject.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self.subject, prefix=f"{_HALF_MADE}-"))
+        try:
+            yield HalfMade(folder)
+        finally:
+            discard(folder)
+
+    def put(self, made: HalfMade) -> Prepared:
+        """Give a whole folder its name, in one step, and drop other states'; or take what another process put.
+
+        Raises:
+            StorageError: the system refuses to write.
+        """
+        if self.folder.exists() and self.read() is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        with _writing(self.folder):
+            try:
+                made.folder = made.folder.rename(self.folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                for name in (_ROWS, LOCK):
+                    (self.folder / name).unlink(missing_ok=True)
+        prepared = self.read()
+        if prepared is None:
+            raise LatentbenchError(f"cannot read what was just prepared in {self.folder}", "delete it and try again")
+        self._sweep()
+        return prepared
+
+    def _sweep(self) -> None:
+        """Drop what is of other states, and what killed processes left."""
+        with suppress(OSError):  # another process sweeps as well
+            for other in self.subject.iterdir():
+                own = other.name.startswith(f"{_HALF_MADE}-") and time.time() - other.stat().st_mtime < _ABANDONED
+                if not own and other.name not in (self.folder.name, _HALF_MADE):
+                    shutil.rmtree(other, ignore_errors=True)
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """What an array's file begins with."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
+    )
+    return file.getvalue()
+
+
+def _read_notes(folder: Path) -> dict[str, _Note]:
+    """What is noted in a half-made folder; nothing if it cannot be read."""
+    try:
+        notes = json.loads((folder / _ROWS).read_bytes())
+        return {str(name): _Note(rows=int(note["rows"]), sha256=str(note["sha256"])) for name, note in notes.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _mapped(path: Path, shape: Iterable[int]) -> npt.NDArray[np.uint8]:
+    """The array in ``path``, copy-on-write, so that PyTorch takes it as it is.
+
+    Raises:
+        OSError, ValueError: missing, cut short, or not of this shape.
+    """
+    array = np.load(path, mmap_mode="c", allow_pickle=False)
+    if array.dtype != np.uint8 or array.shape != tuple(shape):
+        raise ValueError(f"{path} is {array.shape} {array.dtype}")
+    mapped: npt.NDArray[np.uint8] = array
+    return mapped
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """Turn the system's refusal to write ``path`` into one line for the user."""
+    try:
+        yield path
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}",
+            f"free space, and the same command goes on; or name another folder with the variable {CACHE_VARIABLE}",
+        ) from error

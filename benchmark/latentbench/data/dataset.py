@@ -1,0 +1,96 @@
+"""Datasets as plugins: their facts, how they are loaded, and what is known of them in a data root."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar
+
+from latentbench.config import Options
+from latentbench.data.splits import Data
+from latentbench.errors import LatentbenchError
+
+__all__ = ["Dataset", "State", "Status"]
+
+
+class State(StrEnum):
+    """How far a dataset is from being loaded."""
+
+    MISSING = "missing"
+    """What it reads is not there, or not as it should be."""
+    PRESENT = "present"
+    """What it reads is there; nothing is prepared, or nothing has to be."""
+    OUTDATED = "outdated"
+    """Prepared from another source or by another version: it is prepared again when it is loaded."""
+    PREPARED = "prepared"
+    """Ready: it loads from what was prepared."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of a dataset in a data root."""
+
+    state: State
+    folder: Path | None = None
+    """Where it looks; None if it does not say."""
+    facts: Mapping[str, int] = field(default_factory=dict)
+    """What is there, counted: {"train images": 320, "masks missing": 0}."""
+    note: str = ""
+    """One line: what is missing or wrong and how to mend it; or what else there is to know."""
+
+
+class Dataset(ABC):
+    """A dataset as a plugin. Subclass it, fill in the facts, and implement ``load``."""
+
+    name: ClassVar[str]
+    """How boards and the command line call it."""
+    version: ClassVar[int] = 1
+    """Raise it when the same options give other images, targets or splits."""
+    title: ClassVar[str]
+    licence: ClassVar[str]
+    citation: ClassVar[str]
+    source: ClassVar[str]
+    """Where it comes from: a URL, or the package that ships it."""
+
+    class Config(Options):
+        """Options of the dataset; subclass it in the plugin."""
+
+    config: Options
+
+    def __init__(self, config: Options | None = None) -> None:
+        self.config = config if config is not None else self.Config()
+        #: Told (done, of how many) while ``load``, ``prepare`` or ``verify`` takes long. Set it on the object.
+        self.progress: Callable[[int, int], None] = lambda done, total: None
+
+    @abstractmethod
+    def load(self, data_root: Path) -> Data:
+        """Read the dataset from ``data_root`` (a folder that holds one sub-folder per source) and make its splits.
+
+        Downloads nothing.
+
+        Raises:
+            LatentbenchError: missing (what, where to put it, its licence, the command that gets it), or corrupt.
+        """
+
+    def prepare(self, data_root: Path) -> None:
+        """Put what ``load`` reads into ``data_root``, by download if need be. Nothing to do for embedded data."""
+
+    def status(self, data_root: Path) -> Status:
+        """What is there, and what is missing. By default it is tried: override it where loading takes long."""
+        try:
+            data = self.load(data_root)
+        except LatentbenchError as error:
+            return Status(State.MISSING, note=str(error))
+        return Status(State.PRESENT, facts={f"{name} images": len(split) for name, split in data.splits.items()})
+
+    def verify(self, data_root: Path) -> str:
+        """Check all that ``load`` depends on, by default with the checks that ``load`` makes.
+
+        Returns:
+            The split hash of the data, which records carry.
+
+        Raises:
+            LatentbenchError: missing, corrupt, or not what was prepared.
+        """
+        return self.load(data_root).split_hash

@@ -1,0 +1,1 @@
+"""From a fitted model to values: its capabilities are run, read out where need be, and measured."""

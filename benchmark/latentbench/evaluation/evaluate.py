@@ -1,0 +1,346 @@
+"""Evaluating a fitted model: its capabilities are matched to what metrics need and to the targets that splits have.
+
+``collect`` runs the model and keeps what it gave; ``measure`` computes metrics from that and the data alone, so that
+a metric can be computed again, or for the first time, without the model.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from latentbench.capabilities import capabilities_of
+from latentbench.data.splits import Data, Role, Split, content_hash
+from latentbench.errors import LatentbenchError
+from latentbench.evaluation.inference import Parts, infer
+from latentbench.evaluation.readouts.kmeans import KMeansReadout, fit_kmeans
+from latentbench.evaluation.readouts.probe import MAX_IMAGES, LabelledCodes, Probe, fit_probe
+from latentbench.metric import Evaluation, Metric, value_name
+from latentbench.model import Model
+from latentbench.records.record import Readout, Value
+
+__all__ = ["PER_IMAGE", "Measurement", "Predictions", "collect", "measure"]
+
+#: Attribute -> (N,) int64, MISSING where it is not known.
+Labels = dict[str, npt.NDArray[np.int64]]
+
+#: Capabilities that give a number or a label per image: what is kept beside a record.
+PER_IMAGE = ("score", "predict", "cluster", "log_likelihood")
+
+#: Images that a model is given, or draws, at a time.
+BATCH_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model gave for the splits that it was evaluated on."""
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    """``split/capability``, or ``split/capability/part`` by subspace, attribute, facet or score's name -> (N, ...).
+
+    In the forms of ``latentbench.metric.Evaluation.output``; a code without named subspaces is the part "z". Of
+    ``sample`` every test split has the same images, as many as the metric that needs most.
+    """
+    probe: Mapping[str, float] = field(default_factory=dict)
+    """Attribute -> the C that the probe chose; empty where it read nothing."""
+    kmeans: Mapping[str, int] = field(default_factory=dict)
+    """Facet -> the clusters that the harness's k-means made of codes; empty where it read nothing."""
+    images: int = 0
+    """Images that the model was given or drew, counted once for each capability."""
+
+    @property
+    def per_image(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays that are kept with a record: numbers and labels of images; no codes, maps or pictures."""
+        return {key: array for key, array in self.arrays.items() if key.split("/")[1] in PER_IMAGE}
+
+    def output(self, split: str, capability: str) -> Any:
+        """The array of one capability on one split, or its arrays by part; None if there is none."""
+        key = f"{split}/{capability}"
+        parts = {
+            name.removeprefix(f"{key}/"): array for name, array in self.arrays.items() if name.startswith(f"{key}/")
+        }
+        return self.arrays.get(key, parts or None)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What metrics made of predictions."""
+
+    values: Mapping[str, Value]
+    """By name: ``metric[part]@split/condition``."""
+    unmeasured: Mapping[str, str]
+    """``metric@split/condition`` -> why there is no value, in one line: one metric's failure costs no other's value."""
+
+
+def collect(
+    model: Model,
+    data: Data,
+    metrics: Mapping[str, type[Metric]],
+    *,
+    owner: str,
+    device: torch.device,
+    seed: int,
+    batch_size: int = BATCH_SIZE,
+) -> Predictions:
+    """Run every capability that the model has and an applicable metric needs, once over each validation and test split.
+
+    A model that gives codes but does not predict has its codes read by the probe, which is fitted on codes of the
+    training split. One that does not cluster has them clustered by k-means, fitted on the same codes without their
+    labels. Each pass has a seed of its own, derived from ``seed``, split and capability: what one capability
+    gives does not depend on which others ran. PyTorch's global generators are left as they were.
+
+    Samples are drawn once, for the test splits: they are no split's, and the validation split's share would be spent on
+    a number that nobody selects by. They are drawn in whole batches, so that a metric that needs few of them sees the
+    first of those that another needs.
+
+    Args:
+        model: a fitted model, on ``device``; it is left in eval mode.
+        data: on ``device``. Validation and test splits are fixed: the images at an index are always the same.
+        metrics: by name.
+        owner: the model's plugin, for errors ("acme 1.2").
+        device: where model and data are.
+        seed: the run's.
+        batch_size: images at a time.
+
+    Raises:
+        LatentbenchError: an output that breaks its capability's promise, or an attribute that the probe cannot learn.
+    """
+    able = set(capabilities_of(model))
+    readable = "encode" in able and bool(data.info.attributes)
+    passes = _Passes(model, data, owner, device, seed, batch_size)
+    most = max((m.samples or 0 for m in metrics.values() if not m.unavailable()), default=0)
+    probe: Probe | None = None
+    kmeans: KMeansReadout | None = None
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, split in _measured(data):
+        for capability in sorted(
+            {m.capability for m in metrics.values() if _applies(m, split) and not m.unavailable()}
+        ):
+            if capability in able:
+                parts = passes.samples(most) if capability == "sample" else passes.run(name, capability)
+                if capability == "predict":
+                    parts = {attribute: logits.argmax(1) for attribute, logits in parts.items()}
+            elif capability == "predict" and readable:
+                probe = probe or passes.fit_probe()
+                parts = probe.predict(passes.code(name))
+            elif capability == "cluster" and readable:
+                kmeans = kmeans or passes.fit_kmeans()
+                parts = kmeans.cluster(passes.run(name, "encode"))
+            else:
+                continue
+            for part, array in parts.items():
+                arrays["/".join(filter(None, (name, capability, part)))] = array
+    return Predictions(
+        arrays,
+        probe=probe.strengths if probe else {},
+        kmeans=kmeans.clusters if kmeans else {},
+        images=passes.images,
+    )
+
+
+def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Metric]]) -> Measurement:
+    """Compute every metric for which there are predictions and targets.
+
+    A metric is computed under each condition of a split; where there are none, or where it spans them, once, all
+    images weighted 1. The order is that of the splits, the metrics' names, and the conditions. A metric that is
+    undefined for a split, gives a value out of its bounds, fails or is unavailable here is left out, and the reason
+    kept. Metrics of samples are computed on test splits alone. Of a model that gives several scores a metric sees one
+    at a time, and its value is the part of the score's name; the first one's is the value without a part, too.
+
+    Raises:
+        LatentbenchError: the predictions are not of the split's images, or of too few samples.
+    """
+    values: dict[str, Value] = {}
+    unmeasured: dict[str, str] = {}
+    read_by_harness: dict[str, Readout] = {}
+    if predictions.probe:
+        read_by_harness["predict"] = "probe"
+    if predictions.kmeans:
+        read_by_harness["cluster"] = "k-means"
+    for name, split in _measured(data):
+        even = np.ones(len(split))
+        images = cache(partial(_images, split))  # read once if a metric asks for them, and let go with the split
+        for _, metric_class in sorted(metrics.items()):
+            metric = metric_class()
+            output = predictions.output(name, metric.capability)
+            if output is None or not _applies(metric_class, split):
+                continue
+            if reason := metric.unavailable():
+                unmeasured[value_name(metric.name, name)] = reason
+                continue
+            if metric.samples is None:
+                _check_length(output, len(split), name, metric.capability)
+            else:
+                output = _first(output, metric.samples, name, metric.name)
+            readout = read_by_harness.get(metric.capability, "native")
+            conditions = split.conditions if metric.spans is None and split.conditions else {"": even}
+            for condition, weights in conditions.items():
+                for score, given in _one_by_one(output, metric.capability).items():
+                    try:
+                        parts = metric.measure(Evaluation(given, split.targets, weights, split.conditions, images))
+                    except Exception as error:
+                        unmeasured[value_name(metric.name, name, condition, score)] = _reason(error)
+                        continue
+                    for part, value in parts.items():
+                        values[value_name(metric.name, name, condition, ":".join(filter(None, (score, part))))] = Value(
+                            value=value,
+                            metric=metric.name,
+                            version=metric.measured_version(),
+                            title=metric.title,
+                            higher_is_better=metric.higher_is_better,
+                            readout=readout,
+                            instrument=metric.instrument,
+                        )
+    return Measurement(values, unmeasured)
+
+
+def _measured(data: Data) -> list[tuple[str, Split]]:
+    """The splits that are evaluated, by name: all but the training split."""
+    return [(name, split) for name, split in data.splits.items() if split.role is not Role.TRAIN]
+
+
+def _applies(metric_class: type[Metric], split: Split) -> bool:
+    """Whether the split has what the metric needs; samples are held against test images in [0, 1] alone."""
+    measured = metric_class.capability != "sample" or (split.role is Role.TEST and split.image_range == (0, 1))
+    return measured and metric_class().applies(split.targets, split.conditions)
+
+
+def _images(split: Split) -> npt.NDArray[np.uint8]:
+    """The images of a fixed split, (N, C, H, W) in 0..255: of a stored one, the bytes that it holds."""
+    split = split.to(torch.device("cpu"))
+    generator = torch.Generator()  # a fixed split draws nothing
+    chunks = torch.split(torch.arange(len(split)), BATCH_SIZE)
+    images = [split.batch(chunk, generator).images.mul(255).round().to(torch.uint8) for chunk in chunks]
+    return torch.cat(images).numpy()
+
+
+def _first(samples: Any, count: int, split: str, metric: str) -> npt.NDArray[np.float32]:
+    """The first ``count`` samples."""
+    if len(samples) < count:
+        found = f"predictions '{split}/sample' are {len(samples)} images"
+        raise LatentbenchError(found, f"metric '{metric}' needs {count}")
+    first: npt.NDArray[np.float32] = samples[:count]
+    return first
+
+
+def _reason(error: Exception) -> str:
+    """What a metric raised, in one line."""
+    text = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
+
+
+def _one_by_one(output: Any, capability: str) -> dict[str, Any]:
+    """What a metric is to see, by the part of its value: the output as it is, or one of several scores."""
+    if capability != "score" or not isinstance(output, Mapping):
+        return {"": output}
+    return {"": next(iter(output.values())), **output}
+
+
+def _check_length(output: Any, images: int, split: str, capability: str) -> None:
+    for array in output.values() if isinstance(output, Mapping) else (output,):
+        if len(array) != images:
+            found = f"predictions '{split}/{capability}' are of {len(array)} images"
+            raise LatentbenchError(found, f"split '{split}' has {images}")
+
+
+class _Passes:
+    """Passes of one model over the splits; each is made once and kept."""
+
+    def __init__(self, model: Model, data: Data, owner: str, device: torch.device, seed: int, batch_size: int) -> None:
+        self.model, self.data, self.owner = model, data, owner
+        self.device, self.seed, self.batch_size = device, seed, batch_size
+        self.images = 0
+        self._names = {split.role: name for name, split in data.splits.items()}
+        self._made: dict[tuple[str, str], Parts] = {}
+        self._training: tuple[Parts, Labels] | None = None
+
+    def run(self, split: str, capability: str) -> Parts:
+        """What the capability gives for all images of a split, in their order."""
+        if (split, capability) not in self._made:
+            index = torch.arange(len(self.data.splits[split]))
+            self._made[split, capability], _ = self._pass(split, capability, index)
+        return self._made[split, capability]
+
+    def samples(self, count: int) -> Parts:
+        """The first ``count`` images that the model draws, in batches of one size: (count, C, H, W) under ""."""
+        if ("", "sample") not in self._made:
+            batches = -(-count // self.batch_size)
+            self._made["", "sample"] = infer(
+                self.model,
+                "sample",
+                repeat(torch.empty(self.batch_size, 0, device=self.device), batches),
+                self.data.info,
+                seed=self._derive("sample"),
+                device=self.device,
+                where=f"plugin '{self.owner}': model '{self.model.name}', capability 'sample'",
+            )
+            self.images += batches * self.batch_size
+        return {"": self._made["", "sample"][""][:count]}
+
+    def code(self, split: str) -> npt.NDArray[np.float32]:
+        """The whole code (N, D) of a split's images: subspaces side by side."""
+        return _side_by_side(self.run(split, "encode"))
+
+    def fit_probe(self) -> Probe:
+        """A probe fitted on the training codes and chosen on the validation split."""
+        parts, labels = self._training_codes()
+        validation = self._names.get(Role.VALIDATION)
+        chosen_on = self.data.splits[validation].targets.attributes if validation else {}
+        return fit_probe(
+            self.data.info.attributes,
+            LabelledCodes(_side_by_side(parts), labels),
+            LabelledCodes(self.code(validation), chosen_on) if validation else None,
+        )
+
+    def fit_kmeans(self) -> KMeansReadout:
+        """k-means fitted on the training codes; their labels are left aside."""
+        parts, _ = self._training_codes()
+        return fit_kmeans(self.data.info.attributes, parts, self._derive("cluster"))
+
+    def _training_codes(self) -> tuple[Parts, Labels]:
+        """Codes and labels of at most ``MAX_IMAGES`` images of the training split."""
+        if self._training is None:
+            train = self._names[Role.TRAIN]
+            generator = torch.Generator().manual_seed(self._derive(train, "encode", "order"))
+            index = torch.randperm(len(self.data.train), generator=generator)[:MAX_IMAGES]
+            self._training = self._pass(train, "encode", index)
+        return self._training
+
+    def _pass(self, split: str, capability: str, index: Tensor) -> tuple[Parts, Labels]:
+        """What the capability gives for the images at ``index``, and the labels that came with them."""
+        generator = torch.Generator(self.device).manual_seed(self._derive(split, capability, "images"))
+        labels: dict[str, list[Tensor]] = defaultdict(list)
+
+        def images() -> Iterator[Tensor]:
+            for chunk in torch.split(index.to(self.device), self.batch_size):
+                batch = self.data.splits[split].batch(chunk, generator)
+                for attribute, values in batch.attributes.items():
+                    labels[attribute].append(values)
+                yield batch.images
+
+        self.images += len(index)
+        parts = infer(
+            self.model,
+            capability,
+            images(),
+            self.data.info,
+            seed=self._derive(split, capability),
+            device=self.device,
+            where=f"plugin '{self.owner}': model '{self.model.name}', capability '{capability}' on split '{split}'",
+        )
+        return parts, {attribute: torch.cat(values).cpu().numpy() for attribute, values in labels.items()}
+
+    def _derive(self, *purpose: str) -> int:
+        """A seed of its own for each purpose."""
+        return int(content_hash(self.seed, *purpose)[:15], 16)
+
+
+def _side_by_side(parts: Parts) -> npt.NDArray[np.float32]:
+    return np.concatenate(list(parts.values()), axis=1)

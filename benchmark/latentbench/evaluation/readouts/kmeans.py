@@ -1,0 +1,77 @@
+"""The k-means readout: finds facets in the codes of a model that does not cluster. It sees no label."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+
+from latentbench.evaluation.inference import WHOLE_CODE, Parts
+
+__all__ = ["RESTARTS", "Facet", "KMeansReadout", "fit_kmeans"]
+
+#: Times that k-means starts anew; the result with the least distances is kept.
+RESTARTS = 10
+
+
+@dataclass(frozen=True)
+class Facet:
+    """One clustering: what it reads, and the fitted k-means."""
+
+    subspace: str
+    clusterer: KMeans
+
+
+@dataclass(frozen=True)
+class KMeansReadout:
+    """A fitted readout."""
+
+    facets: Mapping[str, Facet]
+
+    @property
+    def clusters(self) -> dict[str, int]:
+        """Number of clusters of each facet."""
+        return {name: int(facet.clusterer.n_clusters) for name, facet in self.facets.items()}
+
+    def cluster(self, code: Parts) -> dict[str, npt.NDArray[np.int64]]:
+        """Facet -> (N,) the nearest cluster, for codes by subspace, each (N, D_k)."""
+        with threadpool_limits(1):
+            return {
+                name: facet.clusterer.predict(code[facet.subspace].astype(np.float64)).astype(np.int64)
+                for name, facet in self.facets.items()
+            }
+
+
+def fit_kmeans(attributes: Mapping[str, int], code: Parts, seed: int) -> KMeansReadout:
+    """Cluster the codes of training images: once for each subspace and each number of values that an attribute has.
+
+    Facets are called ``k10`` by their number of clusters, ``shape-k10`` in a subspace "shape". That number, the number
+    of values, is what is given away about the attributes, as the field does it; a user would have to guess it.
+
+    The dimensions count as the model scales them. Standardized, a collapsed dimension of a variational model, which
+    tells nothing about an image, would count as much as any other.
+
+    It is Lloyd's algorithm (IEEE Transactions on Information Theory 28, 1982) from the seeding of k-means++ (Arthur and
+    Vassilvitskii, SODA 2007), the best of ``RESTARTS``, by scikit-learn; on one thread, so that the result depends on
+    the arguments alone.
+
+    Args:
+        attributes: name -> its number of values. One of fewer than two values gives no facet.
+        code: codes by subspace, each (N, D_k). Fewer images, or fewer different codes, than clusters make fewer
+            clusters.
+        seed: of the seeding.
+    """
+    facets = {}
+    for subspace, codes in code.items():
+        for values in sorted({count for count in attributes.values() if count > 1}):
+            clusterer = KMeans(min(values, len(codes)), n_init=RESTARTS, random_state=seed % 2**32)
+            with threadpool_limits(1), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different codes than clusters
+                clusterer.fit(codes.astype(np.float64))
+            name = f"k{values}" if subspace == WHOLE_CODE else f"{subspace}-k{values}"
+            facets[name] = Facet(subspace, clusterer)
+    return KMeansReadout(facets)

@@ -1,0 +1,146 @@
+"""Where plugins are found: entry points of installed distributions, and local files."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from importlib.metadata import Distribution, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.plugins.hookspecs import PROJECT
+
+__all__ = ["Found", "PluginInfo", "find_files", "find_installed"]
+
+#: Names of the third-party plugins or distributions to load, separated by commas; "" or "none": none; not set: all.
+CHOICE = "LATENTBENCH_PLUGINS"
+
+
+@dataclass
+class PluginInfo:
+    """What is known of a plugin."""
+
+    name: str
+    """Its entry point's; of a file, the file's without ``.py``."""
+    distribution: str
+    """Who ships it; of a file, its path."""
+    version: str
+    """The distribution's; of a file, the beginning of its SHA-256."""
+    builtin: bool = False
+    """Whether latentbench itself ships it."""
+    reasons: list[str] = field(default_factory=list)
+    """Everything that is wrong with it, each in one line."""
+    offers: dict[str, list[str]] = field(default_factory=dict)
+    """Kind -> names, of the kinds that it has been asked for."""
+
+    @property
+    def status(self) -> Literal["ok", "broken"]:
+        """Broken if anything is wrong with it; what else it offers stays usable."""
+        return "broken" if self.reasons else "ok"
+
+    @property
+    def reason(self) -> str:
+        """Why it is broken, in one line; empty if it is not."""
+        return "; ".join(self.reasons)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plugin that has been found and is not loaded yet."""
+
+    info: PluginInfo
+    load: Callable[[], object]
+    """Imports and returns the module (or object) that holds the hook implementations."""
+    named: bool = False
+    """Whether the user named it for this call."""
+
+
+def find_installed() -> list[Found]:
+    """Plugins of installed distributions: latentbench's own first, then by distribution and name.
+
+    Raises:
+        LatentbenchError: ``LATENTBENCH_PLUGINS`` names something that is not installed.
+    """
+    found = sorted(_entry_points(), key=lambda one: (not one.info.builtin, *_names(one.info)))
+    choice = os.environ.get(CHOICE)
+    if choice is None:
+        return found
+    wanted = [] if choice.strip() == "none" else [name.strip() for name in choice.split(",") if name.strip()]
+    known = {_canonical(name) for one in found for name in _names(one.info)}
+    for name in wanted:
+        if _canonical(name) not in known:
+            raise LatentbenchError(f"{CHOICE} names the unknown plugin '{name}'", did_you_mean(name, known))
+    chosen = set(map(_canonical, wanted))
+    return [one for one in found if one.info.builtin or chosen.intersection(_names(one.info))]
+
+
+def find_files(paths: Sequence[Path]) -> list[Found]:
+    """Plugins that are one local file each, in the order given.
+
+    Raises:
+        LatentbenchError: no such file, or not Python.
+    """
+    found = {}
+    for path in paths:
+        if path.suffix != ".py":
+            raise LatentbenchError(f"plugin {path} is not a Python file", "give the path of a .py file")
+        try:
+            version = _digest(path)
+        except OSError as error:
+            raise LatentbenchError(f"cannot read plugin {path}: {error.strerror}") from None
+        info = PluginInfo(path.stem, distribution=str(path), version=version)
+        found[path.resolve()] = Found(info, partial(_import_file, path.resolve()), named=True)
+    return list(found.values())
+
+
+def _entry_points() -> Iterator[Found]:
+    @cache
+    def identity(distribution: Distribution) -> tuple[str, str]:
+        try:
+            return distribution.name or "unknown", distribution.version or "unknown"
+        except Exception:  # what its missing or unreadable metadata raise depends on Python's version
+            return "unknown", "unknown"
+
+    for point in entry_points(group=PROJECT):
+        name, version = identity(point.dist)
+        yield Found(PluginInfo(point.name, name, version, builtin=_canonical(name) == PROJECT), point.load)
+
+
+def _names(info: PluginInfo) -> tuple[str, str]:
+    """The names that the user may choose a plugin by."""
+    return _canonical(info.distribution), _canonical(info.name)
+
+
+def _canonical(name: str) -> str:
+    """A distribution's name as packaging compares it: case, and runs of ``-``, ``_`` and ``.``, make no difference."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _digest(path: Path) -> str:
+    import hashlib
+
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file once, under a name that no package has; its classes can be pickled by reference."""
+    name = "latentbench_file" + re.sub(r"\W", "_", str(path))
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[name])
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

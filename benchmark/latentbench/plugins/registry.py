@@ -1,0 +1,182 @@
+"""Plugins: loaded and asked for what they offer, each on its own, so that a broken one spoils no other."""
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.plugins import hookspecs
+from latentbench.plugins.contracts import KINDS, KindName, OfferError
+from latentbench.plugins.discovery import Found, PluginInfo, find_files, find_installed
+
+__all__ = ["Offer", "PluginInfo", "Plugins"]
+
+log = logging.getLogger("latentbench")
+
+#: What a plugin may do wrong without harm to others. One that wants to end the process is wrong, too.
+_FAULTS = (Exception, SystemExit)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A named object that a plugin offers."""
+
+    name: str
+    value: Any
+    """By kind: a class (models, datasets, metrics, executors), a path (boards) or a click.Command (commands)."""
+    plugin: PluginInfo
+
+
+class Plugins:
+    """The plugins of this process. Make it with ``Plugins.load``.
+
+    An installed plugin is isolated. If it cannot be imported or registered, all of it is left out; if it raises in a
+    hook, what it would offer there; of several offered objects, just those that are invalid or whose name is taken.
+    ``infos()`` has the reasons.
+
+    A file that the user named is not isolated: whatever is wrong with it is raised at once.
+    """
+
+    def __init__(self, found: Sequence[Found], verbs: Collection[str] = ()) -> None:
+        self._plugins = [_Plugin(one) for one in found]
+        self._verbs = verbs
+        self._offers: dict[KindName, dict[str, Offer]] = {}
+
+    @classmethod
+    def load(cls, files: Sequence[Path] = (), verbs: Collection[str] = ()) -> "Plugins":
+        """Load the built-in plugins, the installed ones that ``LATENTBENCH_PLUGINS`` allows, and ``files``.
+
+        ``verbs`` are the names of commands that no plugin may offer.
+
+        Raises:
+            LatentbenchError: a file is missing, not Python, or no valid plugin; or ``LATENTBENCH_PLUGINS`` names
+                something that is not installed.
+        """
+        return cls([*find_installed(), *find_files(files)], verbs)
+
+    def infos(self) -> list[PluginInfo]:
+        """Every plugin, broken ones included: built-in ones first, then by distribution and name, then files."""
+        return [plugin.info for plugin in self._plugins]
+
+    def offers(self, kind: KindName) -> dict[str, Offer]:
+        """All offers of one kind, sorted by name. A name that two plugins offer is the first one's, as in ``infos()``.
+
+        The first call for a kind calls its hook, and no other kind's.
+
+        Raises:
+            LatentbenchError: a plugin file raises in the hook, or offers an invalid object or a name that is taken.
+        """
+        if kind not in self._offers:
+            self._offers[kind] = self._collect(kind)
+        return self._offers[kind]
+
+    def get(self, kind: KindName, name: str) -> Offer:
+        """The offer called ``name``.
+
+        Raises:
+            LatentbenchError: there is none; with near misses, and a hint if plugins are broken.
+        """
+        offers = self.offers(kind)
+        if name not in offers:
+            broken = sum(info.status == "broken" for info in self.infos())
+            hint = f" (broken plugins: {broken}, see `latentbench list plugins`)" if broken else ""
+            raise LatentbenchError(f"unknown {KINDS[kind].noun} '{name}'", did_you_mean(name, offers) + hint)
+        return offers[name]
+
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Call a lifecycle hook of every plugin. One that raises is marked broken, and logged once for each hook."""
+        for plugin in self._plugins:
+            try:
+                plugin.call(hook, **arguments)
+            except _FAULTS as error:
+                if not any(reason.startswith(f"{hook}: ") for reason in plugin.info.reasons):
+                    plugin.info.reasons.append(f"{hook}: {_one_line(error)}")
+                    log.warning("plugin %s of %s: %s", plugin.info, plugin.info.distribution, plugin.info.reasons[-1])
+
+    def _collect(self, kind: KindName) -> dict[str, Offer]:
+        offers: dict[str, Offer] = {}
+        for plugin in self._plugins:
+            for value in plugin.ask(KINDS[kind].hook):
+                try:
+                    name = KINDS[kind].name(value)
+                    if kind == "commands" and name in self._verbs:
+                        raise OfferError(f"command '{name}' is a built-in verb, which no plugin replaces")
+                    if name in offers:
+                        first = offers[name].plugin
+                        place = f"plugin '{first.name}' of {first.distribution}"
+                        raise OfferError(f"{KINDS[kind].noun} '{name}' is already offered by {place}")
+                except _FAULTS as error:
+                    plugin.blame(error)
+                else:
+                    offers[name] = Offer(name, value, plugin.info)
+                    plugin.info.offers.setdefault(kind, []).append(name)
+        return dict(sorted(offers.items()))
+
+
+class _Plugin:
+    """One plugin in a pluggy manager of its own, so that no name, wrapper or fault of it touches another."""
+
+    def __init__(self, found: Found) -> None:
+        self.info = found.info
+        self._named = found.named
+        self._manager = _manager()
+        try:
+            self._manager = _manager(found.load())
+        except _FAULTS as error:
+            self.blame(error)
+
+    def call(self, hook: str, **arguments: Any) -> list[Any]:
+        """What the plugin's functions for ``hook`` return."""
+        results: list[Any] = getattr(self._manager.hook, hook)(**arguments)
+        return results
+
+    def ask(self, hook: str) -> list[Any]:
+        """What the plugin offers through ``hook``, not yet checked; nothing if it raises there."""
+        functions = getattr(self._manager.hook, hook).get_hookimpls()
+        try:
+            lists = [some for some in self.call(hook) if isinstance(some, Sequence) and not isinstance(some, str)]
+            if len(lists) < len(functions):
+                raise OfferError("returns no list")
+        except _FAULTS as error:
+            self.blame(error, where=f"{hook}: ")
+            return []
+        return [value for some in lists for value in some]
+
+    def blame(self, error: BaseException, where: str = "") -> None:
+        """Keep why the plugin is broken.
+
+        Raises:
+            LatentbenchError: it is a file that the user named.
+        """
+        reason = where + _one_line(error)
+        if self._named:
+            raise LatentbenchError(f"plugin {self.info.distribution}", reason) from error
+        self.info.reasons.append(reason)
+        log.debug("plugin %s of %s is broken", self.info, self.info.distribution, exc_info=error)
+
+
+def _manager(*plugins: object) -> pluggy.PluginManager:
+    """A manager of the hook specs, with these plugins.
+
+    Raises:
+        PluginValidationError: a function of a plugin has the name of no hook, or an argument that its hook has not.
+        OfferError: a plugin has no function for a hook.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    for plugin in plugins:
+        manager.register(plugin)
+        manager.check_pending()
+        if not manager.get_hookcallers(plugin):
+            raise OfferError("no function in it is marked @hookimpl")
+    return manager
+
+
+def _one_line(error: BaseException) -> str:
+    """The exception's type and message; just the message of one that says what is wrong with an offer."""
+    message = " ".join(str(error).split())
+    return message if isinstance(error, OfferError) else f"{type(error).__name__}: {message}"

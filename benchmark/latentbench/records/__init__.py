@@ -1,0 +1,1 @@
+"""Records: what a run leaves, where it is kept, and how it is read."""

@@ -1,0 +1,42 @@
+"""Records as a pandas frame, for questions that no leaderboard asks."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from latentbench.records.store import Store
+
+__all__ = ["values_frame"]
+
+
+def values_frame(results: Path) -> pd.DataFrame:
+    """Every measured value of every finished run in a results folder, a line each.
+
+    Returns:
+        Columns ``key, model, dataset, split_hash, seed, value_name, metric, version, readout, higher_is_better, value,
+        fit_seconds``; then ``model.OPTION`` and ``dataset.OPTION`` for every option of any run, missing where a run has
+        no such option. Sorted by dataset, model, key and value name.
+    """
+    lines = [
+        {
+            "key": record.key,
+            "model": record.spec.model,
+            "dataset": record.spec.dataset,
+            "split_hash": record.spec.split_hash,
+            "seed": record.spec.seed,
+            "value_name": name,
+            "metric": value.metric,
+            "version": value.version,
+            "readout": value.readout,
+            "higher_is_better": value.higher_is_better,
+            "value": value.value,
+            "fit_seconds": record.phases["fit"].seconds if "fit" in record.phases else None,
+            **{f"model.{option}": chosen for option, chosen in record.spec.config.items()},
+            **{f"dataset.{option}": chosen for option, chosen in record.spec.options.items()},
+        }
+        for _, record in Store(results).records()
+        if record.status == "finished"
+        for name, value in record.values.items()
+    ]
+    frame = pd.DataFrame(lines)
+    return frame.sort_values(["dataset", "model", "key", "value_name"], ignore_index=True) if lines else frame

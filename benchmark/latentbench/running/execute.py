@@ -1,0 +1,195 @@
+"""One run from its spec to its record: data, model, fit, evaluation, and a record whatever happens."""
+
+import json
+import logging
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from latentbench.data.splits import Data
+from latentbench.errors import LatentbenchError
+from latentbench.evaluation.evaluate import collect, measure
+from latentbench.executor import Outcome, Progress, Task
+from latentbench.files import StorageError
+from latentbench.metric import metric_of
+from latentbench.plugins.registry import Offer, Plugins
+from latentbench.records.record import Failure, Record
+from latentbench.records.store import BusyError, Store
+from latentbench.running.provenance import Meter, environment
+from latentbench.running.training import TrainingLoop
+from latentbench.spec import RunSpec
+
+__all__ = ["execute", "load_data"]
+
+log = logging.getLogger("latentbench")
+
+
+def execute(task: Task, plugins: Plugins, progress: Callable[[Progress], None] = lambda _: None) -> Outcome:
+    """Carry out one run, or resume it, and write its record.
+
+    A run that is already in the store, finished, is left alone. An error in a plugin becomes a failed record. A run
+    whose record cannot be written, or that another process holds, is "lost": it stays unfinished, and nothing else is.
+    """
+    spec, store = task.spec, Store(task.execution.out)
+    try:
+        with store.lock(spec):
+            record = store.read(spec)
+            if record is None or record.status == "failed":
+                plugins.notify("latentbench_run_started", spec=spec)
+                with threadpool_limits(task.execution.threads):
+                    record = _run(task, plugins, store, progress)
+                store.save_record(record)
+                plugins.notify("latentbench_run_finished", spec=spec, record=record)
+    except (StorageError, BusyError) as error:
+        return Outcome(spec.key, "lost", str(error))
+    return Outcome(spec.key, record.status, record.failure.message if record.failure else "")
+
+
+def load_data(plugins: Plugins, dataset: str, options: dict[str, Any], data_root: Path) -> Data:
+    """The dataset made ready; the last two are kept, because the runs of a board share theirs."""
+    return _load_data(plugins.get("datasets", dataset).value, json.dumps(options, sort_keys=True), data_root)
+
+
+@lru_cache(maxsize=2)
+def _load_data(dataset: type[Any], options: str, data_root: Path) -> Data:
+    loaded: Data = dataset(dataset.Config.parse(json.loads(options), f"dataset '{dataset.name}'")).load(data_root)
+    return loaded
+
+
+def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progress], None]) -> Record:
+    """Fit and evaluate; returns the record, finished or failed, with the artefacts that it names already written."""
+    spec, execution = task.spec, task.execution
+    device = torch.device(execution.device)
+    started = _now()
+    torch.set_num_threads(execution.threads)
+    tail = _Tail()
+    log.addHandler(tail)
+    offers: dict[str, Offer] = {}
+    trainer: TrainingLoop | None = None
+    last_step = 0
+
+    def notify(step: int, total: int, losses: dict[str, float]) -> None:
+        nonlocal last_step
+        last_step = step
+        progress(Progress(spec.key, step, total, losses))
+        plugins.notify("latentbench_run_progress", spec=spec, step=step, total=total, losses=losses)
+
+    try:
+        offers = {"model": plugins.get("models", spec.model), "dataset": plugins.get("datasets", spec.dataset)}
+        metrics = {name: offer.value for name, offer in plugins.offers("metrics").items()}
+        data = load_data(plugins, spec.dataset, spec.options, execution.data_root)
+        if data.split_hash != spec.split_hash:
+            raise LatentbenchError(f"dataset '{spec.dataset}' has changed since the run was planned", "start it again")
+        data = data.to(device)
+
+        torch.manual_seed(spec.seed)
+        model_class = offers["model"].value
+        model = model_class(model_class.Config.parse(spec.config, f"model '{spec.model}'"), data.info).to(device)
+        trainer = TrainingLoop(
+            device=device,
+            seed=spec.seed,
+            max_steps=spec.budget.max_steps,
+            checkpoint=store.work(spec) / "checkpoint.pt",
+            checkpoint_seconds=execution.checkpoint_seconds,
+            notify=notify,
+        )
+        _import_optimizers()
+        with Meter(device) as fit:
+            model.fit(data.train, data.validation, trainer)
+        with Meter(device) as evaluate:
+            predictions = collect(
+                model, data, metrics, owner=str(offers["model"].plugin), device=device, seed=spec.seed
+            )
+            measurement = measure(predictions, data, metrics)
+        for name, reason in measurement.unmeasured.items():
+            if not metrics[metric_of(name)].unavailable():
+                log.warning("%s: no %s: %s", spec, name, reason)
+        return Record(
+            key=spec.key,
+            status="finished",
+            spec=spec,
+            values=dict(measurement.values),
+            unmeasured=dict(measurement.unmeasured),
+            training=trainer.training,
+            probe=predictions.probe,
+            kmeans=predictions.kmeans,
+            parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+            phases={
+                "fit": fit.phase(trainer.images, trainer.earlier_seconds),
+                "evaluate": evaluate.phase(predictions.images),
+            },
+            started=started,
+            finished=_now(),
+            resumed=trainer.resumed,
+            environment=_environment(device, offers),
+            predictions=store.save_predictions(spec, predictions.per_image),
+            weights=store.save_weights(spec, model.state_dict()),
+        )
+    except (StorageError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        log.debug("run %s failed", spec.key, exc_info=True)
+        return Record(
+            key=spec.key,
+            status="failed",
+            spec=spec,
+            started=started,
+            finished=_now(),
+            resumed=trainer.resumed if trainer else 0,
+            environment=_environment(device, offers),
+            failure=Failure(
+                type=type(error).__name__,
+                message=_reason(error, spec, last_step),
+                traceback="".join(traceback.format_exception(error)),
+                log=list(tail.lines),
+            ),
+        )
+    finally:
+        log.removeHandler(tail)
+
+
+def _import_optimizers() -> None:
+    """PyTorch imports its compiler, for seconds, when the first optimizer is made: that time is not the run's."""
+    torch.optim.SGD([torch.zeros(1)])
+
+
+def _reason(error: Exception, spec: RunSpec, step: int) -> str:
+    """Why the run failed, as one line for a user."""
+    if isinstance(error, LatentbenchError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"out of memory on the device after step {step}: lower batch_size (now {spec.config.get('batch_size')})"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__} in model '{spec.model}' on '{spec.dataset}' after step {step}: {text}"
+
+
+def _environment(device: torch.device, offers: dict[str, Offer]) -> Any:
+    return environment(
+        device,
+        plugins={role: str(offer.plugin) for role, offer in offers.items()},
+        distributions=[offer.plugin.distribution for offer in offers.values()],
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class _Tail(logging.Handler):
+    """Keeps the last lines that were logged, for a failure's record."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: deque[str] = deque(maxlen=50)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stamp = time.strftime("%H:%M:%S", time.gmtime(record.created))
+        self.lines.append(f"{stamp} {record.levelname} {record.getMessage()}")

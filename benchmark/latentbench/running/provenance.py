@@ -1,0 +1,127 @@
+"""Where a result comes from: the environment of a run, and what each of its phases cost."""
+
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+
+import latentbench
+from latentbench.records.record import Environment, Phase
+
+__all__ = ["Meter", "environment"]
+
+_PACKAGES = ("latentbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn")
+
+
+def environment(device: torch.device, plugins: Mapping[str, str], distributions: Iterable[str] = ()) -> Environment:
+    """The environment of this process.
+
+    Args:
+        device: what the run computes on.
+        plugins: role in the run ("model", "dataset", ...) -> the plugin's name and version.
+        distributions: further packages whose versions matter.
+    """
+    commit, dirty = _git(Path(latentbench.__file__).parent)
+    cuda = device.type == "cuda"
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages={name: found for name in sorted({*_PACKAGES, *distributions}) if (found := _version(name))},
+        cpu=_cpu(),
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name(device) if cuda else "cpu",
+        cuda=torch.version.cuda if cuda else None,
+        driver=_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if cuda else None,
+        commit=commit,
+        dirty=dirty,
+        plugins=dict(plugins),
+    )
+
+
+class Meter:
+    """Wall time and peak memory of a block: ``with Meter(device) as meter: ...; meter.phase()``."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device if device.type == "cuda" else None
+
+    def __enter__(self) -> Self:
+        _reset_peak_memory()
+        if self._cuda:
+            torch.cuda.synchronize(self._cuda)
+            torch.cuda.reset_peak_memory_stats(self._cuda)
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._cuda:
+            torch.cuda.synchronize(self._cuda)
+        self.seconds = time.perf_counter() - self._start
+        self._peak_memory = _peak_memory()  # now: the next block forgets this one's peak
+        self._peak_device_memory = torch.cuda.max_memory_allocated(self._cuda) if self._cuda else None
+
+    def phase(self, images: int, earlier_seconds: float = 0.0) -> Phase:
+        """What the block cost, when it passed ``images`` images and had already spent ``earlier_seconds``."""
+        seconds = self.seconds + earlier_seconds
+        return Phase(
+            seconds=round(seconds, 3),
+            peak_memory_bytes=self._peak_memory,
+            peak_device_memory_bytes=self._peak_device_memory,
+            images_per_second=round(images / seconds, 1) if images else None,
+        )
+
+
+def _reset_peak_memory() -> None:
+    """Let Linux forget the process's peak; elsewhere the peak is that since the process began."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _peak_memory() -> int:
+    """Peak resident memory in bytes."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _git(folder: Path) -> tuple[str | None, bool | None]:
+    """Commit of the checkout that holds ``folder``, and whether tracked files differ from it."""
+    commit = _output("git", "-C", str(folder), "rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    return commit, bool(_output("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"))
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,48 @@
+"""What a run is, exactly: model x config x dataset x seed x budget, and the key that identifies it."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from latentbench.config import Options
+
+__all__ = ["HARNESS_VERSION", "Budget", "RunSpec"]
+
+#: Raise it when a change of the harness (loop, seeding, evaluation) changes the results of unchanged plugins.
+HARNESS_VERSION = 1
+
+
+class Budget(Options):
+    """What a board allows every run."""
+
+    max_steps: int | None = Field(None, ge=1, description="at most this many training steps; None: the model's epochs")
+
+
+class RunSpec(BaseModel):
+    """Everything that can change a run's result, and nothing else. Equal specs are the same run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    model_version: int
+    config: dict[str, Any]
+    """The model's full Config, defaults included."""
+    dataset: str
+    dataset_version: int
+    options: dict[str, Any]
+    """The dataset's full Config, defaults included."""
+    split_hash: str
+    seed: int = Field(ge=0)
+    budget: Budget = Budget()
+    harness_version: int = HARNESS_VERSION
+
+    @property
+    def key(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the spec as canonical JSON."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.dataset}, seed {self.seed}"

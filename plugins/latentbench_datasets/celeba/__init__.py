@@ -1,0 +1,1 @@
+"""CelebA: faces under correlation shift, and novelty under that shift."""

@@ -1,0 +1,317 @@
+"""Anomaly detection and localization in images of parts: MVTec AD, and what is laid out like it."""
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import AfterValidator, Field, field_validator
+
+from latentbench import (
+    Data,
+    DataInfo,
+    Dataset,
+    Decoding,
+    LatentbenchError,
+    Prepared,
+    PreparedDataset,
+    Role,
+    Rows,
+    Save,
+    Source,
+    Status,
+    StoredSplit,
+    Targets,
+    did_you_mean,
+    unpack,
+)
+from latentbench_datasets.images import image_size, is_grey, read_image, read_mask
+from latentbench_datasets.mvtec.folders import TestImage, read_layout
+
+__all__ = ["CATEGORIES", "Folder", "MagneticTile", "MvtecAd", "MvtecLayout", "MvtecLike"]
+
+#: Of MVTec AD.
+CATEGORIES = (
+    "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw", "tile",
+    "toothbrush", "transistor", "wood", "zipper",
+)  # fmt: skip
+#: Where MVTec AD is looked for: as published, or a copy reduced to 256 pixels.
+_FOLDERS = ("mvtec_ad", "mvtec_ad_256")
+#: The archives that MVTec AD is published as, in the data root: each category's own, and the one of all of them.
+_ARCHIVE, _WHOLE_ARCHIVE = "{category}.tar.xz", "mvtec_anomaly_detection.tar.xz"
+#: SHA-256 of the latter; for the categories' own none is published.
+_WHOLE_SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d"
+#: What can have become of a mask, counted; and after which of it no pixel is known to be normal.
+_FATES = ("missing", "all black", "lost by resizing")
+_UNKNOWN = ("missing", "lost by resizing")
+
+
+def _below_data_root(folder: str) -> str:
+    path = PurePosixPath(folder)
+    if path.is_absolute() or not path.parts or ".." in path.parts:
+        raise ValueError("is not the path of a folder in the data root, as in parts/gear")
+    return str(path)
+
+
+#: A folder by its path from the data root: the same on every machine, as it becomes part of a run's identity.
+Folder = Annotated[str, AfterValidator(_below_data_root)]
+
+
+class MvtecLayout(PreparedDataset):
+    """A folder in the layout of MVTec AD: normal images to learn from; normal and defective ones, with masks, to test.
+
+    Images are resized to a square (``latentbench_datasets.images``), masks by the nearest pixel. They have one
+    channel if every file is grey, else three.
+
+    - "train" and "validation" share the images of train/good; they have no targets, for all are normal.
+    - "test" has ``anomaly`` and ``mask``. A defective image without a mask file has no known mask: it counts where
+      images are scored and is left out where pixels are. So does one whose mask marks pixels, none of which is left at
+      this ``image_size``. A mask that is there is otherwise taken as published, all black too.
+    """
+
+    class Config(Dataset.Config):
+        """Options of the layout."""
+
+        image_size: int = Field(256, ge=8, le=2048, description="side of the square that images are resized to")
+        validation: float = Field(0.1, ge=0, lt=1, description="share of train/good that is kept for validation")
+        seed: int = Field(0, ge=0, lt=2**32, description="chooses the validation images")
+
+    config: Config
+
+    @property
+    def decoding(self) -> Decoding:
+        """The second one: a mask that is lost by resizing is not known."""
+        return replace(super().decoding, version=2)
+
+    @abstractmethod
+    def folder(self, data_root: Path) -> Path:
+        """The folder of ``train``, ``test`` and ``ground_truth``, whether it is there or not."""
+
+    @abstractmethod
+    def how_to_get(self, folder: Path) -> str:
+        """What to do so that ``folder`` is there, with its licence."""
+
+    def locate(self, data_root: Path) -> Source:
+        """The image files and masks."""
+        folder = self.folder(data_root)
+        if not folder.is_dir():
+            raise LatentbenchError(f"dataset '{self.name}' is not there: no folder {folder}", self.how_to_get(folder))
+        return Source(folder, read_layout(folder).files)
+
+    def convert(self, source: Source, save: Save) -> Mapping[str, int]:
+        """Decode and resize every file."""
+        layout, size = read_layout(source.folder), self.config.image_size
+        train, validation = layout.split(self.config.validation, self.config.seed)
+        if not train:
+            raise LatentbenchError(
+                f"dataset '{self.name}': validation={self.config.validation} leaves nothing to train on of the "
+                f"{len(validation)} images in {source.folder / 'train'}",
+                "choose a smaller share",
+            )
+        test = [image.path for image in layout.test]
+        channels = 1 if all(map(is_grey, (*layout.train, *test))) else 3
+        read = partial(read_image, channels=channels, size=size)
+        rows = Rows(self.progress, len(layout.train) + 2 * len(test))
+        for role, paths in {Role.TRAIN: train, Role.VALIDATION: validation, Role.TEST: test}.items():
+            if paths:
+                save(role, (len(paths), channels, size, size), rows(read, paths), [(path,) for path in paths])
+        masks = save(
+            "mask",
+            (len(test), size, size),
+            rows(partial(_mask, size=size), layout.test),
+            [(image.path, image.mask) if image.mask else (image.path,) for image in layout.test],
+        )
+        anomaly = np.array([image.defective for image in layout.test], np.uint8)
+        fates = list(map(_fate, layout.test, masks))
+        known = np.array([fate not in _UNKNOWN for fate in fates], np.uint8)
+        save("anomaly", anomaly.shape, lambda start: anomaly[start:])
+        save("mask_known", known.shape, lambda start: known[start:])
+        counted = Counter(fates)
+        return {
+            "train images": len(train),
+            "validation images": len(validation),
+            "test images": len(test),
+            "defective images": int(anomaly.sum()),
+            **{f"masks {fate}": counted[fate] for fate in _FATES},
+        }
+
+    def assemble(self, prepared: Prepared) -> Data:
+        """The three splits; two where no image is kept for validation."""
+        arrays = prepared.arrays
+        known = arrays["mask_known"].astype(bool)
+        targets = Targets(anomaly=arrays["anomaly"], mask=arrays["mask"], mask_known=known)
+        splits = {
+            str(role): StoredSplit(role, torch.from_numpy(arrays[role]), targets if role is Role.TEST else None)
+            for role in Role
+            if role in arrays
+        }
+        count, channels, height, width = arrays[Role.TRAIN].shape
+        return Data(DataInfo(channels, height, width, train_size=count), splits)
+
+
+class MvtecAd(MvtecLayout):
+    """MVTec AD, a category at a time (Bergmann et al., 2021), at whatever resolution it is stored."""
+
+    name = "mvtec-ad"
+    version = 1
+    title = "MVTec AD: defects of objects and textures"
+    licence = "CC BY-NC-SA 4.0"
+    citation = (
+        "P. Bergmann, K. Batzner, M. Fauser, D. Sattlegger and C. Steger: The MVTec anomaly detection dataset: a "
+        "comprehensive real-world dataset for unsupervised anomaly detection. IJCV 129:1038-1059, 2021"
+    )
+    source = "https://www.mvtec.com/company/research/datasets/mvtec-ad"
+
+    class Config(MvtecLayout.Config):
+        """Options of the layout, and which category."""
+
+        category: str = Field("screw", description=f"one of {', '.join(CATEGORIES)}")
+        folder: Folder | None = Field(
+            None, description=f"the folder of the categories in the data root; None: {' or else '.join(_FOLDERS)}"
+        )
+
+        @field_validator("category")
+        @classmethod
+        def _known(cls, category: str) -> str:
+            if category not in CATEGORIES:
+                raise ValueError(f"unknown category; {did_you_mean(category, CATEGORIES)}")
+            return category
+
+    config: Config
+
+    def folder(self, data_root: Path) -> Path:
+        """The category's folder in the first collection that has it."""
+        collections = (self.config.folder,) if self.config.folder else _FOLDERS
+        folders = [data_root / collection / self.config.category for collection in collections]
+        return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+    def how_to_get(self, folder: Path) -> str:
+        """By hand: its publisher asks for consent to the licence."""
+        return (
+            f"accept its licence ({self.licence}) at {self.source}, download {_WHOLE_ARCHIVE} or "
+            f"{_ARCHIVE.format(category=self.config.category)} into the data root and run `latentbench data prepare "
+            f"{self.name} --set category={self.config.category}`, or unpack it so that {folder / 'train' / 'good'} "
+            "holds images; the option 'folder' names another place in the data root"
+        )
+
+    def prepare(self, data_root: Path) -> None:
+        """Unpack the category from an archive in the data root if it is not there, and decode it.
+
+        Of the archive of all categories all are unpacked, if there is none yet: it has to be read from end to end.
+        """
+        folder = self.folder(data_root)
+        if not folder.is_dir():
+            own = data_root / _ARCHIVE.format(category=self.config.category)
+            whole = data_root / _WHOLE_ARCHIVE
+            if own.is_file():
+                unpack(own, folder, folder=folder.name, progress=self.progress)
+            elif whole.is_file() and folder.parent.is_dir():
+                unpack(whole, folder, folder=folder.name, sha256=_WHOLE_SHA256, progress=self.progress)
+            elif whole.is_file():
+                unpack(whole, folder.parent, sha256=_WHOLE_SHA256, progress=self.progress)
+        super().prepare(data_root)
+
+    def status(self, data_root: Path) -> Status:
+        """The status of the category, and which categories are there."""
+        status = super().status(data_root)
+        collections = (self.config.folder,) if self.config.folder else _FOLDERS
+        there = [
+            category
+            for category in CATEGORIES
+            if any((data_root / collection / category).is_dir() for collection in collections)
+        ]
+        note = f"category {self.config.category}; there are {len(there)} of {len(CATEGORIES)}: {', '.join(there)}"
+        return replace(status, note="; ".join(filter(None, (note, status.note))))
+
+
+class MvtecLike(MvtecLayout):
+    """Images of one's own in the layout of MVTec AD."""
+
+    name = "mvtec-like"
+    version = 1
+    title = "Images of one's own, laid out like a category of MVTec AD"
+    licence = "its owner's"
+    citation = "its owner's"
+    source = "a folder of the user's"
+
+    class Config(MvtecLayout.Config):
+        """Options of the layout, and where it is."""
+
+        folder: Folder = Field("mvtec_like", description="the folder of train and test in the data root")
+
+    config: Config
+
+    def folder(self, data_root: Path) -> Path:
+        """The option's."""
+        return data_root / self.config.folder
+
+    def how_to_get(self, folder: Path) -> str:
+        """It is the user's to make."""
+        return (
+            "put images there as train/good/*, test/good/*, test/DEFECT/NAME.png with masks "
+            "ground_truth/DEFECT/NAME_mask.png, or name another folder of the data root by the option 'folder'"
+        )
+
+
+class MagneticTile(MvtecLayout):
+    """Surface defects of magnetic tiles, laid out like MVTec AD; the images are small and of many sizes.
+
+    The published set has no split: the usual one takes a random 80 % of the defect-free images for training. Which
+    ones is decided by the folder. A few masks are published all black.
+    """
+
+    name = "magnetic-tile"
+    version = 1
+    title = "Magnetic tiles: defects of a surface"
+    licence = "none stated; its authors welcome use with citation"
+    citation = (
+        "Y. Huang, C. Qiu and K. Yuan: Surface defect saliency of magnetic tile. The Visual Computer 36:85-96, 2020"
+    )
+    source = "https://github.com/abin24/Magnetic-tile-defect-datasets."
+
+    def folder(self, data_root: Path) -> Path:
+        """``magnetic_tile``."""
+        return data_root / "magnetic_tile"
+
+    def how_to_get(self, folder: Path) -> str:
+        """By hand: it is published in another layout."""
+        return (
+            f"download it from {self.source} (licence: {self.licence}) and lay it out like MVTec AD: 80 % of its "
+            f"defect-free images as {folder / 'train' / 'good'}, the others as test/good, test/DEFECT/NAME.jpg with "
+            "masks ground_truth/DEFECT/NAME_mask.png"
+        )
+
+
+def _mask(image: TestImage, size: int) -> npt.NDArray[np.uint8]:
+    """The mask of an image, (size, size); zeros where there is none.
+
+    Raises:
+        LatentbenchError: the mask of a normal image has anomalous pixels; or a file, as ``read_mask``.
+    """
+    if not image.mask:
+        return np.zeros((size, size), np.uint8)
+    mask, marked = read_mask(image.mask, image_size(image.path), size)
+    if marked and not image.defective:
+        raise LatentbenchError(f"mask {image.mask} marks a defect", f"its image is among the good ones, {image.path}")
+    return mask
+
+
+def _fate(image: TestImage, mask: npt.NDArray[np.uint8]) -> str:
+    """What has become of the mask of an image, one of ``_FATES``, or empty if nothing worth telling.
+
+    Args:
+        image: an image; its mask file is read again where nothing is left of it.
+        mask: (size, size), as ``_mask`` gives it.
+    """
+    if not image.defective or mask.any():
+        return ""
+    if not image.mask:
+        return "missing"
+    _, marked = read_mask(image.mask, image_size(image.path), len(mask))
+    return "lost by resizing" if marked else "all black"

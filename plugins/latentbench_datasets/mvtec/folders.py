@@ -1,0 +1,115 @@
+"""The folder layout of MVTec AD: which image files there are, what each one is, and which mask belongs to which.
+
+<folder>/train/good/*                              normal images
+<folder>/test/good/*                               normal images
+<folder>/test/<defect>/<stem>.*                    defective images
+<folder>/ground_truth/<defect>/<stem>_mask.png     where the defects are
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from latentbench import LatentbenchError
+from latentbench_datasets.images import SUFFIXES
+
+__all__ = ["GOOD", "Layout", "TestImage", "read_layout"]
+
+#: The sub-folder of normal images.
+GOOD = "good"
+_MASK = "_mask"
+
+
+@dataclass(frozen=True)
+class TestImage:
+    """A test image and what is known about it."""
+
+    __test__ = False  # not pytest's
+
+    path: Path
+    defective: bool
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The image files of one folder, each part ordered by defect and name."""
+
+    train: tuple[Path, ...]
+    test: tuple[TestImage, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files, masks included."""
+        masks = tuple(image.mask for image in self.test if image.mask)
+        return (*self.train, *(image.path for image in self.test), *masks)
+
+    def split(self, share: float, seed: int) -> tuple[list[Path], list[Path]]:
+        """Training and validation images: ``share`` of those of train/good, rounded, chosen by ``seed``.
+
+        The choice goes by the SHA-256 of seed and file name: it is the same on every machine and for every resolution.
+        """
+        drawn = sorted(self.train, key=lambda path: sha256(f"{seed} {path.stem}".encode()).digest())
+        chosen = set(drawn[: round(share * len(drawn))])
+        return [path for path in self.train if path not in chosen], [path for path in self.train if path in chosen]
+
+
+def read_layout(folder: Path) -> Layout:
+    """List a folder's images and pair test images with their masks. Below its three folders nothing is passed over but
+    hidden files.
+
+    Raises:
+        LatentbenchError: train/good, test/good or the defects have no image; something is where it does not belong; a
+            file is no image by its suffix; two images have one stem; a mask has no image.
+    """
+    for kind in _kinds(folder / "train"):
+        if kind.name != GOOD:
+            raise LatentbenchError(f"{kind} is not of the layout", f"images to learn from are in train/{GOOD}")
+    train = _images(folder / "train" / GOOD)
+    masks = {kind.name: {path.stem: path for path in _images(kind)} for kind in _kinds(folder / "ground_truth")}
+    test = []
+    for kind in _kinds(folder / "test"):
+        own = masks.get(kind.name, {})
+        for path in _images(kind):
+            test.append(TestImage(path, kind.name != GOOD, own.pop(path.stem + _MASK, None)))
+    for kind_name, left in masks.items():
+        if left:
+            raise LatentbenchError(
+                f"no image belongs to mask {min(left.values())}{f' and {len(left) - 1} more' if len(left) > 1 else ''}",
+                f"the mask of test/{kind_name}/NAME.png is ground_truth/{kind_name}/NAME{_MASK}.png",
+            )
+    parts = {
+        f"train/{GOOD}": train,
+        f"test/{GOOD}": [image for image in test if not image.defective],
+        "test/<defect>": [image for image in test if image.defective],
+    }
+    for part, images in parts.items():
+        if not images:
+            raise LatentbenchError(f"no images in {folder / part}", f"they end in {', '.join(SUFFIXES)}")
+    return Layout(tuple(train), tuple(test))
+
+
+def _kinds(folder: Path) -> list[Path]:
+    """The sub-folders, by name, and nothing beside them; none where the folder is not there."""
+    found = _visible(folder) if folder.is_dir() else []
+    for path in found:
+        if not path.is_dir():
+            raise LatentbenchError(f"{path} lies beside the folders of {folder}", "move it into one of them, or away")
+    return found
+
+
+def _images(folder: Path) -> Sequence[Path]:
+    """The image files in a folder, by name."""
+    files = _visible(folder) if folder.is_dir() else []
+    by_stem: dict[str, Path] = {}
+    for path in files:
+        if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+            raise LatentbenchError(f"{path} is no image file", f"they end in {', '.join(SUFFIXES)}: move it elsewhere")
+        if (other := by_stem.setdefault(path.stem, path)) is not path:
+            raise LatentbenchError(f"{other} and {path.name} are two images of one name", "rename or remove one")
+    return files
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)

@@ -1,0 +1,1 @@
+"""Datasets that are drawn: scenes of known factors, and textures with defects."""

@@ -1,0 +1,147 @@
+"""Defects of surfaces: scratch, stain, hole and misprint, drawn on a whole batch of samples at once.
+
+Lengths are in units of which an image has SIDE (64) a side. What varies is uniform in the ranges below, which were
+chosen so that a person sees each defect, and none is large beside the surface's own variation.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Generator, Tensor
+
+from latentbench_datasets.synthetic.canvas import (
+    SIDE,
+    coverage,
+    pixel_centres,
+    sign,
+    smooth_noise,
+    square_root,
+    uniform,
+)
+
+__all__ = ["DEFECTS", "Defect", "hole", "misprint", "scratch", "stain"]
+
+Defect = Callable[[Generator, Tensor], Tensor]
+"""(generator, surfaces (N, 3, H, H) float32 in levels) -> the same surfaces, each with one defect."""
+
+#: A scratch has three straight pieces, each of such a length.
+SCRATCH_PIECES, SCRATCH_PIECE = 3, (6.0, 14.0)
+#: Half of its width, and how many levels lighter or darker it is.
+SCRATCH_HALF_WIDTH, SCRATCH_LEVELS = (0.5, 1.0), (35.0, 80.0)
+#: A stain's radius.
+STAIN_RADIUS = (5.0, 11.0)
+#: The share of the light that it lets through, and what is added to it for each colour.
+STAIN_LIGHT, STAIN_TINT = (0.6, 0.8), (-0.12, 0.12)
+#: A hole's radius, and the level of the dark ground in it.
+HOLE_RADIUS, HOLE_LEVEL = (2.0, 4.5), (12.0, 40.0)
+#: The width of its rim, and how many levels the rim is lighter at the bottom and darker at the top.
+HOLE_RIM, HOLE_RIM_LEVELS = 1.2, 45.0
+#: A misprint's sides, and in each direction the displacement of its second print.
+MISPRINT_SIDE, MISPRINT_SHIFT = (12.0, 26.0), (1.0, 3.0)
+#: The share of the light that the second print lets through.
+MISPRINT_LIGHT = (0.74, 0.88)
+#: How far the edge of a stain or hole strays from a circle, as a share of the radius.
+RAGGEDNESS = 0.45
+
+
+def scratch(generator: Generator, surfaces: Tensor) -> Tensor:
+    """A thin line of a few straight pieces, lighter or darker than the surface. It may run out of the image."""
+    count, _, size, _ = surfaces.shape
+    x, y = _grid(size)
+    distance = torch.tensor(torch.inf)
+    start = uniform(generator, 0.2 * SIDE, 0.8 * SIDE, 2, count, 1, 1)
+    heading = _direction(generator, count)
+    for _ in range(SCRATCH_PIECES):
+        heading = _normalised(heading + 0.45 * _direction(generator, count))
+        length = uniform(generator, *SCRATCH_PIECE, count, 1, 1)
+        dx, dy = x - start[0], y - start[1]
+        along = (dx * heading[0] + dy * heading[1]).clamp(min=0).minimum(length)
+        distance = torch.minimum(distance, _norm(dx - along * heading[0], dy - along * heading[1]))
+        start = start + heading * length
+    inside = coverage(distance - uniform(generator, *SCRATCH_HALF_WIDTH, count, 1, 1), size)
+    levels = uniform(generator, *SCRATCH_LEVELS, count, 1, 1) * sign(generator, count, 1, 1)
+    return surfaces + (inside * levels)[:, None]
+
+
+def stain(generator: Generator, surfaces: Tensor) -> Tensor:
+    """A ragged spot that takes up light, with a tint of its own and an edge that is a little darker."""
+    count, _, size, _ = surfaces.shape
+    radius = uniform(generator, *STAIN_RADIUS, count, 1, 1)
+    distance = _ragged(generator, radius, _place(generator, radius), size)
+    inside = coverage(distance / 2, size)[:, None]  # its edge is two pixels wide: it soaks in
+    edge = (1 + distance / 2.5).clamp(0, 1)[:, None]
+    light = uniform(generator, *STAIN_LIGHT, count, 1, 1, 1) + uniform(generator, *STAIN_TINT, count, 3, 1, 1)
+    return surfaces * (1 - inside * (1 - light) * (0.8 + 0.35 * edge))
+
+
+def hole(generator: Generator, surfaces: Tensor) -> Tensor:
+    """A small ragged opening on a dark ground, its rim light at the bottom and in shadow at the top."""
+    count, _, size, _ = surfaces.shape
+    radius = uniform(generator, *HOLE_RADIUS, count, 1, 1)
+    place = _place(generator, radius)
+    distance = _ragged(generator, radius, place, size)
+    _, y = _grid(size)
+    facing = ((y - place[1]) / radius).clamp(-1, 1)
+    rimmed = surfaces + (coverage(distance - HOLE_RIM, size) * facing * HOLE_RIM_LEVELS)[:, None]
+    inside = coverage(distance, size)[:, None]
+    return rimmed + inside * (uniform(generator, *HOLE_LEVEL, count, 1, 1, 1) - rimmed)
+
+
+def misprint(generator: Generator, surfaces: Tensor) -> Tensor:
+    """A rectangle in which one colour plane is printed twice, the second time out of register: it gets darker."""
+    count, _, size, _ = surfaces.shape
+    half = uniform(generator, *MISPRINT_SIDE, 2, count, 1, 1) / 2
+    centre = half + uniform(generator, 0, 1, 2, count, 1, 1) * (SIDE - 2 * half)
+    x, y = _grid(size)
+    inside = coverage(torch.maximum((x - centre[0]).abs() - half[0], (y - centre[1]).abs() - half[1]), size)
+    shift = uniform(generator, *MISPRINT_SHIFT, 2, count, 1) * sign(generator, 2, count, 1) * (size / SIDE)
+    columns, rows = _mirrored(torch.arange(size) + shift.round().to(torch.int64), size)
+    image, plane = torch.arange(count), torch.randint(3, (count,), generator=generator)
+    first = surfaces[image, plane]
+    second = surfaces[image[:, None, None], plane[:, None, None], rows[:, :, None], columns[:, None, :]]
+    twice = torch.minimum(first, second) * uniform(generator, *MISPRINT_LIGHT, count, 1, 1)
+    misprinted = surfaces.clone()
+    misprinted[image, plane] = first + inside * (twice - first)
+    return misprinted
+
+
+#: Every defect by name.
+DEFECTS: Mapping[str, Defect] = {"scratch": scratch, "stain": stain, "hole": hole, "misprint": misprint}
+
+
+def _grid(size: int) -> tuple[Tensor, Tensor]:
+    """The x (1, 1, size) and y (1, size, 1) of the pixel centres."""
+    centres = pixel_centres(size)
+    return centres[None, None, :], centres[None, :, None]
+
+
+def _place(generator: Generator, radius: Tensor) -> Tensor:
+    """(2, N, 1, 1): x and y of centres so that ragged discs of the radii (N, 1, 1) lie in the image."""
+    reach = radius * (1 + RAGGEDNESS)
+    return reach + uniform(generator, 0, 1, 2, *radius.shape) * (SIDE - 2 * reach)
+
+
+def _ragged(generator: Generator, radius: Tensor, place: Tensor, size: int) -> Tensor:
+    """(N, size, size): about the signed distance (negative inside) to discs with a ragged edge."""
+    x, y = _grid(size)
+    ragged = 1 + RAGGEDNESS * smooth_noise(generator, len(radius), size, (4.0, 4.0))
+    return _norm(x - place[0], y - place[1]) - radius * ragged
+
+
+def _direction(generator: Generator, count: int) -> Tensor:
+    """(2, count, 1, 1): unit vectors, from points of a square without a cross through its centre."""
+    return _normalised(uniform(generator, 0.05, 1, 2, count, 1, 1) * sign(generator, 2, count, 1, 1))
+
+
+def _normalised(vector: Tensor) -> Tensor:
+    return vector / _norm(vector[0], vector[1])
+
+
+def _norm(x: Tensor, y: Tensor) -> Tensor:
+    return square_root(x * x + y * y)
+
+
+def _mirrored(index: Tensor, size: int) -> Tensor:
+    """Indices a little outside [0, size) mirrored back into it."""
+    index = torch.where(index < 0, -1 - index, index)
+    return torch.where(index >= size, 2 * size - 1 - index, index)

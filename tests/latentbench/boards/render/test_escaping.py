@@ -1,0 +1,95 @@
+"""Hostile text against independent readers: a Markdown parser, the csv module, and a terminal's point of view."""
+
+import csv
+import io
+from html import unescape
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from latentbench.boards.render.escaping import code_span, csv_text, plain_markdown, printable
+
+SETTINGS = settings(deadline=None, max_examples=200)
+special = st.text(alphabet="`|\\<>&*_[]()!#~:/@=+-'\" \n\r\tab1\x1b\x00\u202e\u0430é\ud800", max_size=30)
+texts = st.one_of(st.text(max_size=30), special)
+parser = MarkdownIt("commonmark").enable("table")
+
+
+def inside(token: Token) -> list[Token]:
+    assert token.children is not None
+    return token.children
+
+
+def cell_of(markdown: str) -> list[Token]:
+    """The inline tokens of the one cell of a one-column table's body."""
+    tokens = parser.parse(f"| head |\n|:--|\n| {markdown} |\n")
+    body = [token for token in tokens if token.type == "inline"][1:]
+    assert len(body) == 1, "the text made cells or lines of its own"
+    return inside(body[0])
+
+
+@SETTINGS
+@given(texts)
+def test_printable_text_is_one_line_of_printable_ascii(text):
+    line = printable(text)
+    assert line.isascii()
+    assert line == "" or line.isprintable()
+
+
+@SETTINGS
+@given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), max_size=30))
+def test_what_is_printable_stays_as_it_is(text):
+    assert printable(text) == text
+    assert plain_markdown(text) == text or unescape(plain_markdown(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("two\nlines\tand  blanks ", "two lines and blanks"),
+        ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
+        ("v\u0430e", r"v\u0430e"),  # a Cyrillic letter
+        ("abc\u202ecba", r"abc\u202ecba"),  # right to left
+    ],
+)
+def test_what_a_terminal_would_obey_or_a_reader_mistake_is_shown_as_an_escape(text, shown):
+    assert printable(text) == shown
+
+
+@SETTINGS
+@given(texts)
+def test_a_code_span_holds_any_text_in_a_cell_and_in_a_line(text):
+    for children in (cell_of(code_span(text)), inside(parser.parseInline(code_span(text))[0])):
+        assert [token.type for token in children] == ["code_inline"]
+
+
+@SETTINGS
+@given(texts)
+def test_plain_text_is_nothing_but_text_in_markdown(text):
+    children = cell_of(f"a {plain_markdown(text)} z")
+    assert {token.type for token in children} <= {"text", "text_special"}
+    assert "".join(token.content for token in children) == f"a {printable(text)} z"
+
+
+@pytest.mark.parametrize("escape", [code_span, plain_markdown])
+def test_long_text_is_cut(escape):
+    assert len(escape("a" * 10_000)) <= 302
+    assert "..." in escape("a" * 10_000)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r\n=cmd|' /C calc'!A0"])
+def test_a_csv_cell_is_no_formula(text):
+    assert csv_text(text)[0] == "'"
+
+
+@SETTINGS
+@given(st.lists(texts, min_size=1, max_size=4))
+def test_csv_cells_come_back_one_by_one(row):
+    cells = [csv_text(text) for text in row]
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    assert buffer.getvalue().count("\n") == 1
+    assert list(csv.reader(io.StringIO(buffer.getvalue()))) == [cells]

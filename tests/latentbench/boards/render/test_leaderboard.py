@@ -1,0 +1,575 @@
+"""Leaderboards from hand-made records: what they say, what they never mix, and that equal records give equal bytes."""
+
+import csv
+import io
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from markdown_it import MarkdownIt
+from scipy import stats
+
+from latentbench.boards.board import Board
+from latentbench.boards.render.leaderboard import CSV_COLUMNS, render
+from latentbench.commands.leaderboard import command
+from latentbench.records.record import Environment, Failure, Phase, Record, Value
+from latentbench.records.store import Store
+from latentbench.spec import Budget, RunSpec
+
+RANK, GAP, FPR = "accuracy@test/uncorrelated", "gap@test", "fpr95[left]@test/correlated"
+BOARD = Board(
+    name="pairs",
+    title="Pairs of digits",
+    description="Two digits,\nside by side.",
+    datasets=[{"name": "pairs", "options": {"noise": 0.4}}],
+    seeds=3,
+    rank=RANK,
+    columns=[FPR, RANK],
+)
+ENVIRONMENT = Environment(
+    python="3.11.9",
+    platform="Linux",
+    packages={"torch": "2.13.0", "numpy": "2.4.6"},
+    cpu="Some CPU",
+    threads=2,
+    device="cpu",
+    commit="0123456789abcdef",
+    dirty=False,
+    plugins={"model": "autoencoders 0.1.0", "dataset": "datasets 0.1.0"},
+)
+
+
+def value(number: float, metric: str = "accuracy", **fields: Any) -> Value:
+    facts = {"version": 1, "title": metric, "higher_is_better": metric == "accuracy", **fields}
+    return Value(value=number, metric=metric, **facts)
+
+
+def record(model: str, seed: int = 0, accuracy: float | None = None, **fields: Any) -> Record:
+    """A finished run with one accuracy; a failed one without. Fields of the spec and of the record by name."""
+    spec = {
+        "model": model,
+        "model_version": 1,
+        "config": {"latent_dim": 4, "epochs": 20},
+        "dataset": "pairs",
+        "dataset_version": 1,
+        "options": {"noise": 0.4, "seed": 0},
+        "split_hash": "ab" * 32,
+        "seed": seed,
+    }
+    spec |= {name: fields.pop(name) for name in list(fields) if name in RunSpec.model_fields}
+    given = {
+        "status": "finished" if accuracy is not None or "values" in fields else "failed",
+        "values": {RANK: value(accuracy)} if accuracy is not None else {},
+        "phases": {"fit": Phase(seconds=10.0 + seed, peak_memory_bytes=1)},
+        "environment": ENVIRONMENT,
+        **fields,
+    }
+    run = RunSpec(**spec)
+    return Record(key=run.key, spec=run, started="2026-01-01T00:00:00Z", finished="2026-01-01T00:01:00Z", **given)
+
+
+def runs(model: str, accuracies: list[float], **fields: Any) -> list[Record]:
+    return [record(model, seed, accuracy, **fields) for seed, accuracy in enumerate(accuracies)]
+
+
+def markdown(records: list[Record], board: Board = BOARD) -> str:
+    return render(board, records)[f"{board.name}.md"]
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Every table of a Markdown text as an independent parser sees it: rows of cells, the heading first."""
+    found: list[list[list[str]]] = []
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        if token.type == "table_open":
+            found.append([])
+        elif token.type == "tr_open":
+            found[-1].append([])
+        elif token.type == "inline" and token.level >= 4 and found and found[-1]:
+            found[-1][-1].append("".join(child.content for child in token.children or []))
+    return found
+
+
+def lines(records: list[Record], board: Board = BOARD) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(render(board, records)[f"{board.name}.csv"])))
+
+
+def column(records: list[Record], heading: str, table: int = 0) -> dict[str, str]:
+    """Model -> cell of one column of the Markdown."""
+    head, *rows = tables(markdown(records))[table]
+    return {row[1]: row[head.index(heading)] for row in rows}
+
+
+# What stands there
+
+WHOLE = """\
+# Pairs of digits
+
+Two digits, side by side.
+
+Board `pairs`, budget: unlimited. Cells are the mean over seeds ± half of its 95 % Student-t interval; the first \
+column of them ranks. Rows share a rank where Welch's t test (two-sided, 5 %) does not separate them from the first \
+row of the rank.
+
+## `pairs` (`noise=0.4`), split `abababababab`
+
+|   rank | model   |   accuracy ↑ test, uncorrelated |   fpr95 left test, correlated |   seeds |   failed |   fit, s | hardware               |
+|-------:|:--------|--------------------------------:|------------------------------:|--------:|---------:|---------:|:-----------------------|
+|      1 | `vae`   |                   0.810 ± 0.050 |                             - |       3 |        0 |     11.0 | `Some CPU, threads: 2` |
+|      1 | `ae`    |                   0.800 ± 0.050 |                             - |       3 |        0 |     11.0 | `Some CPU, threads: 2` |
+|      3 | `pca`   |                           0.600 |                             - |       1 |        0 |     10.0 | `Some CPU, threads: 2` |
+|      - | `flow`  |                               - |                             - |       0 |        1 |        - | `Some CPU, threads: 2` |
+
+### Notes
+
+- `vae` and `ae` are not separated; about 32 seeds of each would, if means and spreads stay as they are.
+- A row with a single seed is ranked by its value; its order is not tested.
+
+### Failed runs
+
+- `flow`, seed 0: `the loss is NaN in epoch 2`
+
+### Provenance
+
+- dataset: `pairs` version 1, options `noise=0.4, seed=0`
+- split hash: `abababababababababababababababababababababababababababababababab`
+- metric versions: `accuracy 1`
+- harness version: 1
+- commit: `0123456789ab`
+- plugins: `autoencoders 0.1.0`, `datasets 0.1.0`
+- packages: `numpy 2.4.6`, `torch 2.13.0`
+- Python: `3.11.9`
+"""  # noqa: E501
+
+
+def test_a_whole_leaderboard_as_text():
+    records = [
+        *runs("vae", [0.81, 0.83, 0.79]),
+        *runs("ae", [0.80, 0.82, 0.78]),
+        record("pca", 0, 0.6),
+        record("flow", 0, failure=Failure(type="NaNLoss", message="the loss is NaN in epoch 2", traceback="")),
+    ]
+    assert markdown(records) == WHOLE
+
+
+def test_intervals_are_those_of_scipy_in_the_table_and_in_full_precision_in_the_csv():
+    accuracies = [0.512, 0.547, 0.601, 0.583]
+    low, high = stats.t.interval(0.95, 3, loc=sum(accuracies) / 4, scale=stats.sem(accuracies))
+    assert column(runs("vae", accuracies), "accuracy ↑ test, uncorrelated") == {
+        "vae": f"{(low + high) / 2:.3f} ± {(high - low) / 2:.3f}"
+    }
+    line = lines(runs("vae", accuracies))[0]
+    assert float(line["mean"]) == pytest.approx((low + high) / 2, rel=1e-14)
+    assert float(line["half_width"]) == pytest.approx((high - low) / 2, rel=1e-9)
+    assert (float(line["min"]), float(line["max"])) == (0.512, 0.601)
+
+
+def test_the_csv_has_one_line_for_each_row_and_value():
+    records = [*runs("vae", [0.8, 0.9]), record("vae", 2), record("flow")]
+    found = lines(records)
+    assert list(found[0]) == list(CSV_COLUMNS)
+    assert [(line["model"], line["value"], line["n"], line["finished"], line["failed"]) for line in found] == [
+        ("vae", RANK, "2", "2", "1"),
+        ("vae", FPR, "0", "2", "1"),
+        ("flow", RANK, "0", "0", "1"),
+        ("flow", FPR, "0", "0", "1"),
+    ]
+    assert found[0]["mean"] == repr(0.8500000000000001)  # of the two floats, exactly rounded
+    assert (found[0]["rank"], found[0]["higher_is_better"], found[0]["readout"]) == ("1", "true", "native")
+    assert found[0]["runs"].split() == [one.key for one in records[:2]]
+    assert (found[1]["mean"], found[1]["higher_is_better"], found[2]["rank"]) == ("", "", "")
+
+
+def test_headings_tell_part_place_and_direction():
+    values = {RANK: value(0.5), FPR: value(0.25, "fpr95", title="FPR95")}
+    head = tables(markdown([record("vae", values=values)]))[0][0]
+    assert head[2:4] == ["accuracy ↑ test, uncorrelated", "FPR95 left ↓ test, correlated"]
+
+
+def test_where_lower_is_better_the_least_ranks_first():
+    board = BOARD.model_copy(update={"rank": GAP, "columns": []})
+    records = [record(name, values={GAP: value(gap, "gap")}) for name, gap in (("a", 0.3), ("b", -0.1), ("c", 0.2))]
+    assert [(row[0], row[1], row[2]) for row in tables(markdown(records, board))[0][1:]] == [
+        ("1", "b", "-0.100"),
+        ("2", "c", "0.200"),
+        ("3", "a", "0.300"),
+    ]
+
+
+def test_a_mean_that_rounds_to_zero_has_no_sign():
+    board = BOARD.model_copy(update={"rank": GAP, "columns": []})
+    assert tables(markdown([record("a", values={GAP: value(-0.0001, "gap")})], board))[0][1][2] == "0.000"
+
+
+def test_ranks_tie_where_the_data_do_not_separate_and_the_note_says_how_many_seeds_would():
+    records = [*runs("a", [0.90, 0.92, 0.94]), *runs("b", [0.89, 0.91, 0.93]), *runs("c", [0.5, 0.51, 0.52])]
+    assert column(records, "rank") == {"a": "1", "b": "1", "c": "3"}
+    text = markdown(records)
+    assert "`a` and `b` are not separated; about 32 seeds of each" in text
+    assert text.count("not separated") == 1
+    assert "not tested" not in text
+
+
+def test_equal_means_tie_and_no_number_of_seeds_is_promised():
+    records = [*runs("pca", [0.5, 0.5]), *runs("other", [0.25, 0.75])]
+    assert column(records, "rank") == {"other": "1", "pca": "1"}
+    assert "`other` and `pca` have the same mean." in markdown(records)
+
+
+def test_equal_means_go_by_name():
+    names = ["f", "b", "e", "a", "d", "c"]
+    assert list(column([record(name, 0, 0.5) for name in names], "rank").items()) == [(name, "1") for name in "abcdef"]
+    assert list(column([record(name) for name in names], "rank")) == list("abcdef")
+
+
+def test_a_value_that_some_runs_lack_shows_its_own_number_of_seeds():
+    records = runs("vae", [0.8, 0.9, 0.7])
+    without = records[2].model_copy(update={"values": {}})
+    assert column([*records[:2], without], "accuracy ↑ test, uncorrelated")["vae"].endswith(" (n = 2)")
+    assert column([*records[:2], without], "seeds")["vae"] == "3"
+
+
+def test_what_the_probe_read_is_named():
+    probed = record("vae", values={RANK: value(0.5, readout="probe")})
+    records = [probed, record("cmi", 0, 0.6)]
+    assert "Read by the harness's probe from the codes of `vae`: accuracy." in markdown(records)
+    assert {line["model"]: line["readout"] for line in lines(records) if line["value"] == RANK} == {
+        "vae": "probe",
+        "cmi": "native",
+    }
+
+
+def test_what_k_means_clustered_is_named_and_what_a_model_clusters_itself_is_not():
+    facet = "cluster-accuracy[digit]@test"
+    board = BOARD.model_copy(update={"rank": facet, "columns": []})
+    readouts = {"ae": "k-means", "mixture": "native"}
+    records = [
+        record(model, values={facet: value(0.5, "cluster-accuracy", title="cluster accuracy", readout=readout)})
+        for model, readout in readouts.items()
+    ]
+    files = render(board, records)
+    assert "Read by the harness's k-means from the codes of `ae`: cluster accuracy." in files["pairs.md"]
+    assert {line["model"]: line["readout"] for line in csv.DictReader(io.StringIO(files["pairs.csv"]))} == readouts
+
+
+def test_hardware_commits_and_packages_of_all_runs_are_listed_once_each():
+    gpu = ENVIRONMENT.model_copy(update={"device": "Some GPU", "commit": "f" * 40, "dirty": True})
+    none = ENVIRONMENT.model_copy(update={"commit": None, "packages": {"torch": "2.11.0"}})
+    records = [
+        *runs("vae", [0.8, 0.81]),
+        record("vae", 2, 0.82, environment=gpu),
+        record("ae", 0, 0.5, environment=none),
+    ]
+    assert column(records, "hardware") == {"vae": "Some CPU, threads: 2, Some GPU", "ae": "Some CPU, threads: 2"}
+    text = markdown(records)
+    assert "- commit: `0123456789ab`, `ffffffffffff with local changes`, `none`\n" in text
+    assert "- packages: `numpy 2.4.6`, `torch 2.11.0`, `torch 2.13.0`\n" in text
+
+
+def test_the_time_of_fitting_is_the_median_over_seeds():
+    times = [Phase(seconds=seconds, peak_memory_bytes=1) for seconds in (50.0, 10.0, 20.0)]
+    records = [record("vae", seed, 0.5, phases={"fit": time}) for seed, time in enumerate(times)]
+    assert column(records, "fit, s") == {"vae": "20.0"}
+    assert column([record("vae", 0, 0.5, phases={})], "fit, s") == {"vae": "-"}
+
+
+# What is never mixed
+
+
+def test_configurations_of_a_model_are_rows_that_name_what_differs():
+    records = [
+        *runs("vae", [0.8, 0.81], config={"latent_dim": 4, "loss": "bernoulli", "sizes": [8, 4]}),
+        *runs("vae", [0.7, 0.71], config={"latent_dim": 10, "loss": "bernoulli", "sizes": [8, 2]}),
+        *runs("vae", [0.6, 0.61], config={"latent_dim": 10, "loss": "ssim", "sizes": [8, 2], "window": None}),
+        *runs("ae", [0.5, 0.51], config={"latent_dim": 10}),
+    ]
+    assert list(column(records, "rank")) == [
+        "vae (latent_dim=4, loss=bernoulli, sizes=[8, 4])",
+        "vae (latent_dim=10, loss=bernoulli, sizes=[8, 2])",
+        "vae (latent_dim=10, loss=ssim, sizes=[8, 2])",
+        "ae",
+    ]
+    assert {json.loads(line["options"]).get("latent_dim") for line in lines(records)} == {4, 10, None}
+
+
+def test_split_hashes_and_dataset_versions_have_tables_of_their_own_newest_first_then_most_runs():
+    records = [
+        *runs("a", [0.1], split_hash="aa" * 32),
+        *runs("b", [0.2, 0.3, 0.4], split_hash="bb" * 32),
+        *runs("c", [0.5], split_hash="cc" * 32, dataset_version=2),
+        *runs("d", [0.6], split_hash="bb" * 32, harness_version=2),
+    ]
+    assert [[row[1] for row in table[1:]] for table in tables(markdown(records))] == [["d"], ["c"], ["b"], ["a"]]
+    headings = [line for line in markdown(records).splitlines() if line.startswith("## ")]
+    assert headings == [f"## `pairs` (`noise=0.4`), split `{hash_ * 6}`" for hash_ in ("bb", "cc", "bb", "aa")]
+
+
+def test_datasets_come_in_the_order_of_the_board():
+    board = BOARD.model_copy(update={"datasets": Board.model_validate(
+        {**BOARD.model_dump(), "datasets": ["zebra", "apple"]}).datasets})  # fmt: skip
+    records = [record("a", 0, 0.1, dataset="apple"), record("a", 0, 0.2, dataset="zebra")]
+    headings = [line for line in markdown(records, board).splitlines() if line.startswith("## ")]
+    assert [heading.split("`")[1] for heading in headings] == ["zebra", "apple"]
+
+
+def labelled(*datasets: Any) -> Board:
+    return Board.model_validate({**BOARD.model_dump(), "datasets": datasets})
+
+
+def test_a_dataset_is_called_by_its_label_and_its_name_stands_beside_it_where_it_is_another():
+    board = labelled("apple", {"name": "pairs", "label": "noisy", "options": {"noise": 0.4}})
+    records = [record("a", 0, 0.1, dataset="apple"), record("a", 0, 0.2)]
+    headings = [line for line in markdown(records, board).splitlines() if line.startswith("## ")]
+    split = "split `abababababab`"
+    assert headings == [f"## `apple`, {split}", f"## `noisy`: `pairs` (`noise=0.4`), {split}"]
+    assert [(line["label"], line["dataset"]) for line in lines(records, board)[::2]] == [
+        ("apple", "apple"), ("noisy", "pairs")
+    ]  # fmt: skip
+
+
+def test_a_run_stands_under_the_dataset_that_fixes_the_most_of_its_options():
+    board = labelled(
+        "pairs",
+        {"name": "pairs", "label": "noisy", "options": {"noise": 0.6}},
+        {"name": "pairs", "label": "other", "options": {"noise": 0.6, "seed": 1}},
+        {"name": "pairs", "label": "same", "options": {"noise": 0.6, "size": 9}},
+    )
+    options = {"any": {"noise": 0.4, "seed": 1}, "noisy": {"noise": 0.6, "seed": 0}, "other": {"noise": 0.6, "seed": 1}}
+    records = [record(f"on-{name}", 0, 0.5, options=chosen) for name, chosen in options.items()]
+    both = record("on-two", 0, 0.5, options={"noise": 0.6, "seed": 1, "size": 9})
+    found = {line["model"]: line["label"] for line in lines([*records, both], board)}
+    assert found == {"on-any": "pairs", "on-noisy": "noisy", "on-other": "other", "on-two": "other"}
+
+
+def test_every_table_has_its_own_rank_and_columns():
+    board = labelled({"name": "pairs", "rank": GAP, "columns": [RANK]}, "apple")
+    both = {RANK: value(0.5), GAP: value(0.25, "gap")}
+    records = [record("a", 0, values=both), record("a", 0, values=both, dataset="apple")]
+    assert [table[0][2:4] for table in tables(markdown(records, board))] == [
+        ["gap ↓ test", "accuracy ↑ test, uncorrelated"],
+        ["accuracy ↑ test, uncorrelated", "fpr95 left test, correlated"],
+    ]
+    assert [line["value"] for line in lines(records, board)] == [GAP, RANK, RANK, FPR]
+
+
+def test_values_of_an_older_metric_version_are_counted_and_not_averaged():
+    records = runs("vae", [0.8, 0.9])
+    older = record("vae", 2, values={RANK: value(0.1, version=0)})
+    assert column([*records, older], "accuracy ↑ test, uncorrelated")["vae"].startswith("0.850 ± ")
+    text = markdown([*records, older])
+    assert "the metric has a newer version: 1 values of accuracy ↑ test, uncorrelated." in text
+    assert "- metric versions: `accuracy 1`\n" in text
+
+
+def test_runs_of_an_older_model_version_are_counted_and_not_shown():
+    records = [*runs("vae", [0.8, 0.9], model_version=2), *runs("vae", [0.1, 0.2, 0.3]), record("ae", 0, 0.5)]
+    assert column(records, "seeds") == {"vae": "2", "ae": "1"}
+    assert "the model has a newer version: 3 runs of `vae 1`." in markdown(records)
+
+
+def test_a_run_that_is_recorded_twice_counts_once_and_the_finished_record_is_taken():
+    records = runs("vae", [0.8, 0.9])
+    failed = record("vae", 1)
+    assert failed.key == records[1].key
+    again = records[0].model_copy(update={"started": "2026-02-02T00:00:00Z"})
+    for order in ([*records, again, failed], [failed, again, *reversed(records)]):
+        assert column(order, "seeds") == {"vae": "2"}
+        assert column(order, "failed") == {"vae": "0"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"dataset": "others"},
+        {"options": {"noise": 0.6, "seed": 0}},
+        {"options": {"seed": 0}},
+        {"budget": Budget(max_steps=10)},
+    ],
+    ids=["dataset", "other option", "missing option", "budget"],
+)
+def test_a_run_that_is_not_the_board_s_is_passed_over(fields):
+    assert render(BOARD, [record("vae", 0, 0.5, **fields)]) == {}
+    mine = runs("vae", [0.5, 0.6])
+    assert render(BOARD, [record("vae", 7, 0.1, **fields), *mine]) == render(BOARD, mine)
+
+
+def test_a_board_may_restrict_the_models_and_leaves_other_options_open():
+    board = BOARD.model_copy(update={"models": ["ae"]})
+    assert render(board, [record("vae", 0, 0.5)]) == {}
+    assert render(board, [record("ae", 0, 0.5, options={"noise": 0.4, "seed": 5})])
+
+
+def test_a_budget_is_part_of_the_board():
+    board = BOARD.model_copy(update={"budget": Budget(max_steps=10)})
+    assert "budget: max_steps=10." in markdown([record("vae", 0, 0.5, budget=Budget(max_steps=10))], board)
+
+
+# Untrusted records, equal bytes
+
+
+def test_hostile_names_and_messages_stay_text():
+    evil = "x` | <script>alert(1)</script>\n\n# [a](http://b) | y \x1b[31m"
+    failure = Failure(type="E", message=evil, traceback=evil)
+    environment = ENVIRONMENT.model_copy(update={"cpu": evil, "commit": evil, "packages": {evil: evil}})
+    values = {RANK: value(0.5, title=evil), FPR: value(0.1, "fpr95")}
+    records = [
+        record(evil, 0, values=values, config={evil: evil}, environment=environment),
+        record(evil, 1, config={evil: 1}, failure=failure),
+        record("=cmd()", 0, values={RANK: value(0.4, title=evil)}),
+    ]
+    text = markdown(records)
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    spans = [child.type for token in tokens for child in token.children or []]
+    assert set(spans) <= {"text", "text_special", "code_inline"}
+    assert not [token for token in tokens if token.type in ("html_block", "fence", "code_block")]
+    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h1", "h2", "h3", "h3", "h3"]
+    assert {len(row) for row in tables(text)[0]} == {8}
+    assert text.replace("\n", "").replace("±", "").replace("↑", "").replace("↓", "").isprintable()
+    csv_text = render(BOARD, records)["pairs.csv"]
+    assert csv_text.count("\n") == 1 + 3 * 2
+    assert {line["model"] for line in lines(records) if line["rank"] == "2"} == {"'=cmd()"}
+
+
+def test_title_and_direction_are_those_of_most_runs():
+    others = [record("b", seed, values={RANK: value(0.9, title="a", higher_is_better=False)}) for seed in range(2)]
+    records = [*runs("a", [0.5, 0.6, 0.7]), *others]
+    assert column(records, "accuracy ↑ test, uncorrelated")["b"] == "0.900 ± 0.000"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_the_records_does_not_change_a_byte(seed):
+    records = [
+        *(one for name in ("c", "a", "b") for one in runs(name, [0.1, 0.2, 0.7])),
+        *runs("a", [0.3, 0.4], config={"latent_dim": 5}),
+        *runs("d", [0.5], split_hash="cd" * 32),
+        record("e"),
+        record("e", 1),
+    ]
+    shuffled = random.Random(seed).sample(records, len(records))
+    assert render(BOARD, shuffled) == render(BOARD, records)
+
+
+def test_times_of_day_leave_no_trace():
+    records = runs("a", [0.5, 0.6])
+    later = [
+        one.model_copy(update={"started": "2031-01-01T00:00:00Z", "finished": "2031", "resumed": 3}) for one in records
+    ]
+    assert render(BOARD, later) == render(BOARD, records)
+
+
+# The command
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    store = Store(tmp_path / "results")
+    for one in [*runs("vae", [0.8, 0.9]), record("ae", 0, 0.5)]:
+        store.save_record(one)
+    board = {**BOARD.model_dump(exclude_defaults=True), "name": "mine"}
+    (tmp_path / "mine.yaml").write_text(json.dumps(board))  # JSON is YAML
+    return store.root
+
+
+def test_the_command_writes_both_files_of_a_board_file_and_says_where(results, tmp_path):
+    done = CliRunner().invoke(
+        command, [str(tmp_path / "mine.yaml"), "--results", str(results), "--to", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 0, done.output
+    board = BOARD.model_copy(update={"name": "mine"})
+    expected = render(board, [*runs("vae", [0.8, 0.9]), record("ae", 0, 0.5)])
+    assert {path.name: path.read_bytes().decode() for path in (tmp_path / "out").iterdir()} == expected
+    assert done.output.splitlines() == [str(tmp_path / "out" / name) for name in ("mine.md", "mine.csv")]
+
+
+def test_on_a_terminal_the_table_is_shown(results, tmp_path):
+    reader, terminal = os.openpty()
+    call = [sys.executable, "-m", "latentbench", "leaderboard", str(tmp_path / "mine.yaml"), "--results", str(results)]
+    with subprocess.Popen(call, stdout=terminal) as process:
+        os.close(terminal)
+        shown = b""
+        while chunk := _read(reader):
+            shown += chunk
+    os.close(reader)
+    assert process.returncode == 0
+    assert (results / "mine.md").read_text() in shown.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # Linux's word for the end of a terminal
+        return b""
+
+
+def test_tables_go_beside_the_records_by_default(results, tmp_path):
+    assert CliRunner().invoke(command, [str(tmp_path / "mine.yaml"), "--results", str(results)]).exit_code == 0
+    assert sorted(path.name for path in results.glob("mine.*")) == ["mine.csv", "mine.md"]
+
+
+def test_a_file_that_is_no_record_is_named_in_one_line_and_left_out(results, tmp_path):
+    call = [str(tmp_path / "mine.yaml"), "--results", str(results)]
+    CliRunner().invoke(command, call)
+    before = (results / "mine.md").read_bytes()
+    good = next(results.glob("pairs/vae/*.json"))
+    for name, text in {
+        "junk": "{",
+        "empty": "",
+        "nan": re.sub(r'"value": ?0\.[89]', '"value": NaN', good.read_text()),
+        "more": json.dumps({**json.loads(good.read_text()), "unknown": 1}),
+    }.items():
+        (results / "pairs" / "vae" / f"{name}.json").write_text(text)
+    process = subprocess.run(
+        [sys.executable, "-m", "latentbench", "leaderboard", *call], capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    told = process.stderr.splitlines()
+    assert len(told) == 4
+    for name in ("empty", "junk", "more", "nan"):
+        assert sum(f"{name}.json is not a record" in line for line in told) == 1
+    assert (results / "mine.md").read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["mine.yaml"]])
+def test_without_records_the_error_names_the_folder_and_the_command_that_makes_them(results, tmp_path, arguments):
+    empty = tmp_path / "nothing"
+    arguments = [str(tmp_path / name) for name in arguments]
+    process = subprocess.run(
+        [sys.executable, "-m", "latentbench", "leaderboard", *arguments, "--results", str(empty)],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 2
+    assert len(process.stderr.splitlines()) == 1
+    name = arguments[0] if arguments else "BOARD"
+    assert f"in {empty}: make them with: latentbench run {name} --out {empty}" in process.stderr
+
+
+def test_the_command_needs_no_torch_and_writes_the_same_bytes_in_any_locale(results, tmp_path):
+    program = (
+        "import sys; from latentbench.commands.cli import main; code = main(sys.argv[1:]); "
+        "sys.exit(code or (3 if 'torch' in sys.modules else 0))"
+    )
+    written = set()
+    for locale in ("C", "C.UTF-8", "tr_TR.UTF-8"):
+        arguments = [
+            "leaderboard",
+            str(tmp_path / "mine.yaml"),
+            "--results",
+            str(results),
+            "--to",
+            str(tmp_path / locale),
+        ]
+        process = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env={"PATH": "", "LC_ALL": locale, "LANG": locale},
+            capture_output=True,
+        )
+        assert process.returncode == 0, process.stderr
+        written.add((tmp_path / locale / "mine.md").read_bytes())
+    assert len(written) == 1

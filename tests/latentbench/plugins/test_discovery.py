@@ -1,0 +1,143 @@
+"""Finding plugins: entry points of really installed distributions, the environment variable, and files."""
+
+import hashlib
+import pickle
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from latentbench.errors import LatentbenchError
+from latentbench.plugins.discovery import Found, find_files, find_installed
+
+
+def module_of(found: Found) -> ModuleType:
+    module = found.load()
+    assert isinstance(module, ModuleType)
+    return module
+
+
+def third_parties() -> list[tuple[str, str, str]]:
+    infos = [found.info for found in find_installed()]
+    return [(info.name, info.distribution, info.version) for info in infos if not info.builtin]
+
+
+def test_an_entry_point_is_found_with_its_distribution_and_version(install):
+    install("foreign-detectors", "", version="2.3.4", entry="detectors")
+    assert third_parties() == [("detectors", "foreign-detectors", "2.3.4")]
+
+
+def test_the_built_in_plugins_come_first_and_then_the_others_by_distribution(install):
+    for distribution in ("zeta", "Alpha", "beta"):
+        install(distribution, "", entry="aaa")
+    infos = [found.info for found in find_installed()]
+    builtin = [info.builtin for info in infos]
+    assert builtin == sorted(builtin, reverse=True)
+    assert {info.distribution for info in infos if info.builtin} == {"latentbench"}
+    assert third_parties() == [("aaa", "Alpha", "1.0"), ("aaa", "beta", "1.0"), ("aaa", "zeta", "1.0")]
+
+
+def test_a_distribution_without_metadata_is_found_all_the_same(install):
+    install("bare", "", metadata=False)
+    assert third_parties() == [("bare", "unknown", "unknown")]
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        (None, ["one", "two"]),
+        ("", []),
+        ("none", []),
+        ("one", ["one"]),
+        ("Dist.Two", ["two"]),
+        (" one , dist-two,", ["one", "two"]),
+        ("metrics", []),
+    ],
+)
+def test_the_environment_chooses_third_parties_by_entry_point_or_distribution(install, monkeypatch, choice, expected):
+    install("dist-one", "", entry="one")
+    install("dist-two", "", entry="two")
+    if choice is not None:
+        monkeypatch.setenv("LATENTBENCH_PLUGINS", choice)
+    assert [name for name, _, _ in third_parties()] == expected
+
+
+@pytest.mark.parametrize("choice", ["", "none", "one"])
+def test_the_built_in_plugins_are_always_there(install, monkeypatch, choice):
+    install("dist-one", "", entry="one")
+    everything = {found.info.name for found in find_installed() if found.info.builtin}
+    assert {"boards", "metrics"} <= everything
+    monkeypatch.setenv("LATENTBENCH_PLUGINS", choice)
+    assert {found.info.name for found in find_installed() if found.info.builtin} == everything
+
+
+def test_an_unknown_name_in_the_environment_is_an_error_with_near_misses(install, monkeypatch):
+    install("dist-one", "", entry="sonar")
+    monkeypatch.setenv("LATENTBENCH_PLUGINS", "sonra")
+    with pytest.raises(
+        LatentbenchError, match=r"^LATENTBENCH_PLUGINS names the unknown plugin 'sonra': did you mean 'sonar'"
+    ):
+        find_installed()
+
+
+def test_a_file_is_known_by_its_path_and_the_hash_of_its_text(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("value = 3\n")
+    (found,) = find_files([path])
+    digest = hashlib.sha256(b"value = 3\n").hexdigest()
+    assert (found.info.name, found.info.distribution, found.info.version) == (
+        "mine",
+        str(path),
+        f"sha256:{digest[:12]}",
+    )
+    assert module_of(found).value == 3
+
+
+def test_a_file_that_is_named_twice_is_one_plugin(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert len(find_files([Path("mine.py"), tmp_path / "mine.py"])) == 1
+
+
+def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(f"folder = '{folder}'\n")
+    found = find_files([tmp_path / "a" / "mine.py", tmp_path / "b" / "mine.py"])
+    assert [module_of(one).folder for one in found] == ["a", "b"]
+
+
+def test_a_files_classes_can_be_pickled_and_do_not_hide_a_package_of_the_same_name(tmp_path):
+    path = tmp_path / "json.py"
+    path.write_text("class Thing:\n    pass\n")
+    (found,) = find_files([path])
+    thing = module_of(found).Thing
+    assert pickle.loads(pickle.dumps(thing)) is thing
+    import json
+
+    assert json.loads("[1]") == [1]
+
+
+def test_a_file_that_fails_to_import_can_be_mended_and_imported_again(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("import nothing_of_the_kind\n")
+    (found,) = find_files([path])
+    with pytest.raises(ModuleNotFoundError):
+        found.load()
+    path.write_text("value = 'a longer text'\n")
+    assert module_of(found).value == "a longer text"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.py", "cannot read plugin .*missing.py: No such file or directory"),
+        ("folder.py", "cannot read plugin .*folder.py: Is a directory"),
+        ("notes.txt", "notes.txt is not a Python file: give the path of a .py file"),
+    ],
+)
+def test_what_is_no_python_file_is_refused(tmp_path, name, message):
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(LatentbenchError, match=message):
+        find_files([tmp_path / name])

@@ -1,0 +1,371 @@
+"""A board and the command line's overrides become exactly the runs that they mean."""
+
+import gc
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latentbench.boards.board import Board
+from latentbench.data.splits import Data
+from latentbench.errors import LatentbenchError
+from latentbench.plugins.registry import Plugins
+from latentbench.running.plan import Override, Planned, parse_override, plan
+from latentbench.spec import RunSpec
+
+BOARD = Board.parse(
+    {
+        "name": "b",
+        "title": "t",
+        "datasets": [{"name": "toy-blobs", "options": {"size": 40}}],
+        "models": ["centre-distance", "pca"],
+        "seeds": 2,
+        "budget": {"max_steps": 7},
+        "rank": "auroc@test",
+    },
+    "board 'b'",
+)
+
+
+@pytest.fixture(scope="module")
+def plugins(toys: Path) -> Plugins:
+    return Plugins.load([toys])
+
+
+def specs_of(*arguments: Any, **overrides: Any) -> list[RunSpec]:
+    return [run.spec for run in plan(*arguments, **overrides)]
+
+
+def test_every_model_runs_with_every_seed_under_the_boards_options_and_budget(plugins: Plugins, tmp_path: Path) -> None:
+    specs = specs_of(BOARD, plugins, tmp_path)
+    assert [(s.model, s.seed) for s in specs] == [
+        ("centre-distance", 0), ("pca", 0), ("centre-distance", 1), ("pca", 1)
+    ]  # fmt: skip
+    assert {s.options["size"] for s in specs} == {40}
+    assert {s.budget.max_steps for s in specs} == {7}
+    assert specs[0].config == {
+        "epochs": 3, "batch_size": 16, "patience": None, "precision": "float32", "latent_dim": 4, "learning_rate": 1e-3
+    }  # fmt: skip
+    assert len({s.key for s in specs}) == 4
+
+
+def test_a_selection_leaves_the_keys_as_they_are(plugins: Plugins, tmp_path: Path) -> None:
+    everything = {s.key for s in specs_of(BOARD, plugins, tmp_path)}
+    (one,) = specs_of(BOARD, plugins, tmp_path, models=["pca"], seeds=1)
+    assert one.key in everything
+
+
+def test_a_setting_goes_to_its_owner_or_to_every_one_that_has_the_option(plugins: Plugins, tmp_path: Path) -> None:
+    overrides = [Override("centre-distance", "latent_dim", 2), Override(None, "size", 44)]
+    specs = specs_of(BOARD, plugins, tmp_path, seeds=1, overrides=overrides)
+    assert specs[0].config["latent_dim"] == 2
+    assert specs[1].options["size"] == 44
+    assert len({s.split_hash for s in specs} - {specs_of(BOARD, plugins, tmp_path)[0].split_hash}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("latent_dim=3", Override(None, "latent_dim", 3)),
+        ("vae.latent_dim=3", Override("vae", "latent_dim", 3)),
+        ("digits-shift.classes=[3, 8]", Override("digits-shift", "classes", [3, 8])),
+        ("a.score=kl", Override("a", "score", "kl")),
+        ("patience=null", Override(None, "patience", None)),
+        ('x="="', Override(None, "x", "=")),
+    ],
+)
+def test_a_setting_is_read_as_yaml(text: str, setting: Override) -> None:
+    assert parse_override(text) == setting
+
+
+@pytest.mark.parametrize("text", ["latent_dim", "=3", "vae.=3", "x=[1"])
+def test_what_is_no_setting_is_refused(text: str) -> None:
+    with pytest.raises(LatentbenchError, match=r"cannot read --set"):
+        parse_override(text)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"models": ["pac"]}, r"board 'b' has no model 'pac': did you mean 'pca'\? known: centre-distance, pca"),
+        ({"datasets": ["toy-blob"]}, r"board 'b' has no dataset 'toy-blob': did you mean 'toy-blobs'\?"),
+        ({"overrides": [Override("pcaa", "q", 1)]}, r"no selected .* is called 'pcaa': did you mean 'pca'\?"),
+        (
+            {"overrides": [Override(None, "laten_dim", 1)]},
+            r"no selected .* has this option: did you mean 'latent_dim'\?",
+        ),
+        ({"overrides": [Override("pca", "latent", 1)]}, r"model 'pca' has no option 'latent': known: components"),
+        ({"overrides": [Override("pca", "components", "many")]}, r"model 'pca': 'components': .*integer.*, got 'many'"),
+        ({"overrides": [Override("toy-blobs", "size", 1.5)]}, r"dataset 'toy-blobs': 'size': .*, got 1.5"),
+    ],
+)  # fmt: skip
+def test_a_wrong_wish_is_named_with_the_mend(
+    plugins: Plugins, tmp_path: Path, overrides: dict[str, object], message: str
+) -> None:
+    with pytest.raises(LatentbenchError, match=message):
+        plan(BOARD, plugins, tmp_path, **overrides)  # type: ignore[arg-type]
+
+
+def test_an_unknown_model_of_a_board_is_named(plugins: Plugins, tmp_path: Path) -> None:
+    board = BOARD.model_copy(update={"models": ["vea"]})
+    with pytest.raises(LatentbenchError, match=r"unknown model 'vea': did you mean 'vae'\?"):
+        plan(board, plugins, tmp_path)
+
+
+# Several datasets
+
+
+SEVERAL = Board.parse(
+    {
+        "name": "several",
+        "title": "t",
+        "datasets": [
+            {"name": "toy-blobs", "label": "few", "options": {"size": 40}},
+            {"name": "toy-blobs", "label": "many", "options": {"size": 48}},
+            {"name": "toy-files", "label": "here", "optional": True},
+            {"name": "toy-files", "label": "there", "options": {"file": "there"}, "optional": True},
+        ],
+        "models": ["pca"],
+        "rank": "auroc@test",
+    },
+    "board 'several'",
+)
+
+
+@pytest.fixture
+def file_plugins(toys: Path, tmp_path: Path) -> Plugins:
+    """The toys, and a dataset that is there if a file of the data root is, and corrupt if that is empty."""
+    path = tmp_path / "files.py"
+    path.write_text(
+        """
+import importlib.util, sys
+from pathlib import Path
+from latentbench import Data, Dataset, LatentbenchError, hookimpl
+from latentbench.data.dataset import State, Status
+from latentbench.plugins.registry import Plugins
+
+class Files(Dataset):
+    name = "toy-files"
+    title, licence, citation, source = "Toy files", "CC0-1.0", "none", "this file"
+
+    class Config(Dataset.Config):
+        file: str = "here"
+
+    def load(self, data_root):
+        path = data_root / self.config.file
+        if not path.exists():
+            raise LatentbenchError(f"no file {path}", "write one, and read the long licence")
+        if not path.read_bytes():
+            raise LatentbenchError(f"{path} is corrupt", "put the published file back")
+        blobs = Plugins.load([Path(TOYS)]).get("datasets", "toy-blobs").value
+        return blobs(blobs.Config(size=len(path.read_bytes()))).load(data_root)
+
+    def status(self, data_root):
+        return Status(State.PRESENT if (data_root / self.config.file).exists() else State.MISSING)
+
+@hookimpl
+def latentbench_datasets():
+    return [Files]
+""".replace("TOYS", repr(str(toys)))
+    )
+    return Plugins.load([toys, path])
+
+
+def labels(runs: list[Planned]) -> list[str]:
+    return [run.entry.label for run in runs]
+
+
+def put(folder: Path, *names: str, size: int = 60) -> None:
+    for name in names:
+        (folder / name).write_text("x" * size)
+
+
+def test_a_board_may_name_one_dataset_many_times(file_plugins: Plugins, tmp_path: Path) -> None:
+    put(tmp_path, "here", "there", size=44)
+    runs = plan(SEVERAL, file_plugins, tmp_path)
+    assert labels(runs) == ["few", "many", "here", "there"]
+    assert [run.spec.options for run in runs] == [{"size": 40}, {"size": 48}, {"file": "here"}, {"file": "there"}]
+    assert [str(run) for run in runs][:2] == ["pca on few, seed 0", "pca on many, seed 0"]
+    assert len({run.spec.key for run in runs}) == 4
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (["many"], ["many"]),
+        (["toy-blobs"], ["few", "many"]),
+        (["here", "few"], ["few", "here"]),  # in the board's order
+        (["toy-blobs", "few", "there"], ["few", "many", "there"]),
+        (None, ["few", "many", "here", "there"]),
+        ([], ["few", "many", "here", "there"]),
+    ],
+)
+def test_datasets_are_chosen_by_label_or_all_of_a_name(
+    file_plugins: Plugins, tmp_path: Path, wanted: list[str] | None, expected: list[str]
+) -> None:
+    put(tmp_path, "here", "there")
+    assert labels(plan(SEVERAL, file_plugins, tmp_path, datasets=wanted)) == expected
+
+
+def test_an_unknown_label_is_named_with_labels_and_names(file_plugins: Plugins, tmp_path: Path) -> None:
+    message = r"board 'several' has no dataset 'fwe': did you mean 'few'\? known: few, here, many, there, toy-b"
+    with pytest.raises(LatentbenchError, match=message):
+        plan(SEVERAL, file_plugins, tmp_path, datasets=["fwe"])
+
+
+@pytest.mark.parametrize(
+    ("owner", "sizes"),
+    [("few", [44, 48]), ("many", [40, 44]), ("toy-blobs", [44, 44]), (None, [44, 44])],
+)
+def test_a_setting_goes_to_the_dataset_of_that_label_or_to_all_of_that_name(
+    file_plugins: Plugins, tmp_path: Path, owner: str | None, sizes: list[int]
+) -> None:
+    board = SEVERAL.model_copy(update={"datasets": SEVERAL.datasets[:2]})
+    runs = plan(board, file_plugins, tmp_path, overrides=[Override(owner, "size", 44)])
+    assert [run.spec.options["size"] for run in runs] == list(dict.fromkeys(sizes))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            [Override("fwe", "size", 44)],
+            r"no selected model or dataset is called 'fwe': did you mean 'few'\? known",
+        ),
+        ([Override("few", "file", 44)], r"dataset 'few' has no option 'file': known: size"),
+        ([Override("many", "size", "big")], r"dataset 'many': 'size': .*, got 'big'"),
+    ],
+)
+def test_a_wrong_setting_of_a_label_is_named(
+    file_plugins: Plugins, tmp_path: Path, overrides: list[Override], message: str
+) -> None:
+    board = SEVERAL.model_copy(update={"datasets": SEVERAL.datasets[:2]})
+    with pytest.raises(LatentbenchError, match=message):
+        plan(board, file_plugins, tmp_path, overrides=overrides)
+
+
+def test_an_optional_dataset_that_is_not_there_is_left_out_with_a_line(
+    file_plugins: Plugins, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, "here")
+    assert labels(plan(SEVERAL, file_plugins, tmp_path)) == ["few", "many", "here"]
+    assert [record.getMessage() for record in caplog.records] == [f"left out 'there': no file {tmp_path / 'there'}"]
+
+
+def test_an_optional_dataset_that_is_asked_for_has_to_be_there(file_plugins: Plugins, tmp_path: Path) -> None:
+    put(tmp_path, "here")
+    for wanted in (["there"], ["few", "there"], ["toy-files"]):
+        with pytest.raises(LatentbenchError, match=r"no file .*there: write one, and read the long licence"):
+            plan(SEVERAL, file_plugins, tmp_path, datasets=wanted)
+
+
+def test_where_nothing_is_left_the_first_reason_is_told_in_full_and_alone(
+    file_plugins: Plugins, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    board = SEVERAL.model_copy(update={"datasets": SEVERAL.datasets[2:]})
+    with pytest.raises(LatentbenchError, match=r"no file .*here: write one, and read the long licence"):
+        plan(board, file_plugins, tmp_path)
+    assert caplog.records == []
+
+
+def test_a_dataset_that_is_not_optional_has_to_be_there(file_plugins: Plugins, tmp_path: Path) -> None:
+    needed = SEVERAL.datasets[3].model_copy(update={"optional": False})
+    board = SEVERAL.model_copy(update={"datasets": [SEVERAL.datasets[0], needed]})
+    with pytest.raises(LatentbenchError, match=r"no file .*there: write one"):
+        plan(board, file_plugins, tmp_path)
+
+
+def test_an_optional_dataset_that_is_corrupt_is_an_error_all_the_same(file_plugins: Plugins, tmp_path: Path) -> None:
+    put(tmp_path, "there", size=0)
+    with pytest.raises(LatentbenchError, match=r"there is corrupt: put the published file back"):
+        plan(SEVERAL, file_plugins, tmp_path)
+
+
+def test_a_plan_over_many_datasets_holds_two_of_them_at_most(
+    plugins: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Data]] = []
+    most = 0
+
+    def alive() -> int:
+        gc.collect()
+        return sum(data() is not None for data in made)
+
+    class Watched(plugins.get("datasets", "toy-blobs").value):  # type: ignore[misc]
+        def load(self, data_root: Path) -> Data:
+            nonlocal most
+            data: Data = super().load(data_root)
+            made.append(weakref.ref(data))
+            most = max(most, alive())
+            return data
+
+    offer = replace(plugins.get("datasets", "toy-blobs"), value=Watched)
+    models = plugins.get
+    monkeypatch.setattr(plugins, "get", lambda kind, name: offer if kind == "datasets" else models(kind, name))
+    entries = [{"name": "toy-blobs", "label": str(size), "options": {"size": size}} for size in range(40, 55)]
+    board = Board.parse({**BOARD.model_dump(), "datasets": entries}, "board 'b'")
+    assert len(plan(board, plugins, tmp_path, models=["pca"], seeds=1)) == 15
+    assert most <= 3  # the two that are kept, and the one that is being made
+    assert alive() <= 2
+
+
+#: A plugin of a model that needs attributes, and of a dataset that has none.
+NEEDY = """
+import numpy as np
+import torch
+from latentbench import Data, DataInfo, Dataset, Model, Options, Role, StoredSplit, hookimpl
+
+
+class Needy(Model):
+    needs = ("attributes",)
+
+    class Config(Options):
+        pass
+
+    def fit(self, train, validation, trainer):
+        pass
+
+    def score(self, images):
+        return images.mean((1, 2, 3))
+
+
+class Bare(Dataset):
+    name, title, licence, citation, source = "bare", "Bare", "CC0-1.0", "none", "this file"
+
+    def load(self, data_root):
+        images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+        return Data(DataInfo(1, 8, 8, 4), {"train": StoredSplit(Role.TRAIN, images)})
+
+
+@hookimpl
+def latentbench_models():
+    return [Needy]
+
+
+@hookimpl
+def latentbench_datasets():
+    return [Bare]
+"""
+
+
+@pytest.fixture
+def with_needy(toys: Path, tmp_path: Path) -> Plugins:
+    (tmp_path / "needy.py").write_text(NEEDY)
+    return Plugins.load([toys, tmp_path / "needy.py"])
+
+
+def test_a_model_is_left_out_where_the_dataset_has_not_what_it_needs(
+    with_needy: Plugins, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    datasets = [{"name": "toy-blobs"}, {"name": "bare"}]
+    board = Board.parse(
+        {"name": "b", "title": "t", "datasets": datasets, "models": ["needy", "ae"], "seeds": 2, "rank": "auroc@test"},
+        "board 'b'",
+    )
+    pairs = [(run.spec.dataset, run.spec.model) for run in plan(board, with_needy, tmp_path)]
+    assert pairs == [*[("toy-blobs", "needy"), ("toy-blobs", "ae")] * 2, *[("bare", "ae")] * 2]
+    assert [record.getMessage() for record in caplog.records] == ["left out 'needy' on 'bare': it needs attributes"]
+    with pytest.raises(LatentbenchError, match=r"board 'b': nothing to run for needy: its datasets have not what they"):
+        plan(board, with_needy, tmp_path, models=["needy"], datasets=["bare"])

@@ -1,0 +1,124 @@
+"""A folder in the layout of MVTec AD: every file has its place, and one that has none is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from latentbench import LatentbenchError
+from latentbench_datasets.mvtec.folders import read_layout
+
+
+def put(folder: Path, *names: str) -> Path:
+    """Empty files: the layout goes by names alone."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+WHOLE = (
+    "train/good/000.png", "train/good/001.png", "test/good/000.png", "test/hole/000.png", "test/hole/001.JPG",
+    "test/crack/000.png", "ground_truth/hole/000_mask.png", "ground_truth/hole/001_mask.png",
+    "ground_truth/crack/000_mask.png",
+)  # fmt: skip
+
+
+def message_of(folder: Path) -> str:
+    with pytest.raises(LatentbenchError) as caught:
+        read_layout(folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_images_are_paired_with_their_masks_by_defect_and_name(tmp_path: Path) -> None:
+    layout = read_layout(put(tmp_path, *WHOLE))
+    names = [str(path.relative_to(tmp_path)) for path in layout.train]
+    assert names == ["train/good/000.png", "train/good/001.png"]
+    found = [
+        (
+            str(image.path.relative_to(tmp_path)),
+            image.defective,
+            image.mask and str(image.mask.relative_to(tmp_path)),
+        )
+        for image in layout.test
+    ]
+    assert found == [
+        ("test/crack/000.png", True, "ground_truth/crack/000_mask.png"),
+        ("test/good/000.png", False, None),
+        ("test/hole/000.png", True, "ground_truth/hole/000_mask.png"),
+        ("test/hole/001.JPG", True, "ground_truth/hole/001_mask.png"),
+    ]
+    assert {str(path.relative_to(tmp_path)) for path in layout.files} == set(WHOLE)
+
+
+def test_an_image_without_its_mask_has_none(tmp_path: Path) -> None:
+    put(tmp_path, *WHOLE)
+    (tmp_path / "ground_truth/hole/001_mask.png").unlink()
+    masks = {str(image.path.relative_to(tmp_path)): image.mask for image in read_layout(tmp_path).test}
+    assert masks["test/hole/001.JPG"] is None
+    assert masks["test/hole/000.png"] is not None
+
+
+def test_without_ground_truth_no_image_has_a_mask(tmp_path: Path) -> None:
+    layout = read_layout(put(tmp_path, *(name for name in WHOLE if not name.startswith("ground_truth"))))
+    assert [image.mask for image in layout.test] == [None] * 4
+
+
+def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
+    whole = read_layout(put(tmp_path, *WHOLE))
+    assert read_layout(put(tmp_path, "train/good/.DS_Store", "test/.cache/x.png", "test/hole/._000.png")) == whole
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ("ground_truth/hole/007_mask.png", "no image belongs to mask {}/ground_truth/hole/007_mask.png: "),
+        ("ground_truth/dent/000_mask.png", "no image belongs to mask {}/ground_truth/dent/000_mask.png: "),
+        ("ground_truth/hole/000.png", "is ground_truth/hole/NAME_mask.png"),
+        ("train/good/Thumbs.db", "{}/train/good/Thumbs.db is no image file"),
+        ("test/hole/more/000.png", "{}/test/hole/more is no image file"),
+        ("test/hole/000.bmp", "{}/test/hole/000.bmp and 000.png are two images of one name"),
+    ],
+)
+def test_a_file_without_a_place_is_refused(tmp_path: Path, extra: str, told: str) -> None:
+    assert told.format(tmp_path) in message_of(put(tmp_path, *WHOLE, extra))
+
+
+def test_several_masks_without_an_image_are_counted(tmp_path: Path) -> None:
+    put(tmp_path, *WHOLE, *(f"ground_truth/hole/{number}_mask.png" for number in (105, 106, 107)))
+    assert f"{tmp_path}/ground_truth/hole/105_mask.png and 2 more: " in message_of(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["train/good", "test/good"])
+@pytest.mark.parametrize("emptied", [True, False], ids=["empty", "missing"])
+def test_a_part_without_images_is_refused(tmp_path: Path, part: str, emptied: bool) -> None:
+    put(tmp_path, *(name for name in WHOLE if not name.startswith(part)))
+    if emptied:
+        (tmp_path / part).mkdir(parents=True)
+    assert message_of(tmp_path).startswith(f"no images in {tmp_path / part}: ")
+
+
+def test_a_test_set_without_defects_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "train/good/000.png", "test/good/000.png")
+    assert message_of(tmp_path).startswith(f"no images in {tmp_path}/test/<defect>: ")
+
+
+def test_the_validation_images_are_a_share_chosen_by_the_seed(tmp_path: Path) -> None:
+    names = [f"train/good/{number:03}.png" for number in range(50)]
+    layout = read_layout(put(tmp_path, *WHOLE, *names))
+    train, validation = layout.split(0.1, seed=0)
+    assert (len(train), len(validation)) == (45, 5)
+    assert sorted(train + validation) == list(layout.train)
+    assert train == sorted(train)
+    assert layout.split(0.1, seed=0) == (train, validation)
+    assert layout.split(0.1, seed=1)[1] != validation
+    assert set(layout.split(0.2, seed=0)[1]) > set(validation)
+    assert layout.split(0.0, seed=0) == (list(layout.train), [])
+
+
+def test_the_same_names_give_the_same_validation_images_in_any_folder(tmp_path: Path) -> None:
+    names = [f"train/good/{number:03}" for number in range(50)]
+    png = read_layout(put(tmp_path / "png", *WHOLE, *(f"{name}.png" for name in names)))
+    jpg = read_layout(put(tmp_path / "jpg", *WHOLE[2:], *(f"{name}.jpg" for name in names)))
+    chosen = [[path.stem for path in layout.split(0.1, seed=3)[1]] for layout in (png, jpg)]
+    assert chosen[0] == chosen[1]

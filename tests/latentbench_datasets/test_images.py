@@ -1,0 +1,233 @@
+"""Image files are read as what they show, resized by known filters, or refused by name and reason."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from latentbench import LatentbenchError
+from latentbench_datasets.images import image_size, is_grey, read_image, read_mask
+
+DRAW = np.random.default_rng(0)
+GREY = DRAW.integers(0, 256, (12, 12), dtype=np.uint8)
+COLOUR = DRAW.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+
+
+def saved(path: Path, array: npt.NDArray[Any] | Image.Image, **options: Any) -> Path:
+    (array if isinstance(array, Image.Image) else Image.fromarray(array)).save(path, **options)
+    return path
+
+
+def message_of(path: Path, channels: int = 3) -> str:
+    with pytest.raises(LatentbenchError) as caught:
+        read_image(path, channels, 12)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def with_alpha(colour: npt.NDArray[np.uint8], alpha: int) -> npt.NDArray[np.uint8]:
+    return np.dstack([colour, np.full(colour.shape[:2], alpha, np.uint8)])
+
+
+def palette() -> tuple[Image.Image, npt.NDArray[np.uint8]]:
+    """A palette image of four colours, and what it shows."""
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]], np.uint8)
+    index = (np.arange(144).reshape(12, 12) % 4).astype(np.uint8)
+    image = Image.fromarray(index).convert("P")
+    image.putpalette(colours.tobytes())
+    image.putdata(index.ravel().tolist())
+    return image, colours[index]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif"])
+def test_a_grey_image_of_the_right_size_keeps_every_pixel(tmp_path: Path, name: str) -> None:
+    path = saved(tmp_path / name, GREY)
+    assert is_grey(path)
+    assert image_size(path) == (12, 12)
+    np.testing.assert_array_equal(read_image(path, 1, 12), GREY[None])
+    np.testing.assert_array_equal(read_image(path, 3, 12), np.stack([GREY] * 3))
+
+
+def test_a_colour_image_has_its_channels_first(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", COLOUR)
+    assert not is_grey(path)
+    np.testing.assert_array_equal(read_image(path, 3, 12), COLOUR.transpose(2, 0, 1))
+
+
+def test_a_jpeg_is_near_what_it_was_made_of(tmp_path: Path) -> None:
+    smooth = np.tile(np.arange(0, 240, 20, dtype=np.uint8), (12, 1))
+    path = saved(tmp_path / "a.JPG", smooth, quality=95)
+    assert is_grey(path)
+    assert np.abs(read_image(path, 1, 12)[0].astype(int) - smooth).max() <= 4
+
+
+def test_sixteen_bits_keep_their_high_byte(tmp_path: Path) -> None:
+    wide = DRAW.integers(0, 2**16, (12, 12), dtype=np.uint16)
+    for name in ("a.png", "a.tif"):
+        path = saved(tmp_path / name, wide)
+        assert is_grey(path)
+        np.testing.assert_array_equal(read_image(path, 1, 12)[0], wide // 256)
+
+
+def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", Image.fromarray(GREY > 128))
+    assert is_grey(path)
+    np.testing.assert_array_equal(read_image(path, 1, 12)[0], (GREY > 128) * 255)
+
+
+def test_a_palette_gives_its_colours(tmp_path: Path) -> None:
+    image, shown = palette()
+    path = saved(tmp_path / "a.png", image)
+    assert Image.open(path).mode == "P"
+    assert not is_grey(path)
+    np.testing.assert_array_equal(read_image(path, 3, 12), shown.transpose(2, 0, 1))
+
+
+def test_an_alpha_channel_that_hides_nothing_is_dropped(tmp_path: Path) -> None:
+    colour = saved(tmp_path / "colour.png", with_alpha(COLOUR, 255))
+    np.testing.assert_array_equal(read_image(colour, 3, 12), COLOUR.transpose(2, 0, 1))
+    grey = saved(tmp_path / "grey.png", np.dstack([GREY, np.full_like(GREY, 255)]))
+    assert is_grey(grey)
+    np.testing.assert_array_equal(read_image(grey, 1, 12)[0], GREY)
+
+
+def test_an_image_that_is_transparent_in_places_is_refused(tmp_path: Path) -> None:
+    one_pixel = with_alpha(COLOUR, 255)
+    one_pixel[3, 4, 3] = 254
+    assert "transparent" in message_of(saved(tmp_path / "a.png", one_pixel))
+    assert "transparent" in message_of(saved(tmp_path / "b.png", palette()[0], transparency=1))
+
+
+def test_kinds_of_pixels_that_need_a_choice_are_refused(tmp_path: Path) -> None:
+    assert "mode CMYK" in message_of(saved(tmp_path / "a.jpg", Image.fromarray(COLOUR).convert("CMYK")))
+    assert "mode F" in message_of(saved(tmp_path / "a.tif", GREY.astype(np.float32)))
+    with pytest.raises(LatentbenchError, match=r"a\.tif is of Pillow's mode F"):
+        is_grey(tmp_path / "a.tif")
+
+
+def test_an_orientation_that_is_not_applied_is_refused(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert "EXIF orientation" in message_of(saved(tmp_path / "a.jpg", COLOUR, exif=exif))
+    exif[0x0112] = 1
+    assert read_image(saved(tmp_path / "b.jpg", COLOUR, exif=exif), 3, 12).shape == (3, 12, 12)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif"])
+@pytest.mark.parametrize("kept", [0.0, 0.02, 0.5, 0.9])
+def test_an_empty_or_truncated_file_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
+    path = saved(tmp_path / f"a.{suffix}", DRAW.integers(0, 256, (64, 64), dtype=np.uint8))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    message = message_of(path)
+    assert ("is empty (0 bytes)" if kept == 0 else "is corrupt or cut short") in message
+
+
+def test_a_flipped_bit_in_a_png_is_refused_wherever_it_is(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", GREY)
+    content = path.read_bytes()
+    end = content.index(b"IEND") - 4  # of the last, empty chunk nothing but the name counts
+    for place in range(end):
+        broken = bytearray(content)
+        broken[place] ^= 4
+        path.write_bytes(broken)
+        with pytest.raises(LatentbenchError, match=r"a\.png"):
+            read_image(path, 1, 12)
+
+
+def test_a_file_that_is_no_image_or_not_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("<html>404</html>")
+    assert "it is no image" in message_of(tmp_path / "a.png")
+    assert "No such file" in message_of(tmp_path / "b.png")
+    with pytest.raises(LatentbenchError, match=r"b\.png: No such file"):
+        is_grey(tmp_path / "b.png")
+
+
+def triangle(size: int, out: int) -> npt.NDArray[np.float64]:
+    """(out, size): weights of an antialiased bilinear filter, whose support grows with the factor of reduction."""
+    scale = size / out
+    centres = (np.arange(out) + 0.5) * scale
+    distances = np.abs(np.arange(size) + 0.5 - centres[:, None]) / max(scale, 1)
+    weights = np.clip(1 - distances, 0, None)
+    return weights / weights.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((24, 24), 12), ((50, 31), 12), ((7, 9), 12)])
+def test_resizing_is_an_antialiased_bilinear_filter(tmp_path: Path, shape: tuple[int, int], size: int) -> None:
+    image = DRAW.integers(0, 256, shape, dtype=np.uint8)
+    expected = triangle(shape[0], size) @ image @ triangle(shape[1], size).T
+    found = read_image(saved(tmp_path / "a.png", image), 1, size)[0]
+    assert np.abs(found - expected).max() < 1.1, "two roundings to whole levels"
+
+
+@pytest.mark.parametrize(("shape", "size"), [((24, 24), 12), ((50, 31), 12), ((7, 9), 12), ((12, 12), 12)])
+def test_a_mask_takes_the_pixel_under_each_centre(tmp_path: Path, shape: tuple[int, int], size: int) -> None:
+    marked = DRAW.random(shape) < 0.4
+    mask, has_any = read_mask(saved(tmp_path / "m.png", marked.astype(np.uint8) * 255), shape, size)
+    rows, columns = (((np.arange(size) + 0.5) * side / size).astype(int) for side in shape)
+    np.testing.assert_array_equal(mask, marked[rows][:, columns])
+    assert mask.dtype == np.uint8
+    assert has_any
+
+
+def test_a_masks_anomalous_pixels_are_those_that_are_not_black(tmp_path: Path) -> None:
+    marked = GREY > 128
+    stored: dict[str, npt.NDArray[Any] | Image.Image] = {
+        "grey": marked.astype(np.uint8) * 255,
+        "small values": marked.astype(np.uint8),
+        "several values": marked.astype(np.uint8) * np.tile(np.arange(1, 13, dtype=np.uint8), (12, 1)),
+        "16 bits": marked.astype(np.uint16),
+        "one bit": Image.fromarray(marked),
+        "colour": np.dstack([np.zeros_like(GREY), marked.astype(np.uint8) * 255, np.zeros_like(GREY)]),
+        "opaque": with_alpha(np.dstack([marked.astype(np.uint8)] * 3), 255),
+    }
+    for name, image in stored.items():
+        mask, has_any = read_mask(saved(tmp_path / f"{name}.png", image), (12, 12), 12)
+        np.testing.assert_array_equal(mask, marked, err_msg=name)
+        assert has_any
+
+
+def test_a_palette_mask_goes_by_its_colours_not_by_their_numbers(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8)).convert("P")
+    image.putpalette([255, 255, 255, 0, 0, 0])  # number 0 is white
+    image.putdata([0, 1, 1, 0])
+    mask, _ = read_mask(saved(tmp_path / "m.png", image), (2, 2), 2)
+    assert mask.tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_mask_that_is_lost_by_resizing_is_told_from_a_black_one(tmp_path: Path) -> None:
+    lone = np.zeros((64, 64), np.uint8)
+    lone[0, 0] = 255
+    mask, has_any = read_mask(saved(tmp_path / "lone.png", lone), (64, 64), 8)
+    assert not mask.any()
+    assert has_any
+    _, has_any = read_mask(saved(tmp_path / "black.png", np.zeros((64, 64), np.uint8)), (64, 64), 8)
+    assert not has_any
+
+
+def test_a_mask_of_another_size_or_with_inexact_zeros_is_refused(tmp_path: Path) -> None:
+    mask = saved(tmp_path / "m.png", np.zeros((10, 20), np.uint8))
+    with pytest.raises(LatentbenchError, match=r"m\.png has 20x10 pixels: its image has 10x20"):
+        read_mask(mask, (20, 10), 12)
+    with pytest.raises(LatentbenchError, match=r"m\.jpg is a JPEG"):
+        read_mask(saved(tmp_path / "m.jpg", GREY), (12, 12), 12)
+
+
+def test_image_and_mask_stay_aligned_when_both_are_resized(tmp_path: Path) -> None:
+    """A bright blob on black and its mask: the resized image at half brightness gives the mask but for its border."""
+    y, x = np.mgrid[:333, :241]
+    blob = ((y - 100) / 60) ** 2 + ((x - 150) / 30) ** 2 < 1
+    image = read_image(saved(tmp_path / "a.png", blob.astype(np.uint8) * 255), 1, 64)[0]
+    mask, _ = read_mask(saved(tmp_path / "m.png", blob.astype(np.uint8) * 255), blob.shape, 64)
+    differing = (image > 127) != (mask == 1)
+    assert differing.sum() <= 4
+    for array in (image > 127, mask == 1):
+        rows, columns = np.nonzero(array)
+        assert abs(rows.mean() + 0.5 - 100.5 * 64 / 333) < 0.25
+        assert abs(columns.mean() + 0.5 - 150.5 * 64 / 241) < 0.25
