@@ -20,9 +20,9 @@ def command() -> None:
 @common_options
 @pass_invocation
 def waic(invocation: Invocation, results: Path, data_root: Path) -> None:
-    """Detect by the likelihoods that all seeds of one setting give: WAIC.
+    """Detect by the likelihoods that all seeds of one configuration give: WAIC.
 
-    For every setting of a model whose records have the score negative_log_likelihood, of two seeds or more.
+    For every configuration of a model whose records have the score negative_log_likelihood, of two seeds or more.
     """
     from latentbench_compact.holes import report_waic
 
@@ -37,8 +37,8 @@ def waic(invocation: Invocation, results: Path, data_root: Path) -> None:
 def mechanism(invocation: Invocation, results: Path, data_root: Path) -> None:
     """Follow width and place of the posteriors, and the hole indicator, through the intensities.
 
-    For every setting whose records have these scores: their means over all seeds and the anomalies of each test split,
-    and over the normal images of the first.
+    For every configuration whose records have these scores: their means over all seeds and the anomalies of each test
+    split, and over the normal images of the first.
     """
     from latentbench_compact.holes import report_mechanism
 

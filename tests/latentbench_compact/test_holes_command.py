@@ -67,7 +67,7 @@ def test_the_table_is_what_the_kept_likelihoods_give(tmp_path: Path, capsys: pyt
 def test_without_two_seeds_that_have_the_score_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = _run(tmp_path, seeds=2, scores='["kl"]')
     assert main(["holes", "waic", "--results", str(results)]) == 2
-    assert "no two seeds of one setting" in capsys.readouterr().err
+    assert "no two seeds of one configuration" in capsys.readouterr().err
 
 
 def test_the_mechanism_is_followed_by_means_over_seeds_and_anomalies(

@@ -238,7 +238,7 @@ def test_a_mistake_is_told_with_file_line_and_mend(tmp_path, text, line, message
 
 @pytest.mark.parametrize(("place", "name"), [(0, "my-board"), (1, "my-parts")])
 def test_the_boards_that_contributors_are_shown_are_sound(tmp_path, place, name):
-    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     assert len(examples) == 2
     assert load_board(write(tmp_path, examples[place], f"{name}.yaml")).name == name

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 import torch
 
-from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, StoredSplit, cache
+from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, StoredSplit
+from latentbench.data import cache
 from latentbench.data.cache import CACHE_VARIABLE
 from latentbench.data.dataset import State
 from latentbench.data.prepared import Decoding, Prepared, PreparedDataset, Rows, Save, Source
@@ -423,7 +424,7 @@ def _prepare_up_to_line(data_root: Path, line: int, counts: Any) -> None:
 
     def trace(frame: Any, event: str, argument: object) -> Any:
         nonlocal passed
-        if not frame.f_code.co_filename.endswith(("latentbench/cache.py", "latentbench/files.py")):
+        if not frame.f_code.co_filename.endswith(("latentbench/data/cache.py", "latentbench/files.py")):
             return None
         passed += event == "line"
         if passed == line and event == "line":

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from latentbench import Data, Dataset, Executor, Metric, Model, Options
-from latentbench.commands import VERBS
 from latentbench.plugins.contracts import KINDS, OfferError
 
 
@@ -196,9 +195,3 @@ def metric(**changes):
 def test_an_invalid_object_is_refused_with_its_name_and_the_defect(kind, offer, message):
     with pytest.raises(OfferError, match=message):
         KINDS[kind].name(offer)
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_no_plugins_command_replaces_a_built_in_verb(verb):
-    with pytest.raises(OfferError, match=f"command '{verb}' is a built-in verb"):
-        KINDS["commands"].name(click.Command(verb))

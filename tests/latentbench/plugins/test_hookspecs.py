@@ -8,7 +8,7 @@ import pytest
 from latentbench.plugins import hookspecs
 from latentbench.plugins.contracts import KINDS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOOKS = sorted(name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec"))
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import latentbench_boards
+from latentbench.commands import VERBS
 from latentbench.errors import LatentbenchError
 from latentbench.plugins.contracts import KINDS, KindName
 from latentbench.plugins.discovery import Found
@@ -207,12 +208,20 @@ def test_of_several_objects_only_the_invalid_ones_are_left_out(install):
         def latentbench_commands():
             return [click.Command("ant"), "bee", click.Command("run"), click.Command("zoo")]
     """)  # fmt: skip
-    plugins = Plugins.load()
+    plugins = Plugins.load(verbs=VERBS)
     assert by_third_parties(plugins, "commands") == ["ant", "zoo"]
     assert info_of(plugins, "mixed").reasons == [
         "command object of type str is not a click.Command",
         "command 'run' is a built-in verb, which no plugin replaces",
     ]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_plugins_command_replaces_a_built_in_verb(install, verb):
+    install("greedy", COMMANDS.format(names=[verb]))
+    plugins = Plugins.load(verbs=VERBS)
+    assert by_third_parties(plugins, "commands") == []
+    assert info_of(plugins, "greedy").reason == f"command '{verb}' is a built-in verb, which no plugin replaces"
 
 
 def test_a_model_of_a_taken_name_loses_to_the_built_in_one(install):
