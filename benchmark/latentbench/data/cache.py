@@ -6,8 +6,12 @@
     <root>/<dataset>/<subject>/.part/
         <name>.npy        an array, or as many of its rows as were made
         rows.json         how many of them are known to be on the disk, and their digest
+    <root>/.known/<dataset>-<subject>.json
+        hashes of the source and of the arrays, with the stamps of the files that they were computed of
 
-The subject says what is prepared (a source with some options), the state of which versions of it. A folder is filled
+The subject says what is prepared (a source with some options), the state of which versions of it, by the contents of
+the source's files. Arrays are compared with their hash before they are used; this, and hashing the source, costs about
+a second per gigabyte, and is left out while the files are known to be unchanged (``contents``). A folder is filled
 under the name ``.part``, whose lock one process holds: when that is killed, the next one goes on after the last row
 that is known to be right. A process that does not get the lock fills a folder ``.part-*`` of its own.
 
@@ -33,11 +37,12 @@ from typing import BinaryIO, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from latentbench.data.contents import FileSet, Memory, digest
 from latentbench.data.splits import content_hash
 from latentbench.errors import LatentbenchError
 from latentbench.files import LOCK, StorageError, discard, replacing, workplace
 
-__all__ = ["CACHE_VARIABLE", "HalfMade", "Prepared", "Shelf", "cache_roots", "digest"]
+__all__ = ["CACHE_VARIABLE", "HalfMade", "Prepared", "Shelf", "cache_roots"]
 
 #: Environment variable: the folder to prepare data in.
 CACHE_VARIABLE = "LATENTBENCH_CACHE"
@@ -45,6 +50,7 @@ CACHE_VARIABLE = "LATENTBENCH_CACHE"
 _DESCRIPTION = "prepared.json"
 _HALF_MADE = ".part"
 _ROWS = "rows.json"
+_KNOWN = ".known"
 #: Age in seconds from which a process's own half-made folder is what it left when it was killed.
 _ABANDONED = 24 * 3600
 #: Seconds of work that a killed process loses at most.
@@ -58,11 +64,6 @@ def cache_roots(data_root: Path) -> list[Path]:
         return [Path(named) / own]
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     return [data_root / ".prepared", user / "latentbench" / own]
-
-
-def digest(value: object) -> str:
-    """16 hex digits of the SHA-256 of a value as JSON: a folder's name."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -225,13 +226,14 @@ class HalfMade:
             "facts": dict(facts),
             "content_hash": prepared.content_hash,
         }
+        description["check"] = digest(description)
         with replacing(self.folder / _DESCRIPTION) as file:
             file.write(json.dumps(description, indent=1).encode() + b"\n")
         return prepared
 
 
 class Shelf:
-    """The place of one subject in one state.
+    """The place of one subject, in whatever state.
 
     Several processes may fill it at a time, each a folder of its own: the first one to be done gives it its name, the
     others drop theirs.
@@ -240,13 +242,16 @@ class Shelf:
         root: the folder of the whole cache.
         dataset: name of the dataset.
         subject: what is prepared.
-        state: of which versions.
     """
 
-    def __init__(self, root: Path, dataset: str, subject: str, state: str) -> None:
+    def __init__(self, root: Path, dataset: str, subject: str) -> None:
         self.root = root
         self.subject = root / dataset / subject
-        self.folder = self.subject / state
+        self.known = root / _KNOWN / f"{dataset}-{subject}.json"
+
+    def folder(self, state: str) -> Path:
+        """The folder of what is prepared of certain versions."""
+        return self.subject / state
 
     @property
     def writable(self) -> bool:
@@ -255,20 +260,39 @@ class Shelf:
         return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
     @property
-    def has_others(self) -> bool:
-        """Whether something is there that does not serve: another state's, or damaged."""
+    def has_any(self) -> bool:
+        """Whether something is there, of whatever state, whole or damaged."""
         return any(self.subject.glob(f"[!.]*/{_DESCRIPTION}"))
 
-    def read(self) -> Prepared | None:
-        """What is prepared; None if nothing is, or not all of it is there."""
+    def read(self, state: str) -> Prepared | None:
+        """What is prepared; None if nothing is, or not all of it is there. The arrays are not compared with their hash.
+
+        Args:
+            state: of which versions.
+        """
+        folder = self.folder(state)
         try:
-            description = json.loads((self.folder / _DESCRIPTION).read_text(encoding="utf-8"))
-            arrays = {
-                name: _mapped(self.folder / f"{name}.npy", shape) for name, shape in description["arrays"].items()
-            }
+            description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+            if description.pop("check") != digest(description):
+                return None
+            arrays = {name: _mapped(folder / f"{name}.npy", shape) for name, shape in description["arrays"].items()}
             return Prepared(arrays, description["facts"], description["content_hash"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
+
+    def read_checked(self, state: str, memory: Memory) -> Prepared | None:
+        """What is prepared, as ``read`` gives it; None also if the arrays no longer have their hash.
+
+        Args:
+            state: of which versions.
+            memory: says which hash the arrays had when they were last read, if they cannot have changed since.
+        """
+        prepared, folder = self.read(state), self.folder(state)
+        if prepared is None:
+            return None
+        files = FileSet(folder, tuple(folder / f"{name}.npy" for name in prepared.arrays))
+        found = memory.recall("prepared", files, lambda: content_hash(prepared.arrays))
+        return prepared if found == prepared.content_hash else None
 
     @property
     def rows(self) -> int:
@@ -315,35 +339,41 @@ class Shelf:
         finally:
             discard(folder)
 
-    def put(self, made: HalfMade) -> Prepared:
+    def put(self, made: HalfMade, state: str, memory: Memory) -> Prepared:
         """Give a whole folder its name, in one step, and drop other states'; or take what another process put.
+
+        Args:
+            made: the folder.
+            state: of which versions it is.
+            memory: as for ``read_checked``.
 
         Raises:
             StorageError: the system refuses to write.
         """
-        if self.folder.exists() and self.read() is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        with _writing(self.folder):
+        folder = self.folder(state)
+        if folder.exists() and self.read_checked(state, memory) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        with _writing(folder):
             try:
-                made.folder = made.folder.rename(self.folder)
+                made.folder = made.folder.rename(folder)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
             else:
                 for name in (_ROWS, LOCK):
-                    (self.folder / name).unlink(missing_ok=True)
-        prepared = self.read()
+                    (folder / name).unlink(missing_ok=True)
+        prepared = self.read(state)
         if prepared is None:
-            raise LatentbenchError(f"cannot read what was just prepared in {self.folder}", "delete it and try again")
-        self._sweep()
+            raise LatentbenchError(f"cannot read what was just prepared in {folder}", "delete it and try again")
+        self._sweep(state)
         return prepared
 
-    def _sweep(self) -> None:
+    def _sweep(self, state: str) -> None:
         """Drop what is of other states, and what killed processes left."""
         with suppress(OSError):  # another process sweeps as well
             for other in self.subject.iterdir():
                 own = other.name.startswith(f"{_HALF_MADE}-") and time.time() - other.stat().st_mtime < _ABANDONED
-                if not own and other.name not in (self.folder.name, _HALF_MADE):
+                if not own and other.name not in (state, _HALF_MADE):
                     shutil.rmtree(other, ignore_errors=True)
 
 
@@ -369,13 +399,14 @@ def _mapped(path: Path, shape: Iterable[int]) -> npt.NDArray[np.uint8]:
     """The array in ``path``, copy-on-write, so that PyTorch takes it as it is.
 
     Raises:
-        OSError, ValueError: missing, cut short, or not of this shape.
+        OSError, ValueError: missing, of another length, or with another header than an array of this shape has.
     """
-    array = np.load(path, mmap_mode="c", allow_pickle=False)
-    if array.dtype != np.uint8 or array.shape != tuple(shape):
-        raise ValueError(f"{path} is {array.shape} {array.dtype}")
-    mapped: npt.NDArray[np.uint8] = array
-    return mapped
+    shape = tuple(shape)
+    header = _header(shape)
+    with path.open("rb") as file:
+        if file.read(len(header)) != header or os.fstat(file.fileno()).st_size != len(header) + prod(shape):
+            raise ValueError(f"{path} is no array of shape {shape}")
+        return np.memmap(file, np.uint8, "c", len(header), shape)
 
 
 @contextmanager

@@ -1,25 +1,25 @@
-"""Prepared datasets: their source is decoded once into the cache, and decoded again when it has changed."""
+"""Prepared datasets: their source is decoded once into the cache, and decoded again when its contents have changed."""
 
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from latentbench.data.cache import HalfMade, Prepared, Shelf, cache_roots, digest
+from latentbench.data.cache import HalfMade, Prepared, Shelf, cache_roots
+from latentbench.data.contents import FileSet, Memory, digest
 from latentbench.data.dataset import Dataset, State, Status
 from latentbench.data.splits import Data, content_hash
 from latentbench.errors import LatentbenchError
 
 __all__ = ["Decoding", "Prepared", "PreparedDataset", "Rows", "Save", "Source"]
 
-#: Raise it when the files of a prepared folder change their meaning.
-_FORMAT = 1
+#: Raise it when the files of a prepared folder change their meaning. 2: the source is known by its contents.
+_FORMAT = 2
 
 T = TypeVar("T")
 
@@ -27,25 +27,8 @@ log = logging.getLogger("latentbench")
 
 
 @dataclass(frozen=True)
-class Source:
-    """The files that a dataset is made of."""
-
-    folder: Path
-    """Holds them all; in the data root."""
-    files: tuple[Path, ...]
-
-    @cached_property
-    def facts(self) -> Mapping[Path, tuple[str, int, int]]:
-        """Every file's name, size and time of change, as they were when this was first asked for."""
-        seen = ((file, file.stat()) for file in self.files)
-        return {
-            file: (file.relative_to(self.folder).as_posix(), facts.st_size, facts.st_mtime_ns) for file, facts in seen
-        }
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of the facts: another one means that something has changed."""
-        return digest([self.facts[file] for file in sorted(self.files)])
+class Source(FileSet):
+    """The files that a dataset is made of; their folder lies in the data root."""
 
 
 @dataclass(frozen=True)
@@ -157,26 +140,32 @@ class PreparedDataset(Dataset):
         self._prepared(data_root)
 
     def status(self, data_root: Path) -> Status:
-        """Whether the source is there, and prepared as it stands; decodes nothing."""
+        """Whether the source is there, and prepared as it stands; decodes nothing.
+
+        Where something is prepared, files whose contents are not known as they now are are hashed.
+        """
         try:
             source = self.locate(data_root)
+            shelves = self._shelves(source, data_root)
+            if outdated := any(shelf.has_any for shelf in shelves):
+                memory = _memory(shelves)
+                state = self._state(source, memory)
+                for shelf in shelves:
+                    if prepared := shelf.read_checked(state, memory):
+                        return Status(State.PREPARED, source.folder, prepared.facts)
         except LatentbenchError as error:
             return Status(State.MISSING, note=str(error))
-        shelves = self._shelves(source, data_root)
-        for shelf in shelves:
-            if prepared := shelf.read():
-                return Status(State.PREPARED, source.folder, prepared.facts)
-        outdated = any(shelf.has_others for shelf in shelves)
         facts = {"files": len(source.files)}
         if rows := sum(shelf.rows for shelf in shelves):
             facts["rows half prepared"] = rows
         return Status(State.OUTDATED if outdated else State.PRESENT, source.folder, facts)
 
     def verify(self, data_root: Path) -> str:
-        """Decode the source again; it and the prepared arrays must have the hash of what was prepared."""
+        """Read the source again, and decode it; it and the prepared arrays must have the hash of what was prepared."""
         source = self.locate(data_root)
         shelves = self._shelves(source, data_root)
-        found = next(((shelf, prepared) for shelf in shelves if (prepared := shelf.read())), None)
+        state = self._state(source)
+        found = next(((shelf, prepared) for shelf in shelves if (prepared := shelf.read(state))), None)
         if found is None:
             raise LatentbenchError(
                 f"dataset '{self.name}' is not prepared with these options as it now stands in {source.folder}",
@@ -185,14 +174,14 @@ class PreparedDataset(Dataset):
         shelf, prepared = found
         if content_hash(prepared.arrays) != prepared.content_hash:
             raise LatentbenchError(
-                f"{shelf.folder} has changed since it was prepared",
+                f"{shelf.folder(state)} has changed since it was prepared",
                 "delete it; the dataset is prepared again when it is next loaded",
             )
         with _to_write(shelves).apart() as made:
             again = self._fill(made, source, data_root)
         if again.content_hash != prepared.content_hash:
             raise LatentbenchError(
-                f"the files in {source.folder} no longer give what was prepared in {shelf.folder}",
+                f"the files in {source.folder} no longer give what was prepared in {shelf.folder(state)}",
                 "if they are right, delete what was prepared; if not, put the published files back",
             )
         return self.assemble(prepared).split_hash
@@ -200,16 +189,19 @@ class PreparedDataset(Dataset):
     def _prepared(self, data_root: Path) -> Prepared:
         source = self.locate(data_root)
         shelves = self._shelves(source, data_root)
+        memory = _memory(shelves)
+        state = self._state(source, memory)
         for shelf in shelves:
-            if prepared := shelf.read():
+            if prepared := shelf.read_checked(state, memory):
                 return prepared
         shelf = _to_write(shelves)
-        why = " again, for its source, its version or what was prepared has changed" if shelf.has_others else ""
+        why = " again, for its source, its version or what was prepared has changed" if shelf.has_any else ""
         with shelf.half_made() as made:
             kept = f", going on from {made.rows:,} rows that are kept" if made.rows else ""
-            log.warning("preparing dataset '%s'%s: %s into %s%s", self.name, why, source.folder, shelf.folder, kept)
+            folder = shelf.folder(state)
+            log.warning("preparing dataset '%s'%s: %s into %s%s", self.name, why, source.folder, folder, kept)
             self._fill(made, source, data_root)
-            return shelf.put(made)
+            return shelf.put(made, state, memory)
 
     def _fill(self, made: HalfMade, source: Source, data_root: Path) -> Prepared:
         """Decode the source into ``made``; it must not change meanwhile."""
@@ -225,11 +217,13 @@ class PreparedDataset(Dataset):
             if made_of is None:
                 origins = [repr((by, source.fingerprint)).encode()] * shape[0]
             else:
-                origins = [repr((by, [source.facts[file] for file in files])).encode() for files in made_of]
+                contents = ([(source.name(file), source.sha256[file]) for file in files] for files in made_of)
+                origins = [repr((by, content)).encode() for content in contents]
             return made.save(name, shape, rows, origins)
 
+        _ = source.sha256  # before anything is decoded: what changes later is noticed
         facts = self.convert(source, save)
-        if self.locate(data_root).fingerprint != source.fingerprint:
+        if set(self.locate(data_root).files) != set(source.files) or source.changed():
             raise LatentbenchError(f"files in {source.folder} changed while they were read", "try again when they rest")
         about = {"dataset": decoding.name, "version": decoding.version, "options": dict(decoding.options)}
         return made.describe(facts, about)
@@ -238,8 +232,17 @@ class PreparedDataset(Dataset):
         """Where to look for what is prepared, in this order."""
         decoding = self.decoding
         subject = digest([dict(decoding.options), source.folder.relative_to(data_root).as_posix()])
-        state = digest([_FORMAT, decoding.version, source.fingerprint])
-        return [Shelf(root, decoding.name, subject, state) for root in cache_roots(data_root)]
+        return [Shelf(root, decoding.name, subject) for root in cache_roots(data_root)]
+
+    def _state(self, source: Source, memory: Memory | None = None) -> str:
+        """What prepared arrays must be made of, to serve; without a memory all of the source is read."""
+        fingerprint = memory.recall("source", source, lambda: source.fingerprint) if memory else source.fingerprint
+        return digest([_FORMAT, self.decoding.version, fingerprint])
+
+
+def _memory(shelves: Sequence[Shelf]) -> Memory:
+    """Where it is remembered what was hashed: with what is prepared."""
+    return Memory([shelf.known for shelf in shelves])
 
 
 def _to_write(shelves: list[Shelf]) -> Shelf:

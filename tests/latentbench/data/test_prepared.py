@@ -21,10 +21,12 @@ import pytest
 import torch
 
 from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, StoredSplit
-from latentbench.data import cache
+from latentbench.data import cache, contents
 from latentbench.data.cache import CACHE_VARIABLE
+from latentbench.data.contents import Stamp
 from latentbench.data.dataset import State
 from latentbench.data.prepared import Decoding, Prepared, PreparedDataset, Rows, Save, Source
+from latentbench.data.splits import content_hash
 from latentbench.files import StorageError
 
 
@@ -191,7 +193,6 @@ def removed_file(data_root: Path) -> None:
     ("change", "expected"),
     [
         (changed_content, [70, 1, 2]),
-        (changed_time_alone, [0, 1, 2]),
         (added_file, [0, 1, 2, 70]),
         (removed_file, [0, 1]),
     ],
@@ -209,6 +210,209 @@ def test_a_changed_source_is_noticed_and_prepared_again(
     assert "preparing dataset 'texts' again" in caplog.text
     assert Texts().status(data_root).state is State.PREPARED
     assert only_folder(data_root) != before, "what it replaces is dropped"
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is read was written an hour ago."""
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 3_600_000_000_000)
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collects the names of the files and arrays that are hashed."""
+    names = list[str]()
+    sha256 = contents._sha256
+
+    def of_file(path: Path) -> str:
+        names.append(path.name)
+        return sha256(path)
+
+    def of_arrays(arrays: Mapping[str, Any]) -> str:
+        names.extend(arrays)
+        return content_hash(arrays)
+
+    monkeypatch.setattr(contents, "_sha256", of_file)
+    monkeypatch.setattr("latentbench.data.cache.content_hash", of_arrays)
+    return names
+
+
+EVERYTHING = ["0.txt", "1.txt", "2.txt", "first", "test", "train", "validation"]
+
+
+def overwritten(path: Path, content: bytes) -> None:
+    """Write as many other bytes into a file and keep its time of modification, at another tick of the clock."""
+    before = path.stat()
+    assert before.st_size == len(content)
+    while path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.write_bytes(content)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replaced(path: Path, content: bytes) -> None:
+    """Put another file of equal size and time of modification in the place of one."""
+    before, other = path.stat(), path.with_suffix(".other")
+    other.write_bytes(content)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+
+
+def unpacked_again(path: Path, content: bytes) -> None:
+    """Delete the folder and make it anew, as a reproducible archive is unpacked: all times are the same."""
+    files = {other.name: other.read_bytes() for other in path.parent.iterdir()} | {path.name: content}
+    mtime = path.stat().st_mtime_ns
+    shutil.rmtree(path.parent)
+    path.parent.mkdir()
+    for name, own in files.items():
+        (path.parent / name).write_bytes(own)
+        os.utime(path.parent / name, ns=(mtime, mtime))
+
+
+@pytest.mark.parametrize("just_written", [True, False])
+@pytest.mark.parametrize("mtime", [None, 0, 1_000_000_000])
+@pytest.mark.parametrize("change", [overwritten, replaced, unpacked_again])
+def test_a_source_of_equal_sizes_and_times_is_prepared_again_when_its_contents_are_others(
+    data_root: Path,
+    request: pytest.FixtureRequest,
+    change: Callable[[Path, bytes], None],
+    mtime: int | None,
+    just_written: bool,
+) -> None:
+    if not just_written:
+        request.getfixturevalue("later")
+    if mtime is not None:
+        for path in (data_root / "texts").iterdir():
+            os.utime(path, ns=(mtime, mtime))
+    for _ in range(2):
+        assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
+    change(data_root / "texts" / "1.txt", b"7 1 2 3")
+    assert Texts().status(data_root).state is State.OUTDATED
+    assert first_pixels(Texts().load(data_root)) == [0, 7, 2]
+    assert Texts().status(data_root).state is State.PREPARED
+    assert Texts.conversions == 2
+
+
+def copied(data_root: Path) -> Path:
+    shutil.copytree(data_root, data_root.with_name("copy"))
+    return data_root.with_name("copy")
+
+
+def touched(data_root: Path) -> Path:
+    changed_time_alone(data_root)
+    return data_root
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("move", [copied, touched])
+def test_a_copied_or_touched_tree_is_hashed_once_and_not_prepared_again(
+    data_root: Path, hashed: list[str], move: Callable[[Path], Path]
+) -> None:
+    Texts().prepare(data_root)
+    expected = Texts().load(data_root).split_hash
+    data_root = move(data_root)
+    hashed.clear()
+    assert Texts().status(data_root).state is State.PREPARED
+    assert sorted(hashed) == (EVERYTHING if move is copied else EVERYTHING[:3])
+    hashed.clear()
+    assert Texts().load(data_root).split_hash == expected
+    assert hashed == []
+    assert Texts.conversions == 1
+
+
+@pytest.mark.usefixtures("later")
+def test_nothing_is_hashed_again_while_nothing_can_have_changed(data_root: Path, hashed: list[str]) -> None:
+    Texts().prepare(data_root)
+    Texts().load(data_root)
+    assert sorted(set(hashed)) == EVERYTHING
+    hashed.clear()
+    Texts().load(data_root)
+    assert Texts().status(data_root).state is State.PREPARED
+    assert hashed == []
+    Texts().verify(data_root)
+    assert set(hashed) >= set(EVERYTHING[:3]), "the source at least, whatever is remembered"
+
+
+def test_nothing_is_hashed_for_the_status_of_what_was_never_prepared(data_root: Path, hashed: list[str]) -> None:
+    assert Texts().status(data_root).state is State.PRESENT
+    assert hashed == []
+
+
+def test_with_the_clock_set_back_everything_is_read_each_time(
+    data_root: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1)
+    Texts().prepare(data_root)
+    for _ in range(2):
+        hashed.clear()
+        assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
+        assert sorted(hashed) == EVERYTHING
+    overwritten(data_root / "texts" / "1.txt", b"7 1 2 3")
+    assert first_pixels(Texts().load(data_root)) == [0, 7, 2]
+
+
+@pytest.mark.usefixtures("later")
+def test_where_nothing_can_be_remembered_everything_is_read_each_time(data_root: Path, hashed: list[str]) -> None:
+    Texts().prepare(data_root)
+    shutil.rmtree(data_root / ".prepared" / ".known")
+    (data_root / ".prepared" / ".known").write_text("a file in the place of the folder")
+    user = data_root.parent / "user"
+    user.write_text("and another one")
+    for _ in range(2):
+        hashed.clear()
+        assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
+        assert sorted(hashed) == EVERYTHING
+    user.unlink()
+    Texts().load(data_root)
+    hashed.clear()
+    assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
+    assert hashed == [], "it is remembered in the user's cache"
+    assert Texts.conversions == 1
+
+
+@pytest.mark.parametrize("just_written", [True, False])
+@pytest.mark.parametrize("name", ["train.npy", "first.npy", "prepared.json"])
+def test_a_flipped_bit_in_what_was_prepared_is_noticed_on_loading_wherever_it_is(
+    data_root: Path, request: pytest.FixtureRequest, name: str, just_written: bool
+) -> None:
+    if not just_written:
+        request.getfixturevalue("later")
+    expected = Texts().load(data_root).split_hash
+    path, draw = only_folder(data_root) / name, random.Random(0)
+    right = path.read_bytes()
+    for _ in range(12):
+        assert Texts().load(data_root).split_hash == expected
+        damaged = bytearray(right)
+        damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
+        overwritten(path, bytes(damaged))
+        if json_of(right) != json_of(bytes(damaged)) or name != "prepared.json":
+            assert Texts().status(data_root).state is State.OUTDATED
+        data = Texts().load(data_root)
+        assert (data.split_hash, first_pixels(data)) == (expected, [0, 1, 2])
+        assert Texts().status(data_root).facts == {"images": 3, "sum of firsts": 3}
+        path.write_bytes(right)
+
+
+def json_of(content: bytes) -> object:
+    """What a text says as JSON; None if it is none."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+class RestlessUnderneath(Texts):
+    """One of its files is exchanged while they are read, by one of equal size and time."""
+
+    def convert(self, source: Source, save: Save) -> Mapping[str, int]:
+        replaced(source.folder / "0.txt", b"7 1 2 3")
+        return super().convert(source, save)
+
+
+def test_a_source_that_is_exchanged_while_it_is_read_is_refused_whatever_its_times_say(data_root: Path) -> None:
+    with pytest.raises(LatentbenchError, match="changed while they were read"):
+        RestlessUnderneath(RestlessUnderneath.Config()).load(data_root)
+    assert first_pixels(Texts().load(data_root)) == [7, 1, 2]
 
 
 def test_another_version_of_the_dataset_is_noticed(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -746,13 +950,26 @@ def test_verifying_finds_a_flipped_bit_in_what_was_prepared(data_root: Path) -> 
         Texts().verify(data_root)
 
 
-def test_verifying_finds_a_source_that_changed_without_a_trace(data_root: Path) -> None:
+def test_verifying_finds_a_source_that_changed_without_a_trace(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system on which every file bears the same stamp, loading is deceived and verifying is not."""
+    monkeypatch.setattr(Stamp, "of", classmethod(lambda cls, path: cls(7, 1, 1_000_000_001, 1)))
     Texts().prepare(data_root)
-    path = data_root / "texts" / "0.txt"
-    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
-    path.write_text("7 1 2 3")  # as long as before
-    os.utime(path, ns=times)
+    Texts().load(data_root)
+    (data_root / "texts" / "0.txt").write_text("7 1 2 3")  # as long as before
     assert Texts().status(data_root).state is State.PREPARED
+    with pytest.raises(LatentbenchError, match="is not prepared with these options as it now stands"):
+        Texts().verify(data_root)
+
+
+def test_verifying_finds_that_the_source_is_decoded_to_something_else_now(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a library that decodes in another way, and no raised version."""
+    Texts().prepare(data_root)
+    read = Texts.read
+    monkeypatch.setattr(Texts, "read", lambda self, path: read(self, path) + 1)
     with pytest.raises(LatentbenchError, match="no longer give what was prepared"):
         Texts().verify(data_root)
     assert len(folders(data_root / ".prepared")) == 1
