@@ -12,15 +12,20 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from latentbench import LatentbenchError
+from latentbench_datasets.levels import Range, Storage, significant, to_eight_bits
 
-__all__ = ["SUFFIXES", "image_size", "is_grey", "read_centre", "read_image", "read_mask"]
+__all__ = [
+    "SUFFIXES", "declared_range", "image_size", "is_grey", "mask_levels", "read_centre", "read_image", "read_mask",
+]  # fmt: skip
 
 #: Of the files that are taken for images, in lower case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
-#: Pillow's modes that are read. 16-bit greys keep their high byte, as Pillow keeps that of 16-bit colours; a palette
-#: gives its colours; an alpha channel is dropped where it hides nothing.
-_GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
+#: What they may contain, whatever their suffix says.
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+#: Pillow's modes that are read. A palette gives its colours; an alpha channel is dropped where it hides nothing.
+_DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+_GREY = ("1", "L", "LA", *_DEEP)
 _COLOUR = ("RGB", "RGBA", "P", "PA")
 _UPRIGHT = 1  # value of the EXIF tag "Orientation"
 
@@ -31,7 +36,16 @@ def is_grey(path: Path) -> bool:
     Raises:
         LatentbenchError: no image, or of a kind that is not read.
     """
-    return _header(path).mode in _GREY
+    return _header(path)[0].mode in _GREY
+
+
+def declared_range(path: Path) -> Range | None:
+    """Which stored numbers are black and white, by the file's header alone: [0, 255] of 8 bits; None if it is not told.
+
+    Raises:
+        LatentbenchError: as ``is_grey``.
+    """
+    return _header(path)[1].declared
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -40,11 +54,11 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         LatentbenchError: as ``is_grey``.
     """
-    header = _header(path)
+    header, _ = _header(path)
     return header.height, header.width
 
 
-def read_image(path: Path, channels: int, size: int) -> npt.NDArray[np.uint8]:
+def read_image(path: Path, channels: int, size: int, value_range: Range | None = None) -> npt.NDArray[np.uint8]:
     """Decode a file and resize it to a square, if it is not of that size.
 
     Resizing is Pillow's bilinear filter, antialiased: its support grows with the factor of reduction. It computes in
@@ -54,15 +68,19 @@ def read_image(path: Path, channels: int, size: int) -> npt.NDArray[np.uint8]:
         path: the file.
         channels: 1 for grey files; 3 for any, grey ones have the same value in all three.
         size: of the square, in pixels.
+        value_range: which stored numbers are black and white; None: those that the file declares (``levels``).
 
     Returns:
         (channels, size, size).
 
     Raises:
         LatentbenchError: empty, cut short, corrupt; transparent anywhere; to be turned by its EXIF orientation; not
-            grey or RGB; with the path and the reason.
+            grey or RGB; more than 8 bits in colour; more than 8 bits and no range, or numbers beyond it; with the path
+            and the reason.
     """
-    return _resized(_eight_bits(_decoded(path)).convert("L" if channels == 1 else "RGB"), size)
+    mend = "name the numbers that stand for black and white, with value_range=[BLACK, WHITE]"
+    image = _eight_bits(path, *_decoded(path), value_range, mend)
+    return _resized(image.convert("L" if channels == 1 else "RGB"), size)
 
 
 def read_centre(path: Path, side: int, size: int) -> npt.NDArray[np.uint8]:
@@ -82,40 +100,100 @@ def read_centre(path: Path, side: int, size: int) -> npt.NDArray[np.uint8]:
     Raises:
         LatentbenchError: as ``read_image``.
     """
-    image = _eight_bits(_decoded(path)).convert("RGB")
+    image = _eight_bits(path, *_decoded(path), None, "save it with 8 bits").convert("RGB")
     left, top = round((image.width - side) / 2), round((image.height - side) / 2)
     return _resized(image.crop((left, top, left + side, top + side)), size)
 
 
-def read_mask(path: Path, shape: tuple[int, int], size: int) -> tuple[npt.NDArray[np.uint8], bool]:
-    """Decode a mask: black is normal, anything else is anomalous; resized to a square by the nearest pixel.
+def read_mask(
+    path: Path, shape: tuple[int, int], size: int, threshold: float | None = None
+) -> tuple[npt.NDArray[np.uint8], bool]:
+    """Decode a mask, resized to a square by the nearest pixel.
+
+    Black is normal and one other level is anomalous. What has more levels was resized or compressed with losses, or
+    tells kinds of defects apart: which of them are anomalous is not to be guessed, and ``threshold`` says it.
 
     Args:
         path: the file.
         shape: height and width that the mask must have, those of its image.
         size: of the square, in pixels.
+        threshold: anomalous is what is above, in any channel, in the numbers that the file stores.
 
     Returns:
         (size, size) of 0 and 1; and whether a pixel of the file was anomalous.
 
     Raises:
-        LatentbenchError: as ``read_image``; or of another shape than its image; or a JPEG, whose black is not exact.
+        LatentbenchError: as ``read_image``; or of another shape than its image; or, without a threshold, with more
+            levels than black and one other, or compressed with losses, after which black is not exact.
     """
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        raise LatentbenchError(f"mask {path} is a JPEG", "its zeros are not exact: save masks as PNG")
-    image = _decoded(path)
-    found = (image.height, image.width)
+    values, losses = _decoded_mask(path)
+    found = values.shape[:2]
     if found != shape:
         raise LatentbenchError(f"mask {path} has {_by(found)} pixels", f"its image has {_by(shape)}")
-    pixels = np.asarray(image.convert("RGB") if image.mode == "P" else image)
-    anomalous = (pixels.reshape(*shape, -1) != 0).any(2)
+    if threshold is None:
+        mend = "save masks as PNG with two levels, or say what is anomalous with mask_threshold=T, all levels above T"
+        if losses:
+            raise LatentbenchError(f"mask {path} is {losses}, after which black is not exact", mend)
+        marked = values[(values != 0).any(2)]
+        if len(marked) and (marked != marked[0]).any():
+            raise LatentbenchError(
+                f"mask {path} has {_levels(values)} levels, not black and one other, as resizing or compression with "
+                "losses leaves them",
+                mend,
+            )
+    anomalous = (values > (threshold or 0)).any(2)
     mask = Image.fromarray(anomalous.astype(np.uint8))
     return np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)), bool(anomalous.any())
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """The high byte of 16-bit greys; others as they are."""
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I;16") else image
+def mask_levels(path: Path) -> int:
+    """How many different pixel values a mask has.
+
+    Raises:
+        LatentbenchError: as ``read_image``.
+    """
+    return _levels(_decoded_mask(path)[0])
+
+
+def _decoded_mask(path: Path) -> tuple[npt.NDArray[np.float64], str]:
+    """The numbers that a mask's file stores, (H, W, channels); and with what losses, empty if there are none."""
+    image, storage = _decoded(path)
+    values = storage.values(image)
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise LatentbenchError(f"mask {path} has values below 0, or that are not finite", "save it with 0 for normal")
+    return np.atleast_3d(values), storage.losses
+
+
+def _levels(values: npt.NDArray[np.float64]) -> int:
+    """The number of different pixels of (H, W, channels)."""
+    return len(np.unique(values.reshape(-1, values.shape[2]), axis=0))
+
+
+def _eight_bits(path: Path, image: Image.Image, storage: Storage, value_range: Range | None, mend: str) -> Image.Image:
+    """The image in 8 bits; its black is 0 and its white 255."""
+    if value_range is None and storage.bits <= 8:
+        return image
+    name = f"image {path} of {storage.bits} bits ({storage.kind})"
+    values = storage.values(image)
+    if value_range is None:
+        if storage.declared is None:
+            raise LatentbenchError(f"{name} does not declare its range", mend)
+        value_range = storage.declared
+        if storage.significant:
+            try:
+                values = significant(values, storage.significant)
+            except ValueError as error:
+                told = f"{name} declares {storage.significant} significant bits, but its numbers {error}"
+                raise LatentbenchError(told, mend) from None
+    black, white = value_range
+    if not storage.reach.black <= black < white <= storage.reach.white:
+        raise LatentbenchError(f"{name} cannot hold the range {value_range}", mend)
+    least, greatest = values.min(), values.max()
+    if not black <= least <= greatest <= white:  # nor if one of them is not a number
+        raise LatentbenchError(
+            f"{name} has values from {least:g} to {greatest:g}, beyond its range {value_range}", mend
+        )
+    return Image.fromarray(to_eight_bits(values, value_range))
 
 
 def _resized(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
@@ -125,8 +203,8 @@ def _resized(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
     return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
 
 
-def _header(path: Path) -> Image.Image:
-    """The file's header, checked; its pixels cannot be read any more."""
+def _header(path: Path) -> tuple[Image.Image, Storage]:
+    """The file's header, checked, and how it stores numbers; its pixels cannot be read any more."""
     try:
         with path.open("rb") as file:
             return _opened(path, file, path.stat().st_size)
@@ -134,13 +212,13 @@ def _header(path: Path) -> Image.Image:
         raise LatentbenchError(f"cannot read image {path}: {error.strerror}") from None
 
 
-def _decoded(path: Path) -> Image.Image:
-    """The whole file, in mode 1, L, 16-bit grey, RGB or P; a PNG's checksums are compared."""
+def _decoded(path: Path) -> tuple[Image.Image, Storage]:
+    """The whole file, in mode 1, L, RGB, P or a deeper grey, and how it stores numbers; checksums are compared."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise LatentbenchError(f"cannot read image {path}: {error.strerror}") from None
-    image = _opened(path, io.BytesIO(content), len(content))
+    image, storage = _opened(path, io.BytesIO(content), len(content))
     try:
         Image.open(io.BytesIO(content)).verify()
         image.load()
@@ -148,25 +226,37 @@ def _decoded(path: Path) -> Image.Image:
         raise _corrupt(path, len(content), error) from None
     if image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT) != _UPRIGHT:
         raise LatentbenchError(f"image {path} is to be turned by its EXIF orientation", "turn its pixels and save it")
-    return _opaque(path, image)
+    return _opaque(path, image), storage
 
 
-def _opened(path: Path, file: BinaryIO, length: int) -> Image.Image:
-    """The image in ``file``, its header read."""
+def _opened(path: Path, file: BinaryIO, length: int) -> tuple[Image.Image, Storage]:
+    """The image in ``file``, its header read, and how it stores numbers."""
     if length == 0:
         raise LatentbenchError(f"image {path} is empty (0 bytes)", "put the file there again")
     try:
-        image = Image.open(file)
+        image = Image.open(file, formats=_FORMATS)
+        storage = Storage.of(image, file)
     except Exception as error:
         raise _corrupt(path, length, error) from None
     if image.mode not in _GREY + _COLOUR:
-        raise LatentbenchError(f"image {path} is of Pillow's mode {image.mode}", "save it as grey or RGB, 8 or 16 bits")
-    return image
+        raise LatentbenchError(f"image {path} is of Pillow's mode {image.mode}", "save it as grey or RGB")
+    if image.mode not in _DEEP and (storage.bits > 8 or storage.kind != "unsigned"):
+        # Pillow keeps the high byte of each channel, and takes signed bytes for unsigned ones.
+        raise LatentbenchError(
+            f"image {path} has channels of {storage.bits} bits ({storage.kind}), which are read in grey images alone",
+            "save it with 8 bits a channel, scaled by the range that its numbers have",
+        )
+    if image.mode in _DEEP and storage.white_is_zero:
+        raise LatentbenchError(f"image {path} stores white as 0, which is read of 8 bits alone", "save it inverted")
+    return image, storage
 
 
 def _opaque(path: Path, image: Image.Image) -> Image.Image:
     """The image without its alpha channel, where that hides nothing."""
-    if image.has_transparency_data:
+    if image.mode in _DEEP:
+        if "transparency" in image.info and (np.asarray(image) == image.info["transparency"]).any():
+            raise LatentbenchError(f"image {path} is transparent in places", "lay it on a background and save it")
+    elif image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA")
         if np.asarray(image.getchannel("A")).min() < 255:
             raise LatentbenchError(f"image {path} is transparent in places", "lay it on a background and save it")
@@ -175,7 +265,11 @@ def _opaque(path: Path, image: Image.Image) -> Image.Image:
 
 
 def _corrupt(path: Path, length: int, error: Exception) -> LatentbenchError:
-    reason = "it is no image" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+    reason = (
+        "it is no image of a known format and kind"
+        if isinstance(error, UnidentifiedImageError)
+        else " ".join(str(error).split())
+    )
     return LatentbenchError(
         f"image {path} is corrupt or cut short ({length:,} bytes; {reason})", "put the file there again"
     )

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from latentbench import LatentbenchError
-from latentbench_datasets.images import image_size, is_grey, read_image, read_mask
+from latentbench_datasets.images import image_size, is_grey, mask_levels, read_image, read_mask
 
 DRAW = np.random.default_rng(0)
 GREY = DRAW.integers(0, 256, (12, 12), dtype=np.uint8)
@@ -66,14 +66,6 @@ def test_a_jpeg_is_near_what_it_was_made_of(tmp_path: Path) -> None:
     assert np.abs(read_image(path, 1, 12)[0].astype(int) - smooth).max() <= 4
 
 
-def test_sixteen_bits_keep_their_high_byte(tmp_path: Path) -> None:
-    wide = DRAW.integers(0, 2**16, (12, 12), dtype=np.uint16)
-    for name in ("a.png", "a.tif"):
-        path = saved(tmp_path / name, wide)
-        assert is_grey(path)
-        np.testing.assert_array_equal(read_image(path, 1, 12)[0], wide // 256)
-
-
 def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", Image.fromarray(GREY > 128))
     assert is_grey(path)
@@ -105,9 +97,8 @@ def test_an_image_that_is_transparent_in_places_is_refused(tmp_path: Path) -> No
 
 def test_kinds_of_pixels_that_need_a_choice_are_refused(tmp_path: Path) -> None:
     assert "mode CMYK" in message_of(saved(tmp_path / "a.jpg", Image.fromarray(COLOUR).convert("CMYK")))
-    assert "mode F" in message_of(saved(tmp_path / "a.tif", GREY.astype(np.float32)))
-    with pytest.raises(LatentbenchError, match=r"a\.tif is of Pillow's mode F"):
-        is_grey(tmp_path / "a.tif")
+    with pytest.raises(LatentbenchError, match=r"a\.jpg is of Pillow's mode CMYK"):
+        is_grey(tmp_path / "a.jpg")
 
 
 def test_an_orientation_that_is_not_applied_is_refused(tmp_path: Path) -> None:
@@ -181,16 +172,81 @@ def test_a_masks_anomalous_pixels_are_those_that_are_not_black(tmp_path: Path) -
     stored: dict[str, npt.NDArray[Any] | Image.Image] = {
         "grey": marked.astype(np.uint8) * 255,
         "small values": marked.astype(np.uint8),
-        "several values": marked.astype(np.uint8) * np.tile(np.arange(1, 13, dtype=np.uint8), (12, 1)),
         "16 bits": marked.astype(np.uint16),
         "one bit": Image.fromarray(marked),
         "colour": np.dstack([np.zeros_like(GREY), marked.astype(np.uint8) * 255, np.zeros_like(GREY)]),
         "opaque": with_alpha(np.dstack([marked.astype(np.uint8)] * 3), 255),
+        "all marked": np.full_like(GREY, 255),
+        "none marked": np.zeros_like(GREY),
     }
     for name, image in stored.items():
+        expected = {"all marked": np.ones_like(GREY), "none marked": np.zeros_like(GREY)}.get(name, marked)
         mask, has_any = read_mask(saved(tmp_path / f"{name}.png", image), (12, 12), 12)
-        np.testing.assert_array_equal(mask, marked, err_msg=name)
+        np.testing.assert_array_equal(mask, expected, err_msg=name)
+        assert has_any == expected.any()
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "group4", "packbits"):
+        image = Image.fromarray(marked if compression == "group4" else marked.astype(np.uint8))
+        mask, _ = read_mask(saved(tmp_path / "m.tif", image, compression=compression), (12, 12), 12)
+        np.testing.assert_array_equal(mask, marked, err_msg=compression)
+
+
+def disc(size: int) -> npt.NDArray[np.bool_]:
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    return np.asarray(y**2 + x**2 < (size / 4) ** 2)
+
+
+def test_a_mask_that_was_compressed_with_losses_is_refused_whatever_its_suffix_says(tmp_path: Path) -> None:
+    white = disc(64).astype(np.uint8) * 255
+    files: dict[str, tuple[str, dict[str, Any], str]] = {
+        "a.png": ("JPEG", {"quality": 75}, "is a JPEG"),
+        "b.tif": ("TIFF", {"compression": "jpeg", "quality": 75}, "is a TIFF with jpeg compression"),
+        "c.tif": ("JPEG", {"quality": 100}, "is a JPEG"),
+    }
+    for name, (container, options, told) in files.items():
+        path = saved(tmp_path / name, white, format=container, **options)
+        with pytest.raises(LatentbenchError) as caught:
+            read_mask(path, (64, 64), 64)
+        assert str(caught.value) == (
+            f"mask {path} {told}, after which black is not exact: save masks as PNG with two levels, or say what is "
+            "anomalous with mask_threshold=T, all levels above T"
+        )
+        residue = np.asarray(Image.open(path))
+        mask, has_any = read_mask(path, (64, 64), 64, threshold=127)
+        np.testing.assert_array_equal(mask, residue > 127)
         assert has_any
+        if name != "c.tif":
+            assert (residue > 0).sum() > 1.1 * disc(64).sum(), "what reading all that is not black would have marked"
+        assert (mask != disc(64)).sum() <= 8
+
+
+def test_a_mask_of_many_levels_is_refused_with_their_number_unless_a_threshold_is_named(tmp_path: Path) -> None:
+    white = Image.fromarray(disc(64).astype(np.uint8) * 255)
+    smooth = np.asarray(white.resize((96, 96), Image.Resampling.BICUBIC))
+    white.save(tmp_path / "a.jpg")
+    residue = np.asarray(Image.open(tmp_path / "a.jpg"))
+    kinds = disc(64).astype(np.uint8) * np.repeat(np.array([1, 2], np.uint8), 32)
+    depth = disc(64) * np.linspace(0.1, 1, 64, dtype=np.float32)
+    grey = np.where(disc(64), 255, 1).astype(np.uint8)
+    colours = np.dstack([kinds, kinds * 0, 3 - kinds]) * disc(64)[..., None].astype(np.uint8)
+    for name, array, levels in [
+        ("smooth.png", smooth, len(set(smooth.ravel().tolist()))),
+        ("residue.png", residue, len(set(residue.ravel().tolist()))),
+        ("kinds.png", kinds, 3),
+        ("colours.png", colours, 3),
+        ("no black.png", grey, 2),
+        ("depth.tif", depth, len(set(depth.ravel().tolist()))),
+    ]:
+        path, shape = saved(tmp_path / name, array), array.shape[:2]
+        with pytest.raises(LatentbenchError) as caught:
+            read_mask(path, shape, shape[0])
+        assert f"mask {path} has {levels} levels, not black and one other" in str(caught.value)
+        assert "mask_threshold=T" in str(caught.value)
+        assert mask_levels(path) == levels
+        for threshold in (0, 1, 127.5):
+            mask, has_any = read_mask(path, shape, shape[0], threshold)
+            expected = np.array([[np.max(pixel) > threshold for pixel in row] for row in array])
+            np.testing.assert_array_equal(mask, expected, err_msg=name)
+            assert has_any == expected.any()
 
 
 def test_a_palette_mask_goes_by_its_colours_not_by_their_numbers(tmp_path: Path) -> None:

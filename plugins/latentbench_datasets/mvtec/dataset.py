@@ -1,8 +1,9 @@
 """Anomaly detection and localization in images of parts: MVTec AD, and what is laid out like it."""
 
+import logging
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,7 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, FiniteFloat, field_validator
 
 from latentbench import (
     Data,
@@ -31,7 +32,8 @@ from latentbench import (
     did_you_mean,
     unpack,
 )
-from latentbench_datasets.images import image_size, is_grey, read_image, read_mask
+from latentbench_datasets.images import declared_range, image_size, is_grey, mask_levels, read_image, read_mask
+from latentbench_datasets.levels import EIGHT_BITS, Range
 from latentbench_datasets.mvtec.folders import TestImage, read_layout
 
 __all__ = ["CATEGORIES", "Folder", "MagneticTile", "MvtecAd", "MvtecLayout", "MvtecLike"]
@@ -51,6 +53,8 @@ _WHOLE_SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3
 _FATES = ("missing", "all black", "lost by resizing")
 _UNKNOWN = ("missing", "lost by resizing")
 
+log = logging.getLogger("latentbench")
+
 
 def _below_data_root(folder: str) -> str:
     path = PurePosixPath(folder)
@@ -67,7 +71,9 @@ class MvtecLayout(PreparedDataset):
     """A folder in the layout of MVTec AD: normal images to learn from; normal and defective ones, with masks, to test.
 
     Images are resized to a square (``latentbench_datasets.images``), masks by the nearest pixel. They have one
-    channel if every file is grey, else three.
+    channel if every file is grey, else three. Files of more than 8 bits need a range, of their own or by the option
+    ``value_range``, and are scaled from it; masks of more than two levels need the option ``mask_threshold``. The
+    status tells how many there are of either.
 
     - "train" and "validation" share the images of train/good; they have no targets, for all are normal.
     - "test" has ``anomaly`` and ``mask``. A defective image without a mask file has no known mask: it counts where
@@ -81,13 +87,34 @@ class MvtecLayout(PreparedDataset):
         image_size: int = Field(256, ge=8, le=2048, description="side of the square that images are resized to")
         validation: float = Field(0.1, ge=0, lt=1, description="share of train/good that is kept for validation")
         seed: int = Field(0, ge=0, lt=2**32, description="chooses the validation images")
+        value_range: tuple[FiniteFloat, FiniteFloat] | None = Field(
+            None,
+            exclude_if=lambda value: value is None,
+            description="the numbers in the image files that stand for black and white, as in [0, 1023]; "
+            "None: [0, 255] of 8 bits, and what files of more bits declare",
+        )
+        mask_threshold: float | None = Field(
+            None,
+            ge=0,
+            allow_inf_nan=False,
+            exclude_if=lambda value: value is None,
+            description="what is above it in a mask file is anomalous; None: masks have two levels, of which black is "
+            "normal",
+        )
+
+        @field_validator("value_range")
+        @classmethod
+        def _rising(cls, value_range: tuple[float, float] | None) -> tuple[float, float] | None:
+            if value_range and value_range[0] >= value_range[1]:
+                raise ValueError("black should be below white")
+            return value_range
 
     config: Config
 
     @property
     def decoding(self) -> Decoding:
-        """The second one: a mask that is lost by resizing is not known."""
-        return replace(super().decoding, version=2)
+        """The third one: masks that are lost by resizing are not known, and more than 8 bits are scaled."""
+        return replace(super().decoding, version=3)
 
     @abstractmethod
     def folder(self, data_root: Path) -> Path:
@@ -115,8 +142,11 @@ class MvtecLayout(PreparedDataset):
                 "choose a smaller share",
             )
         test = [image.path for image in layout.test]
+        scaled = self._scaled((*layout.train, *test))
+        graded = self._graded([image.mask for image in layout.test if image.mask])
         channels = 1 if all(map(is_grey, (*layout.train, *test))) else 3
-        read = partial(read_image, channels=channels, size=size)
+        value_range = Range(*self.config.value_range) if self.config.value_range else None
+        read = partial(read_image, channels=channels, size=size, value_range=value_range)
         rows = Rows(self.progress, len(layout.train) + 2 * len(test))
         for role, paths in {Role.TRAIN: train, Role.VALIDATION: validation, Role.TEST: test}.items():
             if paths:
@@ -124,11 +154,11 @@ class MvtecLayout(PreparedDataset):
         masks = save(
             "mask",
             (len(test), size, size),
-            rows(partial(_mask, size=size), layout.test),
+            rows(partial(_mask, size=size, threshold=self.config.mask_threshold), layout.test),
             [(image.path, image.mask) if image.mask else (image.path,) for image in layout.test],
         )
         anomaly = np.array([image.defective for image in layout.test], np.uint8)
-        fates = list(map(_fate, layout.test, masks))
+        fates = list(map(partial(_fate, threshold=self.config.mask_threshold), layout.test, masks))
         known = np.array([fate not in _UNKNOWN for fate in fates], np.uint8)
         save("anomaly", anomaly.shape, lambda start: anomaly[start:])
         save("mask_known", known.shape, lambda start: known[start:])
@@ -139,7 +169,42 @@ class MvtecLayout(PreparedDataset):
             "test images": len(test),
             "defective images": int(anomaly.sum()),
             **{f"masks {fate}": counted[fate] for fate in _FATES},
+            **scaled,
+            **graded,
         }
+
+    def _scaled(self, images: Sequence[Path]) -> dict[str, int]:
+        """How many of the images are scaled from another range than 8 bits have, by the range.
+
+        Raises:
+            LatentbenchError: files declare different ranges, as they do where each tells its own extremes.
+        """
+        if self.config.value_range:
+            return {f"images scaled from {Range(*self.config.value_range)}": len(images)}
+        ranges = {path: declared for path in images if (declared := declared_range(path)) not in (None, EIGHT_BITS)}
+        first, *others = [*dict.fromkeys(ranges.values()), None]
+        if len(others) > 1:
+            one, other = (next(path for path in ranges if ranges[path] == found) for found in (first, others[0]))
+            raise LatentbenchError(
+                f"images {one} and {other} declare different ranges, {first} and {others[0]}",
+                "name the numbers that stand for black and white in all of them, with value_range=[BLACK, WHITE]",
+            )
+        return {f"images scaled from {first}": len(ranges)} if ranges else {}
+
+    def _graded(self, masks: Sequence[Path]) -> dict[str, int]:
+        """How many of the masks have more than two levels, which the threshold decides about; it is told."""
+        threshold = self.config.mask_threshold
+        if threshold is None:
+            return {}  # they are refused
+        levels = {path: mask_levels(path) for path in masks}
+        graded = [path for path in masks if levels[path] > 2]
+        if graded:
+            log.warning(
+                "dataset '%s': %d of %d masks have more than two levels, as %s has %d; anomalous is what is above "
+                "mask_threshold=%g",
+                self.name, len(graded), len(masks), graded[0], levels[graded[0]], threshold,
+            )  # fmt: skip
+        return {f"masks of more than two levels, read above {threshold:g}": len(graded)}
 
     def assemble(self, prepared: Prepared) -> Data:
         """The three splits; two where no image is kept for validation."""
@@ -288,30 +353,31 @@ class MagneticTile(MvtecLayout):
         )
 
 
-def _mask(image: TestImage, size: int) -> npt.NDArray[np.uint8]:
-    """The mask of an image, (size, size); zeros where there is none.
+def _mask(image: TestImage, size: int, threshold: float | None) -> npt.NDArray[np.uint8]:
+    """The mask of an image, (size, size), read as ``read_mask`` does; zeros where there is none.
 
     Raises:
         LatentbenchError: the mask of a normal image has anomalous pixels; or a file, as ``read_mask``.
     """
     if not image.mask:
         return np.zeros((size, size), np.uint8)
-    mask, marked = read_mask(image.mask, image_size(image.path), size)
+    mask, marked = read_mask(image.mask, image_size(image.path), size, threshold)
     if marked and not image.defective:
         raise LatentbenchError(f"mask {image.mask} marks a defect", f"its image is among the good ones, {image.path}")
     return mask
 
 
-def _fate(image: TestImage, mask: npt.NDArray[np.uint8]) -> str:
+def _fate(image: TestImage, mask: npt.NDArray[np.uint8], threshold: float | None) -> str:
     """What has become of the mask of an image, one of ``_FATES``, or empty if nothing worth telling.
 
     Args:
         image: an image; its mask file is read again where nothing is left of it.
         mask: (size, size), as ``_mask`` gives it.
+        threshold: as for ``_mask``.
     """
     if not image.defective or mask.any():
         return ""
     if not image.mask:
         return "missing"
-    _, marked = read_mask(image.mask, image_size(image.path), len(mask))
+    _, marked = read_mask(image.mask, image_size(image.path), len(mask), threshold)
     return "lost by resizing" if marked else "all black"

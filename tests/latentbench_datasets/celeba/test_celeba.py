@@ -266,7 +266,7 @@ def test_the_folder_is_decoded_once_for_all_options_that_choose_among_its_images
     assert len(decoded) == 72
 
 
-def test_loading_does_not_read_the_images(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_were_damaged_in_the_cache_are_noticed(shared: Path) -> None:
     data = subset().load(shared)
     expected = data.split_hash
     addresses = {split._store.untyped_storage().data_ptr() for split in (part(data, name) for name in data.splits)}
@@ -276,9 +276,11 @@ def test_loading_does_not_read_the_images(shared: Path, monkeypatch: pytest.Monk
     try:
         with (folder / "images.npy").open("r+b") as file:
             file.seek(-100, 2)
-            file.write(b"x" * 100)  # verify finds it, loading does not look
-        assert subset().load(shared).split_hash == expected
+            file.write(b"x" * 100)
         assert "has changed since it was prepared" in message_of(lambda: subset().verify(shared))
+        assert subset().status(shared).state is State.OUTDATED
+        assert subset().load(shared).split_hash == expected
+        assert (folder / "images.npy").read_bytes() == content, "they were prepared again"
     finally:
         (folder / "images.npy").write_bytes(content)
     assert subset().verify(shared) == expected

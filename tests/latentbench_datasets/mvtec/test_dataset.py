@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import runpy
 import shutil
 import signal
 import tarfile
@@ -28,6 +29,7 @@ from latentbench_datasets.mvtec.dataset import CATEGORIES, MagneticTile, MvtecAd
 from latentbench_metrics.localization import AUPRO30, MissingMasks, PixelAUROC
 
 SIZE = 16
+png = runpy.run_path(str(Path(__file__).parents[2] / "fixtures" / "image_files.py"))["png"]
 
 
 @pytest.fixture(autouse=True)
@@ -202,7 +204,6 @@ OPAQUE = np.full((SIZE, SIZE), 255, np.uint8)
 KINDS = {
     "grey": (Image.fromarray(noise(9)), 1, noise(9)[None]),
     "grey and alpha": (Image.fromarray(np.dstack([noise(9), OPAQUE])), 1, noise(9)[None]),
-    "16 bits": (Image.fromarray(noise(9).astype(np.uint16) * 256 + 255), 1, noise(9)[None]),
     "one bit": (Image.fromarray(noise(9) > 99), 1, (noise(9) > 99)[None] * 255),
     "colour": (Image.fromarray(FEW), 3, FEW.transpose(2, 0, 1)),
     "colour and alpha": (Image.fromarray(np.dstack([FEW, OPAQUE])), 3, FEW.transpose(2, 0, 1)),
@@ -231,7 +232,137 @@ def test_a_file_of_pixels_that_would_have_to_be_guessed_is_named(tmp_path: Path)
     assert f"image {path} is transparent in places" in message_of(tmp_path)
     path.unlink()
     Image.fromarray(noise(9).astype(np.float32)).save(path.with_suffix(".tif"))
-    assert f"image {path.with_suffix('.tif')} is of Pillow's mode F" in message_of(tmp_path)
+    message = message_of(tmp_path)
+    assert f"image {path.with_suffix('.tif')} of 32 bits (float) does not declare its range" in message
+    assert "value_range=[BLACK, WHITE]" in message
+
+
+def deepened(folder: Path, bits: int | None, **options: Any) -> None:
+    """Write every image of a folder again as 16-bit PNGs whose numbers have ``bits`` bits; None: as floats in TIFF."""
+    for path in [*folder.glob("train/*/*"), *folder.glob("test/*/*")]:
+        grey = np.asarray(Image.open(path)).astype(int)
+        path.unlink()
+        if bits is None:
+            Image.fromarray((grey / 255).astype(np.float32)).save(path.with_suffix(".tif"))
+        else:  # rounded half up
+            png(path, ((2 * grey * (2**bits - 1) + 255) // 510).astype("u2"), 16, **options)
+
+
+def auroc_of_distances(data: Data) -> float:
+    """Of the pixels' squared distances from the mean training image, by comparing all pairs."""
+    train, test = (part(data, name).images.numpy().astype(float) for name in ("train", "test"))
+    scores, anomaly = ((test - train.mean(0)) ** 2).sum((1, 2, 3)), data.splits["test"].targets.anomaly
+    assert anomaly is not None
+    wins = [(a > n) + (a == n) / 2 for a in scores[anomaly == 1] for n in scores[anomaly == 0]]
+    return float(np.mean(wins))
+
+
+def make_parts(folder: Path) -> Path:
+    """Grey parts under noise; the defects are brighter by so little that 4 bits do not tell all of them."""
+    draw = np.random.default_rng(0)
+    for kind, count, brighter in (("train/good", 20, 0), ("test/good", 12, 0), ("test/spot", 12, 5)):
+        for number in range(count):
+            image = draw.normal(100, 6, (SIZE, SIZE))
+            image[4:9, 4:9] += brighter
+            save(folder / kind / f"{number:03}.png", image.clip(0, 255).astype(np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("bits", "options"),
+    [
+        (8, {"value_range": [0, 255]}),
+        (10, {"value_range": [0, 1023]}),
+        (12, {"value_range": [0, 4095]}),
+        (16, {"value_range": [0, 65535]}),
+        (None, {"value_range": [0, 1]}),
+    ],
+)
+def test_the_same_scenes_at_any_depth_give_the_same_pixels_and_the_same_auroc(
+    tmp_path: Path, bits: int | None, options: dict[str, Any]
+) -> None:
+    eight = own().load(make_parts(tmp_path / "eight" / "mvtec_like").parent)
+    auroc = auroc_of_distances(eight)
+    assert 0.6 < auroc < 0.95
+    assert own().status(tmp_path / "eight").facts.keys().isdisjoint({"images scaled from [0, 255]"})
+    folder = make_parts(tmp_path / "deep" / "mvtec_like")
+    deepened(folder, bits)
+    assert "does not declare its range" in message_of(folder.parent)
+    data = own(**options).load(folder.parent)
+    for name in ("train", "validation", "test"):
+        np.testing.assert_array_equal(part(data, name).images, part(eight, name).images)
+    assert auroc_of_distances(data) == auroc
+    low, high = options["value_range"]
+    assert own(**options).status(folder.parent).facts[f"images scaled from [{low}, {high}]"] == 44
+    assert data.split_hash == eight.split_hash
+    # What keeping the high byte of 16 gave.
+    if bits in (8, 10):
+        crushed = part(eight, "test").images.numpy().astype(int) * (2**bits - 1) // 255 // 256
+        assert len(np.unique(crushed)) <= 4
+
+
+def test_files_that_declare_their_range_need_no_option_and_must_declare_the_same(tmp_path: Path) -> None:
+    eight = own().load(make_parts(tmp_path / "eight" / "mvtec_like").parent)
+    folder = make_parts(tmp_path / "deep" / "mvtec_like")
+    deepened(folder, 10, chunks={"sBIT": bytes([10])})
+    assert own().load(folder.parent).split_hash == eight.split_hash
+    assert own().status(folder.parent).facts["images scaled from [0, 1023]"] == 44
+    other = folder / "test" / "good" / "000.png"
+    save(other, np.zeros((SIZE, SIZE), np.uint8))  # eight bits have their own range
+    own().load(folder.parent)
+    assert own().status(folder.parent).facts["images scaled from [0, 1023]"] == 43
+    png(other, np.zeros((SIZE, SIZE), "u2"), 16, chunks={"sBIT": bytes([12])})
+    message = message_of(folder.parent)
+    assert f"and {other} declare different ranges, [0, 1023] and [0, 4095]" in message
+    assert "value_range=[BLACK, WHITE]" in message
+
+
+@pytest.mark.parametrize("value_range", [[3, 3], [5, 1], [0, "inf"], [0], "ten"])
+def test_a_range_is_two_rising_numbers(value_range: Any) -> None:
+    with pytest.raises(LatentbenchError, match="value_range"):
+        MvtecLike.Config.parse({"value_range": value_range}, "dataset 'mvtec-like'")
+
+
+@pytest.mark.parametrize("threshold", [-1, "inf", "nan"])
+def test_a_threshold_is_no_less_than_black(threshold: Any) -> None:
+    with pytest.raises(LatentbenchError, match="mask_threshold"):
+        MvtecLike.Config.parse({"mask_threshold": threshold}, "dataset 'mvtec-like'")
+
+
+def test_the_options_of_deep_images_and_grey_masks_leave_the_key_alone_at_their_defaults() -> None:
+    for dataset in (MvtecLike, MvtecAd, MagneticTile):
+        assert not {"value_range", "mask_threshold"} & dataset.Config().model_dump(mode="json").keys()
+    named = MagneticTile.Config.parse({"value_range": [0, 1023], "mask_threshold": 127}, "dataset")
+    kept = named.model_dump(mode="json")
+    assert (kept["value_range"], kept["mask_threshold"]) == ([0, 1023], 127)
+
+
+def test_masks_of_many_levels_are_refused_or_read_by_the_threshold_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make(tmp_path / "mvtec_like")
+    exact = own().load(tmp_path).splits["test"].targets.mask
+    mask = folder / "ground_truth" / "hole" / "001_mask.png"
+    Image.fromarray(square(1)).save(mask, format="JPEG", quality=75)
+    residue = np.asarray(Image.open(mask))
+    levels = len(set(residue.ravel().tolist()))
+    assert f"mask {mask} is a JPEG" in message_of(tmp_path)
+    save(mask, residue)
+    assert f"mask {mask} has {levels} levels" in message_of(tmp_path)
+    caplog.clear()
+    found = own(mask_threshold=127).load(tmp_path).splits["test"].targets.mask
+    assert exact is not None
+    assert found is not None
+    np.testing.assert_array_equal(found[:4], exact[:4])
+    np.testing.assert_array_equal(found[4], residue > 127)
+    assert (residue > 0).sum() > 1.5 * (residue > 127).sum(), "what reading all that is not black would have marked"
+    told = f"1 of 3 masks have more than two levels, as {mask} has {levels}; anomalous is what is above"
+    assert told in caplog.text
+    facts = own(mask_threshold=127).status(tmp_path).facts
+    assert facts["masks of more than two levels, read above 127"] == 1
+    assert facts["masks all black"] == 0
+    assert own(mask_threshold=255).load(tmp_path).splits["test"].targets.mask is not None
+    assert own(mask_threshold=255).status(tmp_path).facts["masks all black"] == 3
 
 
 def test_a_corrupt_jpeg_is_named(tmp_path: Path) -> None:
