@@ -185,7 +185,7 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
                 for score, given in _one_by_one(output, metric.capability).items():
                     try:
                         parts = metric.measure(Evaluation(given, split.targets, weights, split.conditions, images))
-                    except Exception as error:
+                    except (Exception, SystemExit) as error:
                         unmeasured[value_name(metric.name, name, condition, score)] = _reason(error)
                         continue
                     for part, value in parts.items():
@@ -230,7 +230,7 @@ def _first(samples: Any, count: int, split: str, metric: str) -> npt.NDArray[np.
     return first
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception | SystemExit) -> str:
     """What a metric raised, in one line."""
     text = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())
