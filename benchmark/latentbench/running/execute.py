@@ -19,13 +19,13 @@ from latentbench.errors import LatentbenchError
 from latentbench.evaluation.evaluate import collect, measure
 from latentbench.executor import Outcome, Progress, Task
 from latentbench.files import StorageError
-from latentbench.metric import metric_of
 from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.record import Failure, Record
 from latentbench.records.store import BusyError, Store
 from latentbench.running.provenance import Meter, environment
 from latentbench.running.training import TrainingLoop
 from latentbench.spec import RunSpec
+from latentbench.value_name import ValueName
 
 __all__ = ["execute", "load_data"]
 
@@ -110,7 +110,7 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             )
             measurement = measure(predictions, data, metrics)
         for name, reason in measurement.unmeasured.items():
-            if not metrics[metric_of(name)].unavailable():
+            if not metrics[ValueName.parse(name).metric].unavailable():
                 log.warning("%s: no %s: %s", spec, name, reason)
         return Record(
             key=spec.key,
@@ -119,8 +119,8 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             values=dict(measurement.values),
             unmeasured=dict(measurement.unmeasured),
             training=trainer.training,
-            probe=predictions.probe,
-            kmeans=predictions.kmeans,
+            probe=dict(predictions.readouts.get("probe", {})),
+            kmeans={facet: int(count) for facet, count in predictions.readouts.get("k-means", {}).items()},
             parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
             phases={
                 "fit": fit.phase(trainer.images, trainer.earlier_seconds),
