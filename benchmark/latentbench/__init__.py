@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from latentbench.records.frame import values_frame
     from latentbench.records.record import Record
     from latentbench.records.store import Store
-    from latentbench.running.execute import execute, load_data
+    from latentbench.running.execute import execute, give_up, load_data
     from latentbench.spec import RunSpec
     from latentbench.torchvision_compat import import_torchvision
     from latentbench.value_name import ValueName
@@ -77,7 +77,7 @@ _PUBLIC = {
     "records.frame": ("values_frame",),
     "records.record": ("Record",),
     "records.store": ("Store",),
-    "running.execute": ("execute", "load_data"),
+    "running.execute": ("execute", "give_up", "load_data"),
     "spec": ("RunSpec",),
     "torchvision_compat": ("import_torchvision",),
     "value_name": ("ValueName",),
@@ -130,6 +130,7 @@ __all__ = [
     "did_you_mean",
     "execute",
     "format_options",
+    "give_up",
     "hookimpl",
     "import_torchvision",
     "load_data",

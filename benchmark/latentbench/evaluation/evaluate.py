@@ -170,7 +170,7 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
                             str(ValueName.of(metric.name, name, condition, score=score, part=part)): value
                             for part, value in parts.items()
                         }
-                    except Exception as error:
+                    except (Exception, SystemExit) as error:
                         unmeasured[str(ValueName.of(metric.name, name, condition, score=score))] = _reason(error)
                         continue
                     for full_name, value in named.items():
@@ -215,7 +215,7 @@ def _first(samples: Any, count: int, split: str, metric: str) -> npt.NDArray[np.
     return first
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception | SystemExit) -> str:
     """What a metric raised, in one line."""
     text = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())

@@ -110,7 +110,7 @@ class Plugins:
                         place = f"plugin '{first.name}' of {first.distribution}"
                         raise OfferError(f"{KINDS[kind].noun} '{name}' is already offered by {place}")
                 except _FAULTS as error:
-                    plugin.blame(error)
+                    plugin.mark_broken(error)
                 else:
                     offers[name] = Offer(name, value, plugin.info)
                     plugin.info.offers.setdefault(kind, []).append(name)
@@ -127,7 +127,7 @@ class _Plugin:
         try:
             self._manager = _manager(found.load())
         except _FAULTS as error:
-            self.blame(error)
+            self.mark_broken(error)
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """What the plugin's functions for ``hook`` return."""
@@ -142,11 +142,11 @@ class _Plugin:
             if len(lists) < len(functions):
                 raise OfferError("returns no list")
         except _FAULTS as error:
-            self.blame(error, where=f"{hook}: ")
+            self.mark_broken(error, where=f"{hook}: ")
             return []
         return [value for some in lists for value in some]
 
-    def blame(self, error: BaseException, where: str = "") -> None:
+    def mark_broken(self, error: BaseException, where: str = "") -> None:
         """Keep why the plugin is broken.
 
         Raises:

@@ -74,6 +74,10 @@ class Environment(_Part):
     dirty: bool | None = None
     plugins: dict[str, str]
     """Plugin that offered the model, the dataset, and each metric: "name version"."""
+    loaded: dict[str, str] = Field({}, exclude_if=lambda loaded: not loaded)
+    """Every plugin in the process that is not built in, used by the run or not: name -> distribution and version."""
+    changes: list[str] = Field([], exclude_if=lambda changes: not changes)
+    """What the run's plugins changed of the process, such as its default dtype: put back after each phase."""
 
 
 class Artefact(_Part):
