@@ -18,9 +18,9 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-#: The model had the capability itself; or its code was read by the harness, attributes by a logistic probe and clusters
-#: by k-means.
-Readout = Literal["native", "probe", "k-means"]
+#: "native": the model had the capability itself; otherwise the name of the readout by which the harness read its code
+#: (``latentbench.evaluation.readouts``), such as "probe".
+Readout = str
 
 
 class Value(_Part):

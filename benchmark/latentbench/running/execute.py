@@ -19,7 +19,6 @@ from latentbench.errors import LatentbenchError
 from latentbench.evaluation.evaluate import collect, measure
 from latentbench.executor import Outcome, Progress, Task
 from latentbench.files import StorageError
-from latentbench.metric import metric_of
 from latentbench.plugins.contracts import KindName
 from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.record import Environment, Failure, Record
@@ -28,6 +27,7 @@ from latentbench.running.process_state import ProcessState
 from latentbench.running.provenance import Meter, environment
 from latentbench.running.training import TrainingLoop
 from latentbench.spec import RunSpec
+from latentbench.value_name import ValueName
 
 __all__ = ["execute", "give_up", "load_data"]
 
@@ -178,7 +178,7 @@ def _run(
             measurement = measure(predictions, data, metrics)
         enter("recording")
         for name, reason in measurement.unmeasured.items():
-            if not metrics[metric_of(name)].unavailable():
+            if not metrics[ValueName.parse(name).metric].unavailable():
                 log.warning("%s: no %s: %s", spec, name, reason)
         return Record(
             key=spec.key,
@@ -187,8 +187,8 @@ def _run(
             values=dict(measurement.values),
             unmeasured=dict(measurement.unmeasured),
             training=trainer.training,
-            probe=predictions.probe,
-            kmeans=predictions.kmeans,
+            probe=dict(predictions.readouts.get("probe", {})),
+            kmeans={facet: int(count) for facet, count in predictions.readouts.get("k-means", {}).items()},
             parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
             phases={
                 "fit": fit.phase(trainer.images, trainer.earlier_seconds),
