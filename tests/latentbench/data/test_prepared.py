@@ -628,7 +628,8 @@ def _prepare_up_to_line(data_root: Path, line: int, counts: Any) -> None:
 
     def trace(frame: Any, event: str, argument: object) -> Any:
         nonlocal passed
-        if not frame.f_code.co_filename.endswith(("latentbench/data/cache.py", "latentbench/files.py")):
+        modules = ("latentbench/data/cache.py", "latentbench/data/contents.py", "latentbench/files.py")
+        if not frame.f_code.co_filename.endswith(modules):
             return None
         passed += event == "line"
         if passed == line and event == "line":
@@ -671,7 +672,7 @@ def test_no_row_is_noted_before_it_is_on_the_disk(data_root: Path, monkeypatch: 
     assert set(noted_rows) == set(range(1, 13))
 
 
-@pytest.mark.usefixtures("no_fsync")
+@pytest.mark.usefixtures("no_fsync", "later")
 def test_killed_at_any_line_it_ends_as_if_it_had_not_been(
     data_root: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
