@@ -4,7 +4,8 @@ from pydantic import Field
 from torch import nn
 
 from latentbench import DataInfo
-from latentbench_autoencoders.vae import VAE, ScoreName
+from latentbench_autoencoders.detector import ScoreName
+from latentbench_autoencoders.vae import VAE
 from latentbench_compact.lipschitz import Certificate, LipschitzEncoder, Mode, certificate
 from latentbench_compact.presets import ELSEWHERE, ON_OOD, N
 

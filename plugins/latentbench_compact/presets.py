@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from latentbench_autoencoders.vae import MECHANISM, OF_DRAWS, VAE
+from latentbench_autoencoders.detector import MECHANISM, OF_DRAWS
+from latentbench_autoencoders.vae import VAE
 
 __all__ = ["ELSEWHERE", "ON_OOD", "N"]
 

@@ -6,8 +6,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
+from latentbench_autoencoders.detector import ScoreName
 from latentbench_autoencoders.posteriors import Posterior
-from latentbench_autoencoders.vae import VAE, ScoreName
+from latentbench_autoencoders.vae import VAE
 from latentbench_compact.presets import ELSEWHERE, ON_OOD, N
 from latentbench_compact.spherical import PowerSpherical, Spherical, VonMisesFisher, log_area, stereographic, uniform
 

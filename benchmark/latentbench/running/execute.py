@@ -24,6 +24,7 @@ from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.record import Failure, Record
 from latentbench.records.store import BusyError, Store
 from latentbench.running.provenance import Meter, environment
+from latentbench.running.supervision import check_supervision
 from latentbench.running.training import TrainingLoop
 from latentbench.spec import RunSpec
 
@@ -90,8 +91,10 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             raise LatentbenchError(f"dataset '{spec.dataset}' has changed since the run was planned", "start it again")
         data = data.to(device)
 
-        torch.manual_seed(spec.seed)
         model_class = offers["model"].value
+        if "attributes" in model_class.needs:
+            check_supervision(spec.model, data, device)
+        torch.manual_seed(spec.seed)
         model = model_class(model_class.Config.parse(spec.config, f"model '{spec.model}'"), data.info).to(device)
         trainer = TrainingLoop(
             device=device,
