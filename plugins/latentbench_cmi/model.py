@@ -133,7 +133,7 @@ class Shift(Model):
         return optimizers
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Losses]]:
-        """One update of each component (algorithm 1): the encoder; then, on its code as it was, heads and discriminators."""
+        """One update of each component (algorithm 1): the encoder; then, on its old code, heads and discriminators."""
         z, s = self.code(batch.images), self.labels(batch)
         classification, dependence = self.classification(z, s), self.dependence(z, s)
         yield (

@@ -105,25 +105,28 @@ def test_a_composed_split_is_judged_by_a_batch_and_leaves_the_random_numbers_of_
         check_supervision("toy", Data(info, {"train": Composed(1)}), CPU)
 
 
-def test_a_run_of_such_a_model_fails_with_that_line_and_one_that_needs_no_labels_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_lacks_labels_fails_with_that_line_before_it_trains(tmp_path: Path) -> None:
     plugin = tmp_path / "unlabelled.py"
     plugin.write_text(PLUGIN)
     plugins = Plugins.load([plugin])
-    split_hash = load_data(plugins, "unlabelled", {}, tmp_path).split_hash
-    outcomes = {}
-    for model in ("shift-base", "pca"):
-        config = plugins.get("models", model).value.configure("", {"components": 2} if model == "pca" else {})
-        spec = RunSpec(
-            model=model, model_version=1, config=config.model_dump(mode="json"), dataset="unlabelled",
-            dataset_version=1, options={}, split_hash=split_hash, seed=0,
-        )  # fmt: skip
-        outcomes[model] = execute(Task(spec, Execution(out=tmp_path / "out", data_root=tmp_path)), plugins)
-    assert outcomes["pca"].status == "finished"
-    assert outcomes["shift-base"].status == "failed"
-    assert outcomes["shift-base"].message == (
+    spec = RunSpec(
+        model="shift-base",
+        model_version=1,
+        config=plugins.get("models", "shift-base").value.Config().model_dump(mode="json"),
+        dataset="unlabelled",
+        dataset_version=1,
+        options={},
+        split_hash=load_data(plugins, "unlabelled", {}, tmp_path).split_hash,
+        seed=0,
+    )
+    outcome = execute(Task(spec, Execution(out=tmp_path / "out", data_root=tmp_path)), plugins)
+    assert outcome.status == "failed"
+    assert outcome.message == (
         "model 'shift-base': every training label of attribute 'left' is missing: keep some of them"
     )
-    assert sum(1 for _ in Store(tmp_path / "out").records()) == 2
+    record = Store(tmp_path / "out").read(spec)
+    assert record is not None
+    assert record.training is None
 
 
 PLUGIN = '''
