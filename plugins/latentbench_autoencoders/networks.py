@@ -51,7 +51,11 @@ def decoder(info: DataInfo, inputs: int, trunk: Trunk, width: int) -> nn.Sequent
 
 
 def conv_sizes(info: DataInfo) -> list[tuple[int, int]]:
-    """(height, width) before, between and after the convolutions: (28, 28), (14, 14), (7, 7), (3, 3)."""
+    """(height, width) before, between and after the convolutions: (28, 28), (14, 14), (7, 7), (3, 3).
+
+    >>> conv_sizes(DataInfo(channels=3, height=32, width=64, train_size=1))
+    [(32, 64), (16, 32), (8, 16), (4, 8)]
+    """
     convolutions = max(1, round(log2(min(info.height, info.width) / 4)))
     return [(info.height >> halvings, info.width >> halvings) for halvings in range(convolutions + 1)]
 

@@ -80,5 +80,9 @@ class Gaussian(Posterior):
 
 
 def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
-    """KL(N(mu, diag(sigma^2)) || N(0, I)), (B, D) each -> (B,) in nats (appendix B)."""
+    """KL(N(mu, diag(sigma^2)) || N(0, I)), (B, D) each -> (B,) in nats (appendix B).
+
+    >>> kl_divergence(torch.tensor([[0.5, 0.0], [1.0, 0.0]]), torch.zeros(2, 2)).tolist()
+    [0.125, 0.5]
+    """
     return -(1 + log_var - mu.square() - log_var.exp()).sum(1) / 2

@@ -50,6 +50,9 @@ def typicality(log_likelihood: Tensor, entropy: Tensor) -> Tensor:
     """(B,): | -log p(x) - H |, H being the mean of -log p over training images.
 
     Eq. 9 as printed has a sum without 1/|D| and a sign that slipped; this is eq. 17 of the UAI 2022 paper.
+
+    >>> typicality(torch.tensor([-3.0, -1.0]), entropy=torch.tensor(3.0)).tolist()
+    [0.0, 2.0]
     """
     return (-log_likelihood - entropy).abs()
 
@@ -58,6 +61,11 @@ def input_complexity(log_likelihood: Tensor, images: Tensor) -> Tensor:
     """(B,): -log p(x) - L(x) in bits per dimension, L being the length of the compressed image (eq. 10).
 
     Pixels beyond [0, 1], which an intensity sweep has, are clamped for the compressor: it knows 256 gray levels.
+
+    >>> images = torch.stack([torch.zeros(1, 28, 28), torch.rand(1, 28, 28)])
+    >>> flat, noisy = input_complexity(torch.zeros(2), images)
+    >>> bool(flat > noisy)  # at the same likelihood a simple image is the more anomalous one
+    True
     """
     dims = images[0].numel()
     return (-log_likelihood / log(2) - compressed_bits(images.clamp(0, 1))) / dims
@@ -76,6 +84,10 @@ def compressed_bits(images: Tensor) -> Tensor:
 
     Raises:
         LatentbenchError: pixels outside [0, 1], or images that are neither gray nor RGB.
+
+    >>> flat, noisy = compressed_bits(torch.stack([torch.zeros(1, 28, 28), torch.rand(1, 28, 28)])).tolist()
+    >>> flat < noisy
+    True
     """
     from PIL import Image
 

@@ -62,6 +62,11 @@ def conditional(z: Tensor, s: Tensor, values: int) -> Contrast:
         z: (B, K, d), a subspace of d dimensions for each attribute.
         s: (K, B) int64 in [0, values), or negative where the label is missing.
         values: V, the largest cardinality.
+
+    >>> z, s = torch.randn(6, 2, 3), torch.tensor([[0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 0, -1]])
+    >>> contrast = conditional(z, s, values=2)
+    >>> contrast.fake.shape, int(contrast.count)
+    (torch.Size([2, 6, 6]), 4)
     """
     own = torch.eye(len(s), dtype=torch.bool, device=z.device)[:, None, :, None]
     fake = torch.where(own, _permuted(z, s)[:, :, None], z).flatten(2)
@@ -74,6 +79,10 @@ def unconditional(z: Tensor) -> Contrast:
 
     Args:
         z: (B, K, d).
+
+    >>> contrast = unconditional(torch.randn(6, 2, 3))
+    >>> contrast.fake.shape, int(contrast.count)
+    (torch.Size([1, 6, 6]), 1)
     """
     everyone = torch.zeros(z.shape[1], len(z), dtype=torch.int64, device=z.device)
     fake = _permuted(z, everyone).transpose(0, 1).flatten(1)
@@ -97,6 +106,11 @@ def permutation_within(groups: Tensor) -> Tensor:
 
     Returns:
         (R, B) int64: in whose place item b is put; a permutation of 0..B-1 in each row.
+
+    >>> permutation_within(torch.tensor([[0, 1, 1, 2]])).sort().values.tolist()
+    [[0, 1, 2, 3]]
+    >>> permutation_within(torch.tensor([[0, 1, 1, 2]]))[0, [0, 3]].tolist()  # alone in their groups
+    [0, 3]
     """
     keys = torch.randint(_KEYS, groups.shape, device=groups.device)
     shuffled = (groups * _KEYS + keys).argsort(dim=1)
@@ -148,6 +162,10 @@ def two_sided(real: Tensor, fake: Tensor, contrast: Contrast) -> Tensor:
         real: (R, B) logits.
         fake: (R, B) logits.
         contrast: what they are of.
+
+    >>> contrast = unconditional(torch.randn(8, 2, 1))
+    >>> round(two_sided(torch.zeros(1, 8), torch.zeros(1, 8), contrast).item(), 4)  # 2 log 2
+    1.3863
     """
     return ((softplus(-real) + softplus(fake)) * contrast.shares.sum(2)).sum()
 
@@ -156,6 +174,10 @@ def maximum_mean_discrepancy(contrast: Contrast, bandwidth: float) -> Tensor:
     """MMD between real and fake codes in each group, summed over the groups (Gretton et al., 2012, eq. 5).
 
     The biased estimate, with the kernel exp(-|a - b|^2 / (2 bandwidth^2)); its root, as the authors' code takes it.
+
+    >>> same = Contrast.of(torch.ones(1, 4, 2), torch.ones(1, 4, 2), torch.ones(1, 4, 1))
+    >>> maximum_mean_discrepancy(same, bandwidth=1.0).item()
+    0.0
     """
     both = torch.cat([contrast.real, contrast.fake], dim=1).float()
     kernel = (torch.cdist(both, both, compute_mode="donot_use_mm_for_euclid_dist").square() / (-2 * bandwidth**2)).exp()
