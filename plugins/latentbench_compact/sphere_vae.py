@@ -51,7 +51,7 @@ class VAESphere(VAE):
     """VAE with codes on the sphere S^(m-1): p(z) is uniform, q(z | x) = vMF(mu, kappa), and ``latent_dim`` is m.
 
     mu is a vector of R^m divided by its length, and kappa = softplus(.) + 1, so that no posterior is uniform. Both are
-    as in the code of Davidson et al., which Glazunov & Zarras say they used. README.md beside this file tells where that
+    as in the code of Davidson et al., which Glazunov & Zarras say they used. README.md beside this file says where this
     departs from their argument.
 
     The published m are 3 for MNIST and 4 for Fashion-MNIST (supplement F).
