@@ -1,4 +1,4 @@
-"""Encoder and decoder trunks that fit themselves to the image size: multilayer perceptrons and strided convolutions."""
+"""Encoders and decoders for images of any size: multilayer perceptrons or strided convolutions."""
 
 from itertools import pairwise
 from math import log2, prod
@@ -12,7 +12,7 @@ __all__ = ["CONV_FROM", "Trunk", "conv_sizes", "decoder", "encoder"]
 
 Trunk = Literal["auto", "mlp", "conv"]
 
-#: Shortest side, in pixels, from which "auto" takes convolutions: below it they have nothing to halve.
+#: Shortest side, in pixels, from which "auto" means convolutions. Smaller images cannot be halved usefully.
 CONV_FROM = 8
 
 
@@ -61,7 +61,7 @@ def conv_sizes(info: DataInfo) -> list[tuple[int, int]]:
 
 
 def _rectifier() -> nn.Module:
-    """Leaky, slope 0.2: of plain rectifiers so many may die in the first steps that only the mean image is learned."""
+    """Leaky, with slope 0.2: plain rectifiers can die in the first steps, and then only the mean image is learned."""
     return nn.LeakyReLU(0.2)
 
 

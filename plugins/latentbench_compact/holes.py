@@ -1,4 +1,4 @@
-"""What the scores that are kept of VAEs' draws tell together, over seeds, intensities and their own number."""
+"""Reports from the records of several VAEs: over seeds, over intensities, and over the number of draws."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
