@@ -1,4 +1,4 @@
-"""AE, VAE and beta-VAE as detectors: the baselines that every method is held against."""
+"""AE, VAE and beta-VAE: the baselines that every method is compared with."""
 
 from typing import TYPE_CHECKING
 

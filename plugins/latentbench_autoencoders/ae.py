@@ -1,4 +1,4 @@
-"""AE: an autoencoder (Hinton & Salakhutdinov 2006) as a detector: it reconstructs worse what it was not trained on."""
+"""AE: an autoencoder (Hinton & Salakhutdinov, 2006) as a detector: it reconstructs unfamiliar images less well."""
 
 from typing import Literal
 
@@ -12,15 +12,13 @@ __all__ = ["AE"]
 
 
 class AE(Autoencoder):
-    """Autoencoder.
+    """Autoencoder: z = encoder(x), trained so that p(x | z) is large.
 
-    By default it scores by the sum of its error map. Its pixels being Gaussian, that is the squared error over
-    2 sigma^2: what it was trained to make small, and the field's standard reconstruction error.
+    By default an image's score is the sum of its error map. For Gaussian pixels that is the squared error divided by
+    2 sigma^2, the usual reconstruction error and what the model was trained to make small.
     """
 
     class Config(Autoencoder.Config):
-        """Options."""
-
         score: Literal["reconstruction", "maximum"] = Field(
             "reconstruction", description="reconstruction: sum of the error map; maximum: its largest value"
         )
@@ -28,16 +26,16 @@ class AE(Autoencoder):
     config: Config
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, D): z."""
+        """(B, D): z, in float32."""
         z: Tensor = self.encoder(images)
         return z.float()
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean -log p(x | z) of the images."""
+        """-log p(x | z), its mean over the batch."""
         x = batch.images
         return {"loss": self.likelihood.negative_log(self.decode(self.encode(x)), x).mean()}
 
     def score(self, images: Tensor) -> Tensor:
-        """(B,): the error of the reconstruction."""
+        """(B,): the error of the reconstruction, over all pixels or at the worst one (option ``score``)."""
         error = self.localize(images).flatten(1)
         return error.sum(1) if self.config.score == "reconstruction" else error.amax(1)

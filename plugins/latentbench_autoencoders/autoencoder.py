@@ -1,4 +1,4 @@
-"""What AE and VAE share: an encoder, a decoder, a likelihood of the pixels, and what follows from reconstruction."""
+"""What AE and VAE share: an encoder, a decoder and a likelihood of the pixels, with the reconstruction they give."""
 
 from abc import ABC, abstractmethod
 
@@ -17,11 +17,9 @@ _FACES = {"latent_dim": 64, "learning_rate": 2e-3, "epochs": 20}
 
 
 class Autoencoder(Model, ABC):
-    """x -> z -> x. A subclass says what the encoder's outputs mean, how it trains and how it scores."""
+    """Encoder x -> z and decoder z -> p(x | z). A subclass says what the encoder gives, how it trains and scores."""
 
     class Config(TrainingOptions):
-        """Options of every autoencoder here."""
-
         latent_dim: int = Field(32, ge=1, description="size of z")
         trunk: Trunk = Field("auto", description="networks; auto: conv if both sides have at least 8 pixels")
         width: int = Field(16, ge=1, description="channels of the first convolution; an mlp has 32x and 16x units")
@@ -47,7 +45,7 @@ class Autoencoder(Model, ABC):
     }
 
     def build(self, info: DataInfo) -> None:
-        """Encoder, decoder and likelihood."""
+        """Make the encoder, the decoder and the likelihood for images of this size."""
         config = self.config
         self.encoder = encoder(info, self.encoder_outputs, config.trunk, config.width)
         self.decoder = decoder(info, config.latent_dim, config.trunk, config.width)
@@ -55,7 +53,7 @@ class Autoencoder(Model, ABC):
 
     @property
     def encoder_outputs(self) -> int:
-        """How many values the encoder gives: those of z."""
+        """How many values the encoder gives for an image; by default those of z."""
         return self.config.latent_dim
 
     def optimizers(self) -> torch.optim.Optimizer:
@@ -64,17 +62,17 @@ class Autoencoder(Model, ABC):
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
-        """(B, D): z, or its mean."""
+        """(B, D): z, or the mean of its distribution."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """(B, D) -> (B, C, H, W): what the likelihood takes, in float32."""
+        """(B, D) -> (B, C, H, W) in float32: the outputs that the likelihood takes, any real numbers."""
         outputs: Tensor = self.decoder(z)
         return outputs.float()
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1]: the mean image at the code."""
+        """(B, C, H, W) in [0, 1]: the mean image of p(x | z) at the code of each image."""
         return self.likelihood.mean(self.decode(self.encode(images)))
 
     def localize(self, images: Tensor) -> Tensor:
-        """(B, H, W): the reconstruction's error by pixel, 0 where it is perfect (``Likelihood.error``)."""
+        """(B, H, W): the error of the reconstruction by pixel, 0 where it is perfect (``Likelihood.error``)."""
         return self.likelihood.error(self.decode(self.encode(images)), images)

@@ -12,18 +12,16 @@ __all__ = ["BetaVAE"]
 class BetaVAE(VAE):
     """beta-VAE. With beta = 1 it is the VAE, bit for bit.
 
-    beta shapes the training alone: scores and log likelihood are the VAE's, because the bound on log p(x) is the ELBO
-    (beta = 1) whatever the model was trained with.
+    Only training uses beta. The bound on log p(x) is the ELBO, that is beta = 1, however the model was trained; so
+    scores and log likelihood are those of the VAE.
     """
 
     class Config(VAE.Config):
-        """Options."""
-
         beta: float = Field(4.0, ge=0, description="weight of the KL term")
 
     config: Config
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """The negative of eq. 4, mean over the batch."""
+        """The negative of the objective, eq. 4: reconstruction + beta KL, its mean over the batch."""
         losses = super().training_step(batch)
         return {**losses, "loss": losses["reconstruction"] + self.config.beta * losses["kl"]}

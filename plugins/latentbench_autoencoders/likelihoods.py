@@ -1,4 +1,4 @@
-"""What a decoder's outputs say of the pixels: Bernoulli, Gaussian, or structural similarity in their place."""
+"""p(x | z), the distribution of the pixels given a decoder's outputs: Bernoulli, Gaussian, or SSIM in its place."""
 
 from abc import ABC, abstractmethod
 from math import log, pi
@@ -27,7 +27,7 @@ def likelihood(reconstruction: Reconstruction, sigma: float) -> "Likelihood":
 
 
 class Likelihood(ABC):
-    """p(x | z) through the outputs of a decoder. Outputs and images x are (B, C, H, W), x in [0, 1]."""
+    """p(x | z), given the outputs of a decoder at z. Outputs and images x are (B, C, H, W), and x is in [0, 1]."""
 
     @abstractmethod
     def mean(self, outputs: Tensor) -> Tensor:
@@ -44,17 +44,18 @@ class Likelihood(ABC):
 
     @abstractmethod
     def error(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """(B, H, W) -log p(x | z) in excess of a perfect reconstruction's, summed over channels; 0 where perfect.
+        """(B, H, W): -log p(x | z) less that of a perfect reconstruction, summed over channels; 0 where perfect.
 
-        It is half the deviance of generalized linear models, so it does not count what no decoder can avoid.
+        It is half the deviance of generalized linear models, and leaves out the part that no decoder can avoid.
         """
 
 
 class Bernoulli(Likelihood):
     """Bernoulli pixels, outputs as logits (Kingma & Welling 2014, appendix C.1).
 
-    Gray x is taken, as the field does, for the probability of a white pixel. Then ``negative_log`` is the cross
-    entropy: the mean over such binary images, never below the entropy of x, and no normalized density of x.
+    A gray value of x is taken for the probability of a white pixel, as is common. ``negative_log`` is then the cross
+    entropy, which is the mean over such binary images. It is never below the entropy of x, and it is not the logarithm
+    of a normalized density of x.
     """
 
     def mean(self, outputs: Tensor) -> Tensor:
@@ -62,11 +63,11 @@ class Bernoulli(Likelihood):
         return outputs.sigmoid()
 
     def negative_log(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """-x log p - (1 - x) log(1 - p), summed."""
+        """(B,): -x log p - (1 - x) log(1 - p), summed over pixels and channels."""
         return binary_cross_entropy_with_logits(outputs, x, reduction="none").sum((1, 2, 3))
 
     def log_prob_of_draws(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """Sum of x times logits less that of log(1 + exp(logits)): x is never copied for a draw."""
+        """(N, B): sum of x times logits less that of log(1 + exp(logits)), without a copy of x for every draw."""
         return torch.einsum("nbchw,bchw->nb", outputs, x) - softplus(outputs).sum((2, 3, 4))
 
     def error(self, outputs: Tensor, x: Tensor) -> Tensor:
@@ -88,11 +89,11 @@ class Gaussian(Likelihood):
         self.sigma = sigma
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """The outputs, cut to [0, 1]."""
+        """The outputs, clamped to [0, 1]."""
         return outputs.clamp(0, 1)
 
     def negative_log(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """||x - mean||^2 / (2 sigma^2), and the normalizing constant."""
+        """(B,): ||x - mean||^2 / (2 sigma^2), plus the normalizing constant."""
         constant = x[0].numel() * (log(self.sigma) + log(2 * pi) / 2)
         return self.error(outputs, x).sum((1, 2)) + constant
 
@@ -104,12 +105,12 @@ class Gaussian(Likelihood):
 class SSIM(Likelihood):
     """Structural dissimilarity 1 - SSIM in place of -log p (Wang et al. 2004; Bergmann et al. 2019, eq. 3-6).
 
-    Outputs are logits. This is no likelihood: where one is added to a KL divergence, the dissimilarities of all pixels
-    and channels, each in [0, 2], are summed with weight 1 and stand for nats. That is the Bernoulli's scale, whose
-    greatest entropy is log 2 a pixel.
+    Outputs are logits. This is not a likelihood. Where a model adds one to a KL divergence, the dissimilarities of all
+    pixels and channels, each in [0, 2], are summed with weight 1 and stand for nats, which is the scale of a Bernoulli,
+    whose entropy is at most log 2 a pixel.
 
     The Gaussian window is the standard one (sigma 1.5, 11x11) when the smaller side has at least 11 pixels and shrinks
-    with it below. All pixels count: the border is reflected, not cut off.
+    with it below. All pixels count: images are padded by reflection.
     """
 
     def mean(self, outputs: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ class SSIM(Likelihood):
         return outputs.sigmoid()
 
     def negative_log(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """Sum of the dissimilarities."""
+        """(B,): the sum of the dissimilarities over pixels and channels."""
         return self.error(outputs, x).sum((1, 2))
 
     def error(self, outputs: Tensor, x: Tensor) -> Tensor:

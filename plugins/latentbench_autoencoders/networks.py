@@ -1,4 +1,4 @@
-"""Encoder and decoder trunks that fit themselves to the image size: multilayer perceptrons and strided convolutions."""
+"""Encoders and decoders for images of any size: multilayer perceptrons or strided convolutions."""
 
 from itertools import pairwise
 from math import log2, prod
@@ -12,7 +12,7 @@ __all__ = ["CONV_FROM", "Trunk", "conv_sizes", "decoder", "encoder"]
 
 Trunk = Literal["auto", "mlp", "conv"]
 
-#: Shortest side, in pixels, from which "auto" takes convolutions: below it they have nothing to halve.
+#: Shortest side, in pixels, from which "auto" means convolutions. Smaller images cannot be halved usefully.
 CONV_FROM = 8
 
 
@@ -51,13 +51,17 @@ def decoder(info: DataInfo, inputs: int, trunk: Trunk, width: int) -> nn.Sequent
 
 
 def conv_sizes(info: DataInfo) -> list[tuple[int, int]]:
-    """(height, width) before, between and after the convolutions: (28, 28), (14, 14), (7, 7), (3, 3)."""
+    """(height, width) before, between and after the convolutions: (28, 28), (14, 14), (7, 7), (3, 3).
+
+    >>> conv_sizes(DataInfo(channels=3, height=32, width=64, train_size=1))
+    [(32, 64), (16, 32), (8, 16), (4, 8)]
+    """
     convolutions = max(1, round(log2(min(info.height, info.width) / 4)))
     return [(info.height >> halvings, info.width >> halvings) for halvings in range(convolutions + 1)]
 
 
 def _rectifier() -> nn.Module:
-    """Leaky, slope 0.2: of plain rectifiers so many may die in the first steps that only the mean image is learned."""
+    """Leaky, with slope 0.2: plain rectifiers can die in the first steps, and then only the mean image is learned."""
     return nn.LeakyReLU(0.2)
 
 

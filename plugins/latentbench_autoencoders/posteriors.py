@@ -1,4 +1,4 @@
-"""What an encoder says of the code of an image: q(z | x) for a batch, held against the prior p(z)."""
+"""q(z | x), the distribution of the code that an encoder gives for an image, and what compares it with p(z)."""
 
 from abc import ABC, abstractmethod
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 __all__ = ["Gaussian", "Posterior", "kl_divergence"]
 
-#: log sigma^2 is cut off here, so that what images far beyond [0, 1] are decoded to stays finite in float32.
+#: log sigma^2 is clamped here, so that the decoder stays finite in float32 for images far outside of [0, 1].
 WIDEST = 60.0
 
 
@@ -22,7 +22,7 @@ class Posterior(ABC):
     @property
     @abstractmethod
     def spread(self) -> Tensor:
-        """(B,): how wide q(z | x) is, in units of z."""
+        """(B,): the width of q(z | x), in units of z."""
 
     @abstractmethod
     def rsample(self) -> Tensor:
@@ -34,10 +34,10 @@ class Posterior(ABC):
 
     @abstractmethod
     def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """N draws for each image from noise that all images share, so that no image's draws depend on its batch.
+        """N draws for each image, from noise that all images share: the batch of an image does not change them.
 
         Args:
-            noise: (N, 1, E), what the model draws for them.
+            noise: (N, 1, E), the random numbers that the draws are a function of.
 
         Returns:
             z (N, B, D), and log p(z) - log q(z | x) (N, B).
@@ -57,28 +57,32 @@ class Gaussian(Posterior):
 
     @property
     def mean(self) -> Tensor:
-        """The means mu."""
+        """(B, D): mu."""
         return self.mu
 
     @property
     def spread(self) -> Tensor:
-        """The mean of sigma over the dimensions."""
+        """(B,): the mean of sigma over the dimensions."""
         return (self.log_var / 2).exp().mean(1)
 
     def rsample(self) -> Tensor:
-        """By eq. 10: z = mu + sigma eps."""
+        """(B, D): z = mu + sigma eps, eps ~ N(0, I) (eq. 10)."""
         return self.mu + (self.log_var / 2).exp() * torch.randn_like(self.mu)
 
     def kl(self) -> Tensor:
-        """The closed form of appendix B."""
+        """(B,): the closed form of appendix B."""
         return kl_divergence(self.mu, self.log_var)
 
     def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """By eq. 10; in the difference of the log densities their constants cancel."""
+        """As ``rsample``. In the difference of the log densities their constants cancel."""
         z = self.mu + (self.log_var / 2).exp() * noise
         return z, (self.log_var + noise.square() - z.square()).sum(2) / 2
 
 
 def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
-    """KL(N(mu, diag(sigma^2)) || N(0, I)), (B, D) each -> (B,) in nats (appendix B)."""
+    """KL(N(mu, diag(sigma^2)) || N(0, I)), (B, D) each -> (B,) in nats (appendix B).
+
+    >>> kl_divergence(torch.tensor([[0.5, 0.0], [1.0, 0.0]]), torch.zeros(2, 2)).tolist()
+    [0.125, 0.5]
+    """
     return -(1 + log_var - mu.square() - log_var.exp()).sum(1) / 2

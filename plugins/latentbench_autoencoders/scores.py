@@ -19,7 +19,7 @@ __all__ = ["Draws", "compressed_bits", "input_complexity", "typicality"]
 
 @dataclass(frozen=True)
 class Draws:
-    """What the N draws of each of B images come to, in nats."""
+    """The log densities of N draws of z for each of B images, in nats."""
 
     log_p_x: Tensor
     """(N, B): log p(x | z)."""
@@ -33,40 +33,48 @@ class Draws:
     def hole_indicator(self) -> Tensor:
         """(B,): standard deviation of log p(x | z), the sample's, over N - 1 (eq. 8).
 
-        Only decoder and posterior have a say: neither the prior nor anything of training data.
+        It depends on the decoder and the posterior only, and neither on the prior nor on statistics of training data.
         """
         return self.log_p_x.std(0)
 
     def log_ratio_std(self) -> Tensor:
         """(B,): standard deviation of the log importance weights ("stds of LLs", eq. 7).
 
-        The text has it of the weights themselves, all of which underflow; the logarithm is from the authors' earlier
-        paper (UAI 2022, eq. 19).
+        The text takes the weights themselves, all of which underflow; the authors' earlier paper takes their logarithms
+        (UAI 2022, eq. 19).
         """
         return self.log_w.std(0)
 
 
 def typicality(log_likelihood: Tensor, entropy: Tensor) -> Tensor:
-    """(B,): | -log p(x) - H |, H being the mean of -log p over training images.
+    """(B,): | -log p(x) - H |, where H is the mean of -log p over training images.
 
-    Eq. 9 as printed has a sum without 1/|D| and a sign that slipped; this is eq. 17 of the UAI 2022 paper.
+    Eq. 9 as printed lacks the factor 1/|D| and has a wrong sign; this is eq. 17 of the UAI 2022 paper.
+
+    >>> typicality(torch.tensor([-3.0, -1.0]), entropy=torch.tensor(3.0)).tolist()
+    [0.0, 2.0]
     """
     return (-log_likelihood - entropy).abs()
 
 
 def input_complexity(log_likelihood: Tensor, images: Tensor) -> Tensor:
-    """(B,): -log p(x) - L(x) in bits per dimension, L being the length of the compressed image (eq. 10).
+    """(B,): -log p(x) - L(x) in bits per dimension, where L is the length of the compressed image (eq. 10).
 
-    Pixels beyond [0, 1], which an intensity sweep has, are clamped for the compressor: it knows 256 gray levels.
+    Pixels outside of [0, 1], as in a sweep of intensities, are clamped for the compressor, which has 256 gray levels.
+
+    >>> images = torch.stack([torch.zeros(1, 28, 28), torch.rand(1, 28, 28)])
+    >>> flat, noisy = input_complexity(torch.zeros(2), images)
+    >>> bool(flat > noisy)  # at the same likelihood a simple image is the more anomalous one
+    True
     """
     dims = images[0].numel()
     return (-log_likelihood / log(2) - compressed_bits(images.clamp(0, 1))) / dims
 
 
 def compressed_bits(images: Tensor) -> Tensor:
-    """Length of each image as a raw, lossless JPEG 2000 codestream, in bits: without the file format's boxes.
+    """Length in bits of each image as a raw, lossless JPEG 2000 codestream, without the boxes of the file format.
 
-    Of a 28x28 image the codestream's own headers are still a good part, the same for every image of a size.
+    For a 28x28 image the headers of the codestream are still a good part of it; they are the same for all images.
 
     Args:
         images: (B, C, H, W) in [0, 1], C being 1 or 3; it is rounded to 8 bits and compressed on the CPU.
@@ -76,6 +84,10 @@ def compressed_bits(images: Tensor) -> Tensor:
 
     Raises:
         LatentbenchError: pixels outside [0, 1], or images that are neither gray nor RGB.
+
+    >>> flat, noisy = compressed_bits(torch.stack([torch.zeros(1, 28, 28), torch.rand(1, 28, 28)])).tolist()
+    >>> flat < noisy
+    True
     """
     from PIL import Image
 

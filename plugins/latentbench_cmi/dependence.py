@@ -1,6 +1,6 @@
-"""Dependence among the subspaces of a code: items are held against items whose subspaces were permuted apart.
+"""Dependence among the subspaces of a code: codes are compared with codes whose subspaces were permuted.
 
-Everything here is done for all attributes and all their values at once, on the device that the codes are on.
+Everything here is computed for all attributes and all their values at once, on the device of the codes.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ __all__ = [
     "unconditional",
 ]
 
-#: Random keys are below it. 40 bits make a tie, which is not broken at random, rare: one pair in 10^12.
+#: Random keys are below this. With 40 bits a tie, which is not broken at random, is rare: one pair in 10^12.
 _KEYS = 2**40
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Codes as they are, and codes from the product of marginals that they would follow if they were independent.
+    """Codes as they are, and codes from the product of the marginals, which they would follow if independent.
 
     There are R conditions: the K attributes, or none (R = 1). Each sorts the B items of a batch into at most V groups.
     """
@@ -39,29 +39,34 @@ class Contrast:
     groups: Tensor
     """(R, B, V) float: 1 where the item is in the group; all 0 for an item without a label, which is in none."""
     shares: Tensor
-    """(R, B, V): 1 / n in a group of n items. 0 outside it, and where n < 2: alone, an item has nobody to swap with."""
+    """(R, B, V): 1 / n in a group of n items; 0 outside of it, and for a group of one, which has none to swap with."""
 
     @classmethod
     def of(cls, real: Tensor, fake: Tensor, groups: Tensor) -> "Contrast":
-        """A contrast over these groups."""
+        """The contrast of ``real`` and ``fake`` over these groups; the shares follow from them."""
         size = groups.sum(1, keepdim=True)
         return cls(real, fake, groups, groups * (size >= 2) / size.clamp_min(1))
 
     @property
     def count(self) -> Tensor:
-        """() how many groups take part: those with two items or more."""
+        """(): the number of groups that take part, which are those with two or more items."""
         return self.shares.sum()
 
 
 def conditional(z: Tensor, s: Tensor, values: int) -> Contrast:
     """For I(z_k; z_-k | s_k), k = 1..K (eq. 6, algorithm 1): within each value of s_k, z_k is permuted against z_-k.
 
-    What is not z_k stays jointly as it is. Items without a label of attribute k take no part in condition k.
+    The other subspaces keep their joint distribution. Items without a label of attribute k are left out of condition k.
 
     Args:
         z: (B, K, d), a subspace of d dimensions for each attribute.
         s: (K, B) int64 in [0, values), or negative where the label is missing.
         values: V, the largest cardinality.
+
+    >>> z, s = torch.randn(6, 2, 3), torch.tensor([[0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 0, -1]])
+    >>> contrast = conditional(z, s, values=2)
+    >>> contrast.fake.shape, int(contrast.count)
+    (torch.Size([2, 6, 6]), 4)
     """
     own = torch.eye(len(s), dtype=torch.bool, device=z.device)[:, None, :, None]
     fake = torch.where(own, _permuted(z, s)[:, :, None], z).flatten(2)
@@ -74,6 +79,10 @@ def unconditional(z: Tensor) -> Contrast:
 
     Args:
         z: (B, K, d).
+
+    >>> contrast = unconditional(torch.randn(6, 2, 3))
+    >>> contrast.fake.shape, int(contrast.count)
+    (torch.Size([1, 6, 6]), 1)
     """
     everyone = torch.zeros(z.shape[1], len(z), dtype=torch.int64, device=z.device)
     fake = _permuted(z, everyone).transpose(0, 1).flatten(1)
@@ -97,6 +106,11 @@ def permutation_within(groups: Tensor) -> Tensor:
 
     Returns:
         (R, B) int64: in whose place item b is put; a permutation of 0..B-1 in each row.
+
+    >>> permutation_within(torch.tensor([[0, 1, 1, 2]])).sort().values.tolist()
+    [[0, 1, 2, 3]]
+    >>> permutation_within(torch.tensor([[0, 1, 1, 2]]))[0, [0, 3]].tolist()  # alone in their groups
+    [0, 3]
     """
     keys = torch.randint(_KEYS, groups.shape, device=groups.device)
     shuffled = (groups * _KEYS + keys).argsort(dim=1)
@@ -112,7 +126,7 @@ class Discriminators(nn.Module):
     Args:
         count: R.
         code: D, the size of z.
-        values: V; 0 for discriminators that are not told the group.
+        values: V; 0 for discriminators that do not see the group.
         hidden: units of both hidden layers.
     """
 
@@ -141,13 +155,17 @@ def _uniform(shape: tuple[int, ...], bound: float) -> nn.Parameter:
 def two_sided(real: Tensor, fake: Tensor, contrast: Contrast) -> Tensor:
     """Cross entropy of calling ``real`` real and ``fake`` fake, the mean in each group, summed over the groups.
 
-    It is what a discriminator minimizes. With the logits swapped it is what the encoder minimizes: the non-saturating
-    form, with gradients through both. Where the discriminator knows nothing, it is 2 log 2 for each group.
+    A discriminator minimizes it. With the logits swapped, the encoder minimizes it: this is the non-saturating form,
+    with gradients through both. It is 2 log 2 for each group if the discriminator cannot tell the two apart.
 
     Args:
         real: (R, B) logits.
         fake: (R, B) logits.
-        contrast: what they are of.
+        contrast: the codes that the logits are of.
+
+    >>> contrast = unconditional(torch.randn(8, 2, 1))
+    >>> round(two_sided(torch.zeros(1, 8), torch.zeros(1, 8), contrast).item(), 4)  # 2 log 2
+    1.3863
     """
     return ((softplus(-real) + softplus(fake)) * contrast.shares.sum(2)).sum()
 
@@ -155,7 +173,11 @@ def two_sided(real: Tensor, fake: Tensor, contrast: Contrast) -> Tensor:
 def maximum_mean_discrepancy(contrast: Contrast, bandwidth: float) -> Tensor:
     """MMD between real and fake codes in each group, summed over the groups (Gretton et al., 2012, eq. 5).
 
-    The biased estimate, with the kernel exp(-|a - b|^2 / (2 bandwidth^2)); its root, as the authors' code takes it.
+    The square root of the biased estimate, as in the authors' code; the kernel is exp(-|a - b|^2 / (2 bandwidth^2)).
+
+    >>> same = Contrast.of(torch.ones(1, 4, 2), torch.ones(1, 4, 2), torch.ones(1, 4, 1))
+    >>> maximum_mean_discrepancy(same, bandwidth=1.0).item()
+    0.0
     """
     both = torch.cat([contrast.real, contrast.fake], dim=1).float()
     kernel = (torch.cdist(both, both, compute_mode="donot_use_mm_for_euclid_dist").square() / (-2 * bandwidth**2)).exp()

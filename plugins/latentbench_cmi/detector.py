@@ -1,20 +1,20 @@
-"""The subspaces of a code as a detector: Mahalanobis distance in each, given its attribute. Our extension."""
+"""The subspaces of a code as an anomaly detector, by the Mahalanobis distance in each. This is our extension."""
 
 import torch
 from torch import Tensor, nn
 
 __all__ = ["SubspaceGaussians"]
 
-#: Added to each variance, relative to their mean: a direction that the encoder does not use must not decide alone.
+#: Added to each variance, relative to their mean, so that a direction that the encoder does not use does not decide.
 RIDGE = 1e-6
 
 
 class SubspaceGaussians(nn.Module):
     """A normal distribution of z_k for each value of attribute k; the values of one attribute share a covariance.
 
-    Class means with one covariance are the detector of Lee et al. (2018, eq. 2); that each subspace has its own, given
-    its own attribute, is ours and in no paper. A pair of attribute values that never came in training is as near as the
-    values are, one by one: correlation between attributes does not enter.
+    Class means with a shared covariance are the detector of Lee et al. (2018, eq. 2). Fitting one to each subspace, for
+    its own attribute, is ours. Attributes are judged one by one, so a combination of values that never occurred in
+    training is no anomaly if each of the values did: the correlation between attributes does not enter.
 
     Args:
         subspaces: K.

@@ -1,9 +1,15 @@
-"""Supervised codes under correlation shift: Base, MI and CMI (Funke et al., CoLLAs 2022, PMLR 199:116-141).
+"""Base, MI and CMI: supervised codes under correlation shift (Funke et al., CoLLAs 2022, PMLR 199:116-141).
 
-An encoder gives z = (z_1, ..., z_K), a subspace for each attribute; a linear head reads attribute k from z_k alone.
-Where attributes are correlated in training, Base lets z_k lean on the other attributes. MI makes the subspaces
-independent, which correlated attributes cannot be without losing one (proposition 3.1). CMI makes z_k independent of
-the rest given attribute k, which they can.
+An encoder gives z = (z_1, ..., z_K), a subspace for each attribute s_k, and a linear head reads s_k from z_k alone. If
+attributes are correlated in training, Base lets z_k lean on the other attributes. MI makes the subspaces independent,
+which for correlated attributes is impossible without losing one of them (proposition 3.1). CMI makes z_k independent of
+the other subspaces given s_k, which is possible:
+
+    Base   sum_k L(R_k z_k, s_k)                                 (section 3)
+    MI     sum_k L(R_k z_k, s_k) + lambda I(z_1; ...; z_K)       (section 3)
+    CMI    sum_k L(R_k z_k, s_k) + lambda I(z_k; z_-k | s_k)     (section 4, eq. 6, algorithm 1)
+
+Where the paper and its released code differ, this follows the code; README.md beside this file lists these places.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,73 +31,33 @@ from latentbench_cmi.dependence import (
     unconditional,
 )
 from latentbench_cmi.detector import SubspaceGaussians
+from latentbench_cmi.presets import presets
 
 if TYPE_CHECKING:
     from latentbench import Trainer
 
 __all__ = ["Shift", "ShiftBase", "ShiftCMI", "ShiftMI"]
 
-#: Dimensions of a subspace where the latent size is left open: the published ones (appendix B).
+#: Dimensions of a subspace if ``latent_dim`` is left open (appendix B).
 SUBSPACE_DIMS = 5
-#: Units of the hidden layers of encoder and discriminators (appendix B).
+#: Units in each hidden layer of encoder and discriminators (appendix B).
 HIDDEN = 50
-#: Of the MMD's kernel: the value in the authors' code. The paper does not report on MMD.
+#: Of the MMD's kernel: the value in the authors' code. The paper reports nothing of MMD.
 BANDWIDTH = 1.0
-#: Images that are drawn at a time, where no gradients are needed.
+#: Images that are drawn at a time when no gradients are needed.
 DRAWN_AT_ONCE = 1000
 
 
-def _presets(mnist_rates: tuple[float, float, float]) -> dict[str, dict[str, Any]]:
-    """Dataset -> what the published figures were made with there, by the authors' README and code, if not called ours.
-
-    ``mnist_rates`` are of encoder, heads and discriminators: on MNIST Base has others than MI and CMI. lambda is 1 on
-    MNIST and 10 on CelebA; the paper does not print it.
-    """
-
-    def rates(encoder: float, heads: float, discriminators: float) -> dict[str, float]:
-        return {
-            "encoder_learning_rate": encoder,
-            "head_learning_rate": heads,
-            "discriminator_learning_rate": discriminators,
-        }
-
-    celeba = {"batch_size": 100, "epochs": 200, "weight": 10.0, **rates(1e-5, 1e-4, 1e-4)}
-    # Ours: 200 epochs of a part of the faces are a part of the steps, so there are more of them. And a part of the
-    # faces is soon known by heart, so the best epoch by validation loss; published is the last.
-    subset = {**celeba, "epochs": 1000, "patience": 200}
-    return {
-        "mnist-shift": {"batch_size": 100, "epochs": 400, "channel_copies": 3, **rates(*mnist_rates)},
-        **{f"celeba{split}": celeba for split in ("", "-novelty")},
-        **{f"celeba-subset{split}": subset for split in ("", "-novelty")},
-        "digits-shift": {"batch_size": 100, "epochs": 60, **rates(1e-3, 3e-3, 3e-3)},  # ours
-    }
-
-
 class Shift(Model):
-    """The three methods; ``minimize`` tells them apart.
+    """The three methods in one; the option ``minimize`` tells them apart.
 
-    The paper leaves out or contradicts what its released code does in four places; this follows the code. The encoder's
-    adversarial loss is the non-saturating one, through real and fake codes alike. The classification loss is the mean,
-    not the sum, over attributes. A batch makes one step each of encoder, heads and discriminators, in this order. The
-    groups' losses are summed, so that with two binary attributes CMI weighs four times what MI does at equal
-    ``weight``; ``groups: mean`` levels that.
-
-    Selection is on the validation split, which has the correlation of training: ``validation_step`` is the
-    classification loss there, used where ``patience`` is set; else the last epoch counts, as published. The authors'
-    plotting code takes the learning rates with the best accuracy on the uncorrelated *test* split, where the paper says
-    validation. Those rates are the presets': nothing is chosen here, but what was chosen there comes with them.
-
-    Of weak labels published are batches and epochs in inverse proportion to the share of labels; here both stay.
-
-    Labels may be MISSING: an attribute is learned from the items that have its label. MI uses all items, CMI for
-    attribute k those with its label.
+    Labels may be MISSING: an attribute is learned from the items that have its label. MI uses all items, and CMI for
+    attribute k those that have its label (appendix B.5).
     """
 
     needs = ("attributes",)
 
     class Config(TrainingOptions):
-        """Options."""
-
         minimize: Literal["nothing", "mi", "cmi"] = Field(
             "cmi", description="beside the classification loss: mutual information of the subspaces, or conditional"
         )
@@ -120,13 +86,13 @@ class Shift(Model):
     discriminators: Discriminators | None
 
     def build(self, info: DataInfo) -> None:
-        """Encoder, heads, discriminators, and the buffers of the detector.
+        """Make encoder, heads, discriminators and detector.
 
         Raises:
-            LatentbenchError: no attributes, one with a single value, or a latent size that they cannot share.
+            LatentbenchError: the attributes cannot share ``latent_dim`` evenly.
         """
         config, attributes = self.config, info.attributes
-        dims = self._subspace_dims(attributes)
+        dims = _subspace_dims(self.name, list(attributes), config.latent_dim)
         code, values = len(attributes) * dims, max(attributes.values())
         self.encoder = (
             convolutional(info, code, "conv", width=16)
@@ -147,11 +113,11 @@ class Shift(Model):
         self.gaussians = SubspaceGaussians(len(attributes), dims, values)
 
     def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        """Adam for each component, with learning rates of their own (appendix B).
+        """Adam for each of the three components, with a learning rate of its own (appendix B).
 
-        Copies of a channel cost no computation. The weights of each have the same gradient, so Adam moves them alike,
-        and what acts on the image is their sum: one weight that moves so many times as fast. As ``nn.Linear`` draws
-        them, the sum's variance is that of the one weight, too.
+        With ``channel_copies`` the first layer learns so many times as fast, which is the same as copying channels: the
+        weights of all copies have the same gradient, so Adam moves them alike, and only their sum acts on the image.
+        (``nn.Linear`` draws that sum with the variance of a single weight, too.)
         """
         config, (first, *others) = self.config, self.encoder.parameters()
         rate = config.encoder_learning_rate
@@ -167,7 +133,7 @@ class Shift(Model):
         return optimizers
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Losses]]:
-        """One update of each component (algorithm 1): encoder; on its code as it was, heads, then discriminators."""
+        """One update of each component (algorithm 1): the encoder; then, on its old code, heads and discriminators."""
         z, s = self.code(batch.images), self.labels(batch)
         classification, dependence = self.classification(z, s), self.dependence(z, s)
         yield (
@@ -184,21 +150,24 @@ class Shift(Model):
             yield "discriminators", self.discrimination(self.discriminators, z, s)
 
     def validation_step(self, batch: Batch) -> Tensor:
-        """The classification loss."""
+        """The classification loss, by which ``patience`` selects."""
         return self.classification(self.code(batch.images), self.labels(batch))
 
     def code(self, images: Tensor) -> Tensor:
-        """z: (B, K, d)."""
+        """z, (B, K, d) in float32."""
         z: Tensor = self.encoder(images)
         return z.float().view(len(z), len(self.heads), -1)
 
     def labels(self, batch: Batch) -> Tensor:
-        """s: (K, B) int64, MISSING where an attribute is not known for an item."""
+        """s, (K, B) int64; MISSING where an item's attribute is not known."""
         unknown = torch.full((len(batch.images),), MISSING, device=batch.images.device)
         return torch.stack([batch.attributes.get(name, unknown) for name in self.info.attributes])
 
     def classification(self, z: Tensor, s: Tensor) -> Tensor:
-        """Cross entropy of the heads, the mean over an attribute's labelled items, then over attributes; 0 for none."""
+        """L: cross entropy of the heads, its mean over an attribute's labelled items and then over the attributes.
+
+        An attribute without a labelled item in the batch counts as 0.
+        """
         losses = [
             cross_entropy(head(z[:, k]).float(), s[k], ignore_index=MISSING, reduction="sum")
             / (s[k] >= 0).sum().clamp_min(1)
@@ -207,7 +176,7 @@ class Shift(Model):
         return torch.stack(losses).mean()
 
     def dependence(self, z: Tensor, s: Tensor) -> Tensor:
-        """What is minimized beside the classification loss; 0 for Base."""
+        """What the encoder minimizes beside the classification loss: I, as the discriminators or the MMD see it."""
         if self.config.minimize == "nothing":
             return z.new_zeros(())
         contrast = self.contrast(z, s)
@@ -217,25 +186,31 @@ class Shift(Model):
         return self._over_groups(two_sided(fake, real, contrast), contrast)
 
     def discrimination(self, discriminators: Discriminators, z: Tensor, s: Tensor) -> Tensor:
-        """What the discriminators minimize, on fresh permutations."""
+        """What the discriminators minimize, with fresh permutations."""
         contrast = self.contrast(z, s)
         real, fake = discriminators(contrast)
         return self._over_groups(two_sided(real, fake, contrast), contrast)
 
     def contrast(self, z: Tensor, s: Tensor) -> Contrast:
-        """Codes as they are, and with their subspaces permuted apart."""
+        """The codes as they are, and with their subspaces permuted: over the batch (MI), or within each value (CMI)."""
         return unconditional(z) if self.config.minimize == "mi" else conditional(z, s, self.gaussians.known.shape[1])
 
     def _over_groups(self, total: Tensor, contrast: Contrast) -> Tensor:
         return total if self.config.groups == "sum" else total / contrast.count.clamp_min(1)
 
-    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
-        """Train in the harness's loop, then fit the detector on one more pass over ``train``.
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """Attribute -> (B, d): its subspace z_k."""
+        return dict(zip(self.info.attributes, self.code(images).unbind(1), strict=True))
 
-        Raises:
-            LatentbenchError: the training labels of an attribute are missing, or show a single value.
-        """
-        self._check_labels(train)
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Attribute -> (B, cardinality): the logits of its head, R_k z_k."""
+        codes = self.encode(images)
+        return {name: head(codes[name]) for name, head in zip(codes, self.heads, strict=True)}
+
+    # From here on ours: the paper does not detect anomalies.
+
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Train in the harness's loop, then fit the detector to the codes of one more pass over ``train``."""
         trainer.fit(self, train, validation)
         self.eval()
         index = torch.arange(len(train), device=trainer.device)
@@ -247,111 +222,63 @@ class Shift(Model):
                 labels.append(self.labels(batch))
             self.gaussians.fit(torch.cat(codes), torch.cat(labels, dim=1))
 
-    def encode(self, images: Tensor) -> dict[str, Tensor]:
-        """Attribute -> (B, d): its subspace."""
-        return dict(zip(self.info.attributes, self.code(images).unbind(1), strict=True))
-
-    def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Attribute -> (B, cardinality): logits of its head."""
-        codes = self.encode(images)
-        return {name: head(codes[name]) for name, head in zip(codes, self.heads, strict=True)}
-
     def score(self, images: Tensor) -> Tensor:
-        """(B,): how unlike training an image is, by the option ``score``. The paper detects nothing: this is ours.
+        """(B,): how unlike the training images an image is, by the option ``score``.
 
         mahalanobis: see ``SubspaceGaussians``. free_energy: -log sum exp of a head's logits (Liu et al. 2020, eq. 4),
-        summed over attributes.
+        summed over the attributes.
         """
         if self.config.score == "mahalanobis":
             distance: Tensor = self.gaussians(self.code(images))
             return distance
         return -torch.stack([logits.logsumexp(1) for logits in self.predict(images).values()]).sum(0)
 
-    def _subspace_dims(self, attributes: Mapping[str, int]) -> int:
-        """d, the attributes and the latent size checked."""
-        if not attributes:
-            raise LatentbenchError(
-                f"model '{self.name}' learns from attributes, and the dataset has none", "choose a dataset that has"
-            )
-        for attribute, values in attributes.items():
-            if values < 2:
-                raise LatentbenchError(
-                    f"model '{self.name}' cannot learn attribute '{attribute}' of {values} value", "it takes two"
-                )
-        count, size = len(attributes), self.config.latent_dim
-        if size is None:
-            return SUBSPACE_DIMS
-        if size < count:
-            raise LatentbenchError(
-                f"model '{self.name}': {count} attributes ({', '.join(attributes)}) need a subspace each, and a latent "
-                f"size of {size} makes at most {size}",
-                f"set latent_dim to a multiple of {count}",
-            )
-        if size % count:
-            below = size - size % count
-            raise LatentbenchError(
-                f"model '{self.name}': {count} attributes cannot share a latent size of {size} evenly",
-                f"set latent_dim to {below} or {below + count}",
-            )
-        return size // count
-
-    def _check_labels(self, train: Split) -> None:
-        """That every attribute is labelled, with two values at least; for a composed split, in a batch drawn apart."""
-        labels: Mapping[str, Any] = train.targets.attributes
-        if not labels:
-            device = next(self.parameters()).device
-            index = torch.arange(min(len(train), DRAWN_AT_ONCE), device=device)
-            labels = train.batch(index, torch.Generator(device).manual_seed(0)).attributes
-        for attribute in self.info.attributes:
-            if attribute not in labels:
-                raise LatentbenchError(
-                    f"model '{self.name}': the training split has no labels of attribute '{attribute}'",
-                    "choose a dataset that has, or train a model without supervision",
-                )
-            seen = {int(value) for value in labels[attribute].tolist()} - {MISSING}
-            if not seen:
-                raise LatentbenchError(
-                    f"model '{self.name}': every training label of attribute '{attribute}' is missing",
-                    "keep some of them",
-                )
-            if len(seen) < 2:
-                raise LatentbenchError(
-                    f"model '{self.name}': the training labels of attribute '{attribute}' show one value, {seen.pop()}",
-                    "it takes two to learn",
-                )
-
 
 class ShiftBase(Shift):
-    """Base: the classification loss alone."""
+    """Base: the classification loss alone. The options of what is minimized have no effect."""
 
     class Config(Shift.Config):
-        """Options; those of what is minimized have no effect."""
-
         minimize: Literal["nothing"] = Field("nothing", description="the classification loss alone")
 
     config: Config
-    presets = _presets(mnist_rates=(1e-4, 1e-3, 1e-3))
+    presets = presets(mnist_rates=(1e-4, 1e-3, 1e-3))
 
 
 class ShiftMI(Shift):
-    """Base+MI: and the mutual information of the subspaces."""
+    """Base+MI: also the mutual information of the subspaces."""
 
     class Config(Shift.Config):
-        """Options."""
-
         minimize: Literal["mi"] = Field("mi", description="mutual information of the subspaces")
 
     config: Config
-    presets = _presets(mnist_rates=(1e-5, 1e-4, 1e-4))
+    presets = presets(mnist_rates=(1e-5, 1e-4, 1e-4))
 
 
 class ShiftCMI(Shift):
-    """Base+CMI: and, for each attribute, that of its subspace and the others given its value."""
+    """Base+CMI: also, for each attribute, the mutual information of its subspace and the others given its value."""
 
     class Config(Shift.Config):
-        """Options."""
-
         minimize: Literal["cmi"] = Field("cmi", description="mutual information given each attribute")
 
     config: Config
-    presets = _presets(mnist_rates=(1e-5, 1e-4, 1e-4))
+    presets = presets(mnist_rates=(1e-5, 1e-4, 1e-4))
+
+
+def _subspace_dims(model: str, attributes: list[str], size: int | None) -> int:
+    """d: the dimensions of each subspace if z has ``size`` of them in all."""
+    count = len(attributes)
+    if size is None:
+        return SUBSPACE_DIMS
+    if size < count:
+        raise LatentbenchError(
+            f"model '{model}': {count} attributes ({', '.join(attributes)}) need a subspace each, and a latent "
+            f"size of {size} makes at most {size}",
+            f"set latent_dim to a multiple of {count}",
+        )
+    if size % count:
+        below = size - size % count
+        raise LatentbenchError(
+            f"model '{model}': {count} attributes cannot share a latent size of {size} evenly",
+            f"set latent_dim to {below} or {below + count}",
+        )
+    return size // count

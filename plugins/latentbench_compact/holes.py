@@ -1,4 +1,4 @@
-"""What the scores that are kept of VAEs' draws tell together, over seeds, intensities and their own number."""
+"""Reports from the records of several VAEs: over seeds, over intensities, and over the number of draws."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -125,6 +125,9 @@ def waic(log_p: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
     Args:
         log_p: (S, N) in nats, S >= 2.
+
+    >>> waic(np.array([[-1.0, -4.0], [-1.0, -6.0]])).tolist()  # two models disagree on the second image
+    [-1.0, -7.0]
     """
     scores: npt.NDArray[np.float64] = log_p.astype(np.float64)
     return np.asarray(scores.mean(0) - scores.var(0, ddof=1))

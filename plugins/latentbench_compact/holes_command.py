@@ -1,4 +1,4 @@
-"""``latentbench holes``: what the records of VAEs on the board ood tell together."""
+"""``latentbench holes``: questions about VAEs on the board ood that take the records of several runs to answer."""
 
 from pathlib import Path
 

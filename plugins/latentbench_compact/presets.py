@@ -1,17 +1,18 @@
-"""What the compact VAEs share: the settings of the paper's tables, and N."""
+"""Settings that both compact VAEs use: those of the paper's tables, and those for other datasets."""
 
 from typing import Any
 
-from latentbench_autoencoders.vae import MECHANISM, OF_DRAWS, VAE
+from latentbench_autoencoders.detector import MECHANISM, OF_DRAWS
+from latentbench_autoencoders.vae import VAE
 
 __all__ = ["ELSEWHERE", "ON_OOD", "N"]
 
-#: Draws for the hole indicator. No source says how many there were; the ensembles of the authors' earlier paper are of
-#: 200. Of N normal variables the standard deviation is known to 1 / sqrt(2 (N - 1)): to 5 %.
+#: Draws for the hole indicator. The paper does not say how many; the ensembles of the authors' earlier paper have 200
+#: members. The standard deviation of N normal variables is known to a share of 1 / sqrt(2 (N - 1)), here 5 %.
 N = 200
-#: On the pairs of images of the paper's tables. Published: fully connected layers, Bernoulli pixels in [0, 1]. Batch
-#: and rate are those of the example that the earlier paper's code base ships, as the supplement names none. To stop by
-#: the ELBO of validation images is ours.
+#: On the pairs of datasets of the paper's tables. Fully connected layers and Bernoulli pixels in [0, 1] are published.
+#: The supplement names neither batch size nor learning rate: they are those of an example in the code base that the
+#: authors used before. Stopping by the ELBO of validation images is ours.
 ON_OOD: dict[str, Any] = {
     "trunk": "mlp",
     "reconstruction": "bernoulli",
@@ -21,8 +22,8 @@ ON_OOD: dict[str, Any] = {
     "scores": ("negative_elbo", *(score for score in OF_DRAWS if score != "hole_indicator"), *MECHANISM),
 }
 _QUICK = ("digits-shift", "scenes")
-#: Dataset -> options on other ones: the VAE's, and fewer draws of images that take longer to decode; half its epochs on
-#: two that are to be quick, because a step takes longer than the VAE's.
+#: Dataset -> options on the other datasets: those of the VAE, with fewer draws, because larger images take longer to
+#: decode; and with half the epochs on the two datasets that have to be quick, because a step takes longer than a VAE's.
 ELSEWHERE: dict[str, dict[str, Any]] = {
     data: {**preset, "importance_samples": 16, "epochs": preset["epochs"] // (2 if data in _QUICK else 1)}
     for data, preset in VAE.presets.items()

@@ -6,10 +6,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
+from latentbench_autoencoders.detector import ScoreName
 from latentbench_autoencoders.posteriors import Posterior
-from latentbench_autoencoders.vae import VAE, ScoreName
+from latentbench_autoencoders.vae import VAE
+from latentbench_compact.power_spherical import PowerSpherical
 from latentbench_compact.presets import ELSEWHERE, ON_OOD, N
-from latentbench_compact.spherical import PowerSpherical, Spherical, VonMisesFisher, log_area, stereographic, uniform
+from latentbench_compact.spherical import Spherical, log_area, stereographic, uniform
+from latentbench_compact.von_mises_fisher import VonMisesFisher
 
 __all__ = ["OnSphere", "VAESphere"]
 
@@ -22,42 +25,39 @@ class OnSphere(Posterior):
 
     @property
     def mean(self) -> Tensor:
-        """The mean direction mu, (B, m) of length 1."""
+        """(B, m): the mean direction mu, of length 1."""
         return self.q.mean
 
     @property
     def spread(self) -> Tensor:
-        """1 / sqrt(kappa): where kappa is large, the standard deviation along each tangent."""
+        """(B,): 1 / sqrt(kappa), which for large kappa is the standard deviation along each tangent."""
         return self.q.concentration.rsqrt()
 
     def rsample(self) -> Tensor:
-        """(B, m) of length 1."""
+        """(B, m): one z ~ q(z | x) for each image, of length 1."""
         return self.q.rsample()
 
     def kl(self) -> Tensor:
-        """(B,) in nats."""
+        """(B,): KL(q(z | x) || p(z)) in nats."""
         return self.q.kl()
 
     def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draws z (N, B, m), and -log(area) - log q(z | x) (N, B)."""
+        """Draws z, (N, B, m), with log p(z) - log q(z | x), (N, B), where log p(z) = -log area."""
         z = self.q.draw(noise)
         return z, -log_area(self.q.m) - self.q.log_prob(z)
 
 
 class VAESphere(VAE):
-    """VAE with codes on the sphere S^(m-1): q(z | x) = vMF(mu, kappa), p(z) uniform; ``latent_dim`` is m.
+    """VAE with codes on the sphere S^(m-1): p(z) is uniform, q(z | x) = vMF(mu, kappa), and ``latent_dim`` is m.
 
-    mu is a vector of R^m, divided by its length, as in the code that the paper says it took: a map from R^m without
-    its origin, not the one-point (Alexandroff) compactification of R^(m-1) that the paper argues with.
-    ``direction: stereographic`` is that one. kappa = softplus + 1, so that no posterior is uniform.
+    mu is a vector of R^m divided by its length, and kappa = softplus(.) + 1, so that no posterior is uniform. Both are
+    as in the code of Davidson et al., which Glazunov & Zarras say they used. README.md beside this file says where this
+    departs from their argument.
 
-    Published are m = 3 for MNIST and m = 4 for Fashion-MNIST (supplement F); the area of the sphere shrinks where m is
-    above 7, by which the authors call it a way for few dimensions only (supplement C).
+    The published m are 3 for MNIST and 4 for Fashion-MNIST (supplement F).
     """
 
     class Config(VAE.Config):
-        """Options."""
-
         latent_dim: int = Field(3, ge=2, description="m: codes have m coordinates and length 1")
         score: ScoreName = Field("hole_indicator", description="as in vae")
         importance_samples: int = Field(N, ge=1, description="N: draws of z for an image's likelihood and scores")
@@ -76,22 +76,22 @@ class VAESphere(VAE):
 
     @property
     def encoder_outputs(self) -> int:
-        """What mu is made from, and one for kappa."""
+        """The values that mu is made from, and one for kappa."""
         return self.config.latent_dim + (self.config.direction == "normalize")
 
     def posterior(self, x: Tensor) -> OnSphere:
-        """q(z | x) of images x (B, C, H, W)."""
+        """q(z | x) of the images x, (B, C, H, W)."""
         outputs = self.encoder(x).float()
         u, raw = outputs[:, :-1], outputs[:, -1]
         mu = normalize(u) if self.config.direction == "normalize" else stereographic(u)
         return OnSphere(self._family(mu, softplus(raw) + 1))
 
     def noise(self, count: int) -> Tensor:
-        """(count, 1, E) on the CPU."""
+        """(count, 1, E), on the CPU: the noise of ``Spherical.draw``, the same for all images."""
         return self._family.noise(count, self.config.latent_dim, "cpu")[:, None]
 
     def prior(self, count: int) -> Tensor:
-        """(count, m): uniform on the sphere."""
+        """(count, m): z ~ p(z), uniform on the sphere."""
         return uniform(count, self.config.latent_dim, self.eps.device)
 
     @property

@@ -1,7 +1,8 @@
-"""Distributions on the hypersphere S^(m-1): von Mises-Fisher, as hyperspherical VAEs have it, and Power Spherical.
+"""Distributions on the hypersphere S^(m-1) round a mean direction mu: what all of them share.
 
-Both have the density exp(kappa T(mu'z)), up to a factor, with respect to the uniform distribution: all that matters is
-w = mu'z. So a draw is z = w mu + sqrt(1 - w^2) v, with v uniform among the unit vectors orthogonal to mu (Ulrich 1984).
+Von Mises-Fisher (``von_mises_fisher``) and Power Spherical (``power_spherical``) have the density exp(kappa T(mu'z)),
+up to a factor, with respect to the uniform distribution. It depends on w = mu'z alone, so a draw is
+z = w mu + sqrt(1 - w^2) v, with v uniform among the unit vectors orthogonal to mu (Ulrich 1984).
 
 Here w = tanh y, and so sqrt(1 - w^2) = 1 / cosh y (y is called the rapidity of w, where w is a velocity).
 While z nears mu and w rounds to 1, y keeps all its digits. Three facts make it the natural variable:
@@ -27,25 +28,26 @@ from math import lgamma, log, pi, sqrt
 
 import numpy as np
 import torch
-from scipy.special import roots_jacobi
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
-__all__ = ["PowerSpherical", "Spherical", "VonMisesFisher", "log_area", "stereographic", "uniform"]
-
-#: Proposals of a von Mises-Fisher draw. One is accepted with probability 0.66 or more: all fail once in 10^14 draws.
-PROPOSALS = 32
-#: Proposals of a Power Spherical draw, accepted with probability 0.97 or more: all fail once in 10^12 draws.
-GAMMA_PROPOSALS = 8
+__all__ = ["Integrals", "Spherical", "first", "log_area", "log_gamma", "stereographic", "uniform"]
 
 
 def log_area(m: int) -> float:
-    """Log of the area of S^(m-1), 2 pi^(m/2) / Gamma(m/2): the entropy of its uniform distribution, in nats."""
+    """Log of the area of S^(m-1), 2 pi^(m/2) / Gamma(m/2): the entropy of its uniform distribution, in nats.
+
+    >>> round(log_area(3), 4)  # log 4 pi
+    2.531
+    """
     return log(2) + m / 2 * log(pi) - lgamma(m / 2)
 
 
 def uniform(count: int, m: int, device: torch.device | str) -> Tensor:
-    """(count, m): draws from the uniform distribution on S^(m-1), with PyTorch's global generator."""
+    """(count, m): draws from the uniform distribution on S^(m-1), with PyTorch's global generator.
+
+    >>> uniform(5, 3, "cpu").norm(dim=1).allclose(torch.ones(5))
+    True
+    """
     x = torch.randn(count, m, device=device)
     length = x.norm(dim=1, keepdim=True)
     pole = torch.eye(1, m, device=device)
@@ -56,6 +58,9 @@ def stereographic(u: Tensor) -> Tensor:
     """R^n -> S^n without the north pole, (..., n) -> (..., n + 1): (2u, |u|^2 - 1) / (|u|^2 + 1).
 
     With the pole as the image of infinity, S^n is the one-point compactification of R^n (Alexandroff).
+
+    >>> stereographic(torch.tensor([[0.0, 0.0], [1.0, 0.0]])).tolist()  # the south pole, and a point of the equator
+    [[0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]
     """
     scale = 2 / (u.square().sum(-1, keepdim=True) + 1)
     return torch.cat([scale * u, 1 - scale], dim=-1)
@@ -246,128 +251,6 @@ class Spherical(ABC):
         """(n, B): draws of y, differentiable in kappa; noise and draws are float64."""
 
 
-class VonMisesFisher(Spherical):
-    """von Mises-Fisher: density C_m(kappa) exp(kappa mu'z), so T = w - 1 (Davidson et al. 2018).
-
-    For m = 3 a draw inverts the distribution function. Otherwise it is the first accepted of 32 proposals (Ulrich 1984,
-    Wood 1994): always as many, so that it always ends, and an item's draw does not depend on its batch. Its gradient in
-    kappa is the implicit one; that along an accepted proposal would be biased.
-
-    Relative errors, before rounding to the dtype of kappa, for m from 2 to 128 and kappa from 1e-3 to 1e8: 2e-12 of KL
-    (1e-14 nats where KL is below 1e-3), 1e-12 of log C_m, 3e-10 (m = 2) or 5e-13 (m > 2) of their derivatives, and
-    5e-6 (m = 2) or 1e-7 (m > 3) of the derivatives of single draws, half of which have 15 digits.
-    """
-
-    @property
-    def _mode(self) -> Tensor:
-        return torch.asinh(2 * self._kappa / (self.m - 1)) / 2
-
-    def _statistic(self, y: Tensor) -> Tensor:
-        return -2 * torch.sigmoid(-2 * y)
-
-    def _statistic_slope(self, y: Tensor) -> Tensor:
-        return 1 / y.cosh().square()
-
-    def _statistic_at(self, near: Tensor, far: Tensor) -> Tensor:
-        return -near / 2
-
-    def _log_acceptance(self, x_0_t: Tensor) -> Tensor:
-        """Log probability to accept the proposal, at most 0: kappa w + (m - 1) log(1 - x_0 w) - c in Wood's symbols."""
-        return (self.m - 1) * (x_0_t / (1 + x_0_t) - x_0_t.log1p())
-
-    def _integrate(self) -> Integrals:
-        t, log_weights = _uniform_axis(self.m, self._kappa.device)
-        y_0 = self._mode
-        log_weights = log_weights + self._log_acceptance(y_0.tanh() * t)
-        # exp(kappa T) of the uniform distribution, over its share in the proposals, where both are largest
-        log_peak = self._kappa * self._statistic(y_0) - (self.m - 1) * (torch.logaddexp(y_0, -y_0) - log(2))
-        of_t = self._statistic(y_0 + t.atanh())
-        weights = log_weights.softmax(1)
-        mean = (weights * of_t).sum(1, keepdim=True)
-        variance = (weights * (of_t - mean).square()).sum(1)
-        return Integrals(log_peak[:, 0] + log_weights.logsumexp(1), mean[:, 0], variance)
-
-    @staticmethod
-    def _rapidity_noise(count: int, m: int, device: torch.device | str) -> Tensor:
-        """One uniform number (m = 3), or for each proposal artanh t, then for each a uniform number to accept it by."""
-        if m == 3:
-            return torch.rand(count, 1, device=device)
-        # (1 + t) / 2 of the uniform distribution is Beta((m - 1) / 2, (m - 1) / 2): a share of one of two gammas
-        a, b = _log_gamma((m - 1) / 2, (2, count, PROPOSALS), device)
-        return torch.cat([(a - b) / 2, torch.rand(count, PROPOSALS, device=device)], dim=1)
-
-    def _rapidity(self, noise: Tensor) -> Tensor:
-        if self.m == 3:
-            return self._inverse(noise[..., 0])
-        artanh_t, threshold = noise.chunk(2, dim=-1)
-        accepted = threshold.log() <= self._log_acceptance(self._mode.tanh() * artanh_t.tanh())
-        return self._implicit(self._mode[:, 0] + _first(artanh_t, accepted))
-
-    def _inverse(self, noise: Tensor) -> Tensor:
-        """For m = 3: 1 - w has an exponential distribution, cut off at 2."""
-        kappa = self.concentration.double()
-        beside = -(noise * torch.expm1(-2 * kappa)).log1p() / kappa
-        beside = beside.clamp(torch.finfo(torch.float32).tiny, 2 - torch.finfo(torch.float32).eps)
-        return (2 / beside - 1).log() / 2
-
-
-class PowerSpherical(Spherical):
-    """Power Spherical: density proportional to (1 + mu'z)^kappa, so T = log((1 + w) / 2) (De Cao & Aziz 2020).
-
-    (1 + w) / 2 is Beta(alpha, beta) with alpha = (m - 1) / 2 + kappa and beta = (m - 1) / 2, hence all integrals are
-    gamma functions. Here it is drawn as the share of one of two gammas, the first by Marsaglia & Tsang (2000) from 8
-    proposals, so that a draw is a function of its noise. At the same kappa it is wider than the von Mises-Fisher
-    distribution: near mu it is the one of kappa / 2.
-
-    Up to kappa = 1e8, KL is right to 3e-15 kappa + 1e-13 nats, and its derivative to 1e-9, or 2e-8 at the end. Beyond,
-    both stay finite, but the gamma functions lose their digits.
-    """
-
-    @property
-    def _beta(self) -> float:
-        return (self.m - 1) / 2
-
-    @property
-    def _mode(self) -> Tensor:
-        return (2 * self._kappa / (self.m - 1)).log1p() / 2
-
-    def _statistic(self, y: Tensor) -> Tensor:
-        return logsigmoid(2 * y)
-
-    def _statistic_slope(self, y: Tensor) -> Tensor:
-        return 2 * torch.sigmoid(-2 * y)
-
-    def _statistic_at(self, near: Tensor, far: Tensor) -> Tensor:
-        return -(near / far).log1p()
-
-    def _integrate(self) -> Integrals:
-        beta = torch.full_like(self._kappa[:, 0], self._beta)
-        alpha = self._kappa[:, 0] + beta
-        return Integrals(
-            alpha.lgamma() - (alpha + beta).lgamma() + lgamma(2 * self._beta) - lgamma(self._beta),
-            alpha.digamma() - (alpha + beta).digamma(),
-            torch.polygamma(1, alpha) - torch.polygamma(1, alpha + beta),
-        )
-
-    @staticmethod
-    def _rapidity_noise(count: int, m: int, device: torch.device | str) -> Tensor:
-        """A normal number for each proposal, a uniform number for each, one more, and the log of the second gamma."""
-        normal = torch.randn(count, GAMMA_PROPOSALS, device=device)
-        above_0 = 1 - torch.rand(count, GAMMA_PROPOSALS + 1, device=device)
-        return torch.cat([normal, above_0, _log_gamma((m - 1) / 2, (count, 1), device)], dim=1)
-
-    def _rapidity(self, noise: Tensor) -> Tensor:
-        normal, threshold = noise[..., :-2].chunk(2, dim=-1)
-        power, log_b = noise[..., -2:].unbind(-1)
-        alpha = self._kappa + self._beta
-        # A gamma of shape alpha + 1, then one of shape alpha: d V U^(1 / alpha)
-        d = alpha + 1 - 1 / 3
-        v = (1 + normal / (9 * d).sqrt()).pow(3).clamp_min(1e-300)  # V < 0 is not accepted, nor is that
-        accepted = threshold.log() <= normal.square() / 2 + d * (1 - v + v.log())
-        log_a = d[:, 0].log() + _first(v, accepted).log() + power.log() / alpha[:, 0]
-        return self._implicit((log_a - log_b) / 2)
-
-
 def _dimensions(m: int) -> int:
     """m, if there is a sphere S^(m-1) to speak of."""
     if m < 2:
@@ -375,23 +258,20 @@ def _dimensions(m: int) -> int:
     return m
 
 
-def _log_gamma(shape: float, size: tuple[int, ...], device: torch.device | str) -> Tensor:
+def log_gamma(shape: float, size: tuple[int, ...], device: torch.device | str) -> Tensor:
     """Logs of gamma variables."""
     ones = torch.ones(size, device=device)
     return torch.distributions.Gamma(shape * ones, ones, validate_args=False).sample().log()
 
 
-def _first(proposals: Tensor, accepted: Tensor) -> Tensor:
-    """The first accepted one along the last dimension; the first of all, where none is."""
+def first(proposals: Tensor, accepted: Tensor) -> Tensor:
+    """The first accepted one along the last dimension; the first of all, where none is.
+
+    >>> first(torch.tensor([5.0, 6.0, 7.0]), torch.tensor([False, True, True])).item()
+    6.0
+    """
     chosen = accepted.to(torch.uint8).argmax(-1, keepdim=True)  # of equal ones, argmax finds the first
     return proposals.expand(accepted.shape).gather(-1, chosen)[..., 0]
-
-
-@lru_cache
-def _uniform_axis(m: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nodes and log weights, each (64,), of Gauss quadrature over w under the uniform distribution on S^(m-1)."""
-    t, weights = roots_jacobi(64, (m - 3) / 2, (m - 3) / 2)
-    return torch.from_numpy(t).to(device), torch.from_numpy(np.log(weights / weights.sum())).to(device)
 
 
 @lru_cache

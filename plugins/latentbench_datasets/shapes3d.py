@@ -68,8 +68,6 @@ class Shapes3D(PreparedDataset):
     source = "https://github.com/google-deepmind/3d-shapes (file 3dshapes.h5)"
 
     class Config(Dataset.Config):
-        """Options."""
-
         image_size: Literal[64, 32] = Field(64, description="height and width; 32: the means of 2x2 pixels")
         fixed: dict[Factor, int] = Field(
             {}, description="factor: index of the value that it is held at; the others vary and are attributes"

@@ -59,6 +59,9 @@ def disentanglement(importance: npt.NDArray[np.float64]) -> float:
 
     Returns:
         In [0, 1]; 0 if R is zero.
+
+    >>> disentanglement(np.array([[1.0, 0.0], [0.5, 0.5]]))  # the second dimension tells of both factors alike
+    0.5
     """
     weight = importance.sum(axis=1)
     matters = weight > 0
@@ -76,6 +79,9 @@ def completeness(importance: npt.NDArray[np.float64]) -> float:
 
     Returns:
         In [0, 1]; 0 if R is zero.
+
+    >>> round(completeness(np.array([[1.0, 0.0], [0.5, 0.5]])), 3)
+    0.311
     """
     return disentanglement(importance.T)
 

@@ -17,6 +17,9 @@ def histogram_bins(codes: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.
 
     Returns:
         (N, D).
+
+    >>> histogram_bins(np.array([[0.0], [0.4], [0.6], [1.0]]), bins=2).ravel().tolist()
+    [0, 0, 1, 1]
     """
     edges = np.linspace(codes.min(axis=0), codes.max(axis=0), bins + 1)[:-1]
     numbers = [np.searchsorted(edge, code, side="right") - 1 for edge, code in zip(edges.T, codes.T, strict=True)]
@@ -24,7 +27,11 @@ def histogram_bins(codes: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.
 
 
 def totals(values: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], number: int = 0) -> npt.NDArray[np.float64]:
-    """The weight of the items (N,) at each of the values 0, 1, ...: at least ``number`` values, and all that occur."""
+    """The weight of the items (N,) at each of the values 0, 1, ...: at least ``number`` values, and all that occur.
+
+    >>> totals(np.array([0, 2, 2]), np.array([1.0, 1.0, 0.5])).tolist()
+    [1.0, 0.0, 1.5]
+    """
     return np.bincount(values, weights, number).astype(np.float64)
 
 
@@ -40,6 +47,9 @@ def contingency(
 
     Returns:
         (D, R, C), where R and C are one more than the greatest value.
+
+    >>> contingency(np.array([[0], [1], [1]]), np.array([0, 0, 1]), np.ones(3)).tolist()
+    [[[1.0, 0.0], [1.0, 1.0]]]
     """
     variables, r, c = rows.shape[1], int(rows.max()) + 1, int(columns.max()) + 1
     cell = (np.arange(variables) * r + rows) * c + columns[:, None]
@@ -47,13 +57,21 @@ def contingency(
 
 
 def mutual_information(tables: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mutual information in nats, (...), of the row and the column in each of the tables (..., R, C)."""
+    """Mutual information in nats, (...), of the row and the column in each of the tables (..., R, C).
+
+    >>> mutual_information(np.array([[[2.0, 0.0], [0.0, 2.0]], [[1.0, 1.0], [1.0, 1.0]]])).round(4).tolist()
+    [0.6931, 0.0]
+    """
     together = entropy(tables.reshape(*tables.shape[:-2], -1))
     return np.maximum(entropy(tables.sum(axis=-1)) + entropy(tables.sum(axis=-2)) - together, 0)  # rounding
 
 
 def entropy(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Entropy in nats, (...), of the distributions that are proportional to ``counts`` (..., V)."""
+    """Entropy in nats, (...), of the distributions that are proportional to ``counts`` (..., V).
+
+    >>> entropy(np.array([[1.0, 1.0], [3.0, 0.0]])).round(4).tolist()
+    [0.6931, 0.0]
+    """
     from scipy.special import entr
 
     return np.asarray(entr(counts / counts.sum(axis=-1, keepdims=True)).sum(axis=-1))

@@ -171,6 +171,10 @@ def accuracy_at(correlation: float, cells: npt.NDArray[np.float64]) -> float:
     Args:
         correlation: c in [-1, 1].
         cells: (2, 2) accuracy where the attributes are (row, column), as ``cell_accuracy`` gives it.
+
+    >>> cells = np.array([[1.0, 0.5], [0.5, 1.0]])
+    >>> [accuracy_at(c, cells) for c in (-1, 0, 1)]
+    [0.5, 0.75, 1.0]
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"a correlation is in [-1, 1], got {correlation}")
@@ -187,6 +191,10 @@ def cell_accuracy(predicted: Labels, attributes: Labels) -> npt.NDArray[np.float
 
     Raises:
         ValueError: not two binary attributes, or a cell without an image.
+
+    >>> attributes = {"left": np.array([0, 0, 1, 1]), "right": np.array([0, 1, 0, 1])}
+    >>> cell_accuracy({"left": np.array([0, 0, 0, 1]), "right": np.array([0, 1, 1, 1])}, attributes).tolist()
+    [[1.0, 1.0], [0.0, 1.0]]
     """
     cells = _cells(attributes)
     if cells is None:

@@ -1,4 +1,4 @@
-"""PCA as a detector: the linear floor, and the model that brings its own ``fit``."""
+"""PCA as a detector: the linear baseline, and an example of a model with a ``fit`` of its own."""
 
 from typing import TYPE_CHECKING
 

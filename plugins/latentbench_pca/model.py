@@ -1,4 +1,4 @@
-"""PCA as a detector: squared distance to the principal subspace; and, read as a density, probabilistic PCA."""
+"""PCA as a detector: the squared distance to the principal subspace; as a density, probabilistic PCA."""
 
 from math import log, pi
 from typing import TYPE_CHECKING
@@ -19,20 +19,19 @@ DRAWN_AT_ONCE = 1024
 
 
 class PCA(Model):
-    """Principal component analysis, fitted by scikit-learn on one pass over the training split.
+    """Principal component analysis, fitted by scikit-learn to one pass over the training split.
 
-    An image t is centred and projected on the q leading eigenvectors; what is left over is its reconstruction error,
-    the squared prediction error of process monitoring (Jackson & Mudholkar 1979). ``log_likelihood`` and ``sample``
-    take the same fit as the maximum likelihood of probabilistic PCA (Tipping & Bishop 1999, section 3.2).
+    An image t is centred and projected onto the q leading eigenvectors of the covariance. The squared length of what
+    remains is its score, the squared prediction error of process monitoring (Jackson & Mudholkar 1979).
+    ``log_likelihood`` and ``sample`` read the same fit as the maximum likelihood solution of probabilistic PCA (Tipping
+    & Bishop 1999, section 3.2).
     """
 
     class Config(Options):
-        """Options."""
-
         components: int = Field(32, ge=1, description="q: dimensions of the principal subspace")
 
     config: Config
-    presets = {  # the size of the autoencoders' code there
+    presets = {  # as many components as the autoencoders' codes have dimensions there
         "mnist-shift": {"components": 64},
         "ood": {"components": 10},
         "celeba": {"components": 64},
@@ -50,10 +49,10 @@ class PCA(Model):
     noise_variance: Tensor
 
     def build(self, info: DataInfo) -> None:
-        """Buffers for d = C H W values an image.
+        """Make the buffers of the fit, for images of d = C H W values.
 
         Raises:
-            LatentbenchError: as many components as an image has values, so that nothing is left over to score by.
+            LatentbenchError: there are as many components as an image has values, so nothing would remain to score by.
         """
         q, d = self.config.components, info.image_numel
         if q >= d:
@@ -64,7 +63,7 @@ class PCA(Model):
         self.register_buffer("noise_variance", torch.ones(()))  # mean of the variances that were left out
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
-        """Fit on one pass over ``train``, drawn with ``trainer.generator``; ``validation`` is not used.
+        """Fit to one pass over ``train``, drawn with ``trainer.generator``. ``validation`` is not used.
 
         Raises:
             LatentbenchError: the training split has too few images for the components.
@@ -92,15 +91,15 @@ class PCA(Model):
         return (images.flatten(1) - self.mean) @ self.components.T
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """(B, C, H, W): the point of the subspace nearest to the image, cut to [0, 1]."""
+        """(B, C, H, W): the point of the subspace that is nearest to the image, clamped to [0, 1]."""
         return self._decode(self.encode(images)).clamp(0, 1)
 
     def localize(self, images: Tensor) -> Tensor:
-        """(B, H, W): squared distance to the subspace, by pixel."""
+        """(B, H, W): the share of each pixel in the squared distance to the subspace."""
         return (images - self._decode(self.encode(images))).square().sum(1)
 
     def score(self, images: Tensor) -> Tensor:
-        """(B,): squared distance to the subspace."""
+        """(B,): the squared distance to the subspace."""
         return self.localize(images).sum((1, 2))
 
     def log_likelihood(self, images: Tensor) -> Tensor:
@@ -111,7 +110,7 @@ class PCA(Model):
         return -(d * log(2 * pi) + log_det + mahalanobis) / 2
 
     def sample(self, count: int) -> Tensor:
-        """(count, C, H, W): draws from t = W x + mean + noise (section 3.1), cut to [0, 1]."""
+        """(count, C, H, W): draws from t = W x + mean + noise (section 3.1), clamped to [0, 1]."""
         z = torch.randn(count, len(self.variances), device=self.mean.device)
         scale = (self.variances - self.noise_variance).clamp_min(0).sqrt()
         t = self._decode(z * scale)

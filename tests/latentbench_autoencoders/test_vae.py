@@ -8,7 +8,7 @@ from torch import distributions as dist
 from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
 from latentbench.capabilities import capabilities_of
 from latentbench.running.training import TrainingLoop
-from latentbench_autoencoders import vae
+from latentbench_autoencoders import detector
 from latentbench_autoencoders.ae import AE
 from latentbench_autoencoders.beta_vae import BetaVAE
 from latentbench_autoencoders.posteriors import Gaussian, kl_divergence
@@ -149,7 +149,7 @@ def test_importance_samples_decoded_in_chunks_give_the_same(images: Tensor, monk
         return decode(z)
 
     monkeypatch.setattr(model, "decode", decode)
-    monkeypatch.setattr(vae, "DECODED_AT_ONCE", 3 * images.numel() + 1)
+    monkeypatch.setattr(detector, "DECODED_AT_ONCE", 3 * images.numel() + 1)
     torch.testing.assert_close(model.log_likelihood(images), whole)
     assert largest == 3 * len(images)
 
@@ -269,7 +269,7 @@ def test_further_scores_leave_training_and_the_models_own_score_alone(images: Te
 def test_further_scores_and_binary_pixels_are_part_of_a_setting_only_where_there_are_any() -> None:
     assert not {"scores", "binarize"} & VAE.Config().model_dump().keys()
     assert VAE.Config(scores=("kl",)).model_dump(mode="json")["scores"] == ["kl"]
-    assert VAE.configure("ood", {}).model_dump()["scores"] == (*vae.OF_DRAWS, *vae.MECHANISM)
+    assert VAE.configure("ood", {}).model_dump()["scores"] == (*detector.OF_DRAWS, *detector.MECHANISM)
 
 
 @pytest.mark.parametrize(

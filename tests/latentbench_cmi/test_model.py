@@ -263,8 +263,6 @@ def test_the_presets_are_the_published_settings() -> None:
 @pytest.mark.parametrize(
     ("attributes", "options", "message"),
     [
-        ({}, {}, "model 'shift-cmi' learns from attributes, and the dataset has none: choose a dataset that has"),
-        ({"a": 2, "b": 1}, {}, "model 'shift-cmi' cannot learn attribute 'b' of 1 value: it takes two"),
         (
             {"a": 2, "b": 2, "c": 2}, {"latent_dim": 2},
             r"3 attributes \(a, b, c\) need a subspace each, and a latent size of 2 makes at most 2: "
@@ -281,24 +279,3 @@ def test_attributes_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(LatentbenchError, match=message):
         build(ShiftCMI, DataInfo(1, 4, 8, 64, attributes), **options)
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ({}, "the training split has no labels of attribute 'left'"),
-        ({"left": LABELS["left"]}, "the training split has no labels of attribute 'right'"),
-        (
-            {**LABELS, "right": np.full(64, MISSING)},
-            "every training label of attribute 'right' is missing: keep some of them",
-        ),
-        (
-            {**LABELS, "left": np.where(np.arange(64) < 9, MISSING, 1)},
-            "the training labels of attribute 'left' show one value, 1: it takes two to learn",
-        ),
-    ],
-)
-@pytest.mark.parametrize("cls", MODELS)
-def test_labels_that_teach_nothing_are_refused(cls: type[Shift], labels: dict[str, Any], message: str) -> None:
-    with pytest.raises(LatentbenchError, match=f"model '{cls.name}': {message}"):
-        train(build(cls), stored(labels))

@@ -17,16 +17,8 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils import weight_norm as old_weight_norm
 
 from latentbench import LatentbenchError
-from latentbench_compact.lipschitz import (
-    GroupSort,
-    LipschitzEncoder,
-    Mode,
-    Scaled,
-    UnitRows,
-    certificate,
-    in_float64,
-    lipschitz_bound,
-)
+from latentbench_compact.certificate import certificate, in_float64, lipschitz_bound
+from latentbench_compact.lipschitz import GroupSort, LipschitzEncoder, Mode, Scaled, UnitRows
 
 MODES: list[Mode] = ["sphere", "ball", "simplex"]
 SHAPE = (2, 7, 8)

@@ -17,7 +17,7 @@ from latentbench_compact import latentbench_models
 from latentbench_compact.lipschitz import LipschitzEncoder
 from latentbench_compact.lipschitz_vae import VAELipschitz
 from latentbench_compact.sphere_vae import OnSphere, VAESphere
-from latentbench_compact.spherical import VonMisesFisher
+from latentbench_compact.von_mises_fisher import VonMisesFisher
 
 INFO = DataInfo(channels=1, height=8, width=10, train_size=60)
 MODELS: list[type[VAE]] = [VAESphere, VAELipschitz]

@@ -8,7 +8,9 @@ import torch
 from scipy.stats import beta as beta_distribution
 from torch.nn.functional import normalize
 
-from latentbench_compact.spherical import PowerSpherical, VonMisesFisher, log_area, uniform
+from latentbench_compact.power_spherical import PowerSpherical
+from latentbench_compact.spherical import log_area, uniform
+from latentbench_compact.von_mises_fisher import VonMisesFisher
 
 KAPPA = torch.tensor([1e-3, 0.3, 2, 40, 1e4], dtype=torch.float64)
 dimensions = pytest.mark.parametrize("m", [2, 3, 4, 10, 64])

@@ -15,7 +15,9 @@ from scipy.stats import kstest
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from latentbench_compact.spherical import PowerSpherical, Spherical, VonMisesFisher, log_area, stereographic, uniform
+from latentbench_compact.power_spherical import PowerSpherical
+from latentbench_compact.spherical import Spherical, log_area, stereographic, uniform
+from latentbench_compact.von_mises_fisher import VonMisesFisher
 
 KINDS = [VonMisesFisher, PowerSpherical]
 #: Grid over y = artanh w, wide enough for densities that fall as slowly as exp(-y).

@@ -10,7 +10,7 @@ from scipy.stats import vonmises_fisher
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from latentbench_compact.spherical import VonMisesFisher
+from latentbench_compact.von_mises_fisher import VonMisesFisher
 
 KAPPA = torch.tensor([1e-3, 0.02, 0.5, 1, 5, 30, 50, 400, 1e4, 1e6, 1e8], dtype=torch.float64)
 DIMENSIONS = [2, 3, 4, 5, 6, 10, 33, 64]

@@ -25,6 +25,7 @@ from latentbench.records.record import Environment, Failure, Record
 from latentbench.records.store import BusyError, Store
 from latentbench.running.process_state import ProcessState
 from latentbench.running.provenance import Meter, environment
+from latentbench.running.supervision import check_supervision
 from latentbench.running.training import TrainingLoop
 from latentbench.spec import RunSpec
 from latentbench.value_name import ValueName
@@ -151,9 +152,11 @@ def _run(
             raise LatentbenchError(f"dataset '{spec.dataset}' has changed since the run was planned", "start it again")
         data = data.to(device)
 
+        model_class = offers["model"].value
+        if "attributes" in model_class.needs:
+            check_supervision(spec.model, data, device)
         enter("building the model")
         torch.manual_seed(spec.seed)
-        model_class = offers["model"].value
         model = model_class(model_class.Config.parse(spec.config, f"model '{spec.model}'"), data.info).to(device)
         trainer = TrainingLoop(
             device=device,

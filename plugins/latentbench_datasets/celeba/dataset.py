@@ -81,8 +81,6 @@ class Faces(PreparedDataset):
     """
 
     class Config(Dataset.Config):
-        """Options of the protocol."""
-
         attributes: tuple[Attribute, Attribute] = Field(
             ("Male", "Smiling"), description="the two attributes whose correlation shifts"
         )

@@ -27,6 +27,9 @@ def cell_sizes(available: npt.NDArray[np.int64], correlation: float) -> npt.NDAr
 
     Raises:
         ValueError: too few images: a cell that the correlation needs would get none.
+
+    >>> cell_sizes(np.array([[100, 100], [100, 100]]), 0.8).tolist()
+    [[100, 11], [11, 100]]
     """
     c = Fraction(str(correlation))
     shares = (1 - c, 1 + c)

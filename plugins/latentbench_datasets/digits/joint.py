@@ -17,6 +17,9 @@ def joint(correlation: float) -> npt.NDArray[np.float64]:
 
     Raises:
         ValueError: ``correlation`` is outside [-1, 1].
+
+    >>> joint(0.8).round(3).tolist()
+    [[0.45, 0.05], [0.05, 0.45]]
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"a correlation lies in [-1, 1], got {correlation}")

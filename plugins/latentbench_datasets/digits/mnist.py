@@ -35,8 +35,6 @@ class Mnist(Dataset):
     source = mnist.SOURCE
 
     class Config(Dataset.Config):
-        """Options."""
-
         image_size: Literal[28, 32] = Field(28, description="height and width; 32: with two black pixels on each side")
 
     config: Config

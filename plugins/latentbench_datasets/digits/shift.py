@@ -52,8 +52,6 @@ class ShiftDataset(Dataset):
     """Height and width that the digits are resized to."""
 
     class Config(Dataset.Config):
-        """Options of the protocol."""
-
         correlation: float = Field(0.9, ge=-1, le=1, description="c of the attributes in training and validation")
         noise: float = Field(
             0.6, ge=0, lt=1, description="noise level: what a patch must exceed for a pixel to be kept"

@@ -79,8 +79,6 @@ class Scenes(Dataset):
     source = "embedded: drawn by latentbench when it is loaded"
 
     class Config(Dataset.Config):
-        """Options."""
-
         image_size: int = Field(32, ge=16, le=2048, description="height and width in pixels")
         factors: tuple[Factor, ...] = Field(
             tuple(FACTORS),

@@ -45,8 +45,6 @@ class Textures(Dataset):
     source = "embedded: drawn by latentbench when it is loaded"
 
     class Config(Dataset.Config):
-        """Options."""
-
         kind: Literal["weave", "grain", "tiles", "leather"] = Field(
             "weave", description="surface: woven cloth, wood grain, glazed tiles or leather"
         )

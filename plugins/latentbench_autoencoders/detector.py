@@ -1,0 +1,192 @@
+"""A variational autoencoder as a detector: ten anomaly scores and the likelihood that some of them are made from.
+
+Five scores take z at the mean of q(z | x); the others take N draws z ~ q(z | x), and are those of Glazunov & Zarras
+(UAI 2023, supplement G). ``latentbench_autoencoders.scores`` defines what is computed from the draws.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from latentbench import DataInfo, LatentbenchError, Split
+from latentbench_autoencoders.autoencoder import Autoencoder
+from latentbench_autoencoders.posteriors import Posterior
+from latentbench_autoencoders.scores import Draws, input_complexity, typicality
+
+if TYPE_CHECKING:
+    from latentbench import Trainer
+
+__all__ = ["MECHANISM", "OF_DRAWS", "ScoreName", "VariationalDetector"]
+
+ScoreName = Literal[
+    "negative_elbo",
+    "reconstruction",
+    "kl",
+    "code_norm",
+    "posterior_spread",
+    "negative_log_likelihood",
+    "hole_indicator",
+    "log_ratio_std",
+    "typicality",
+    "input_complexity",
+]
+#: The scores that are made from draws of z, and therefore need a likelihood p(x | z).
+OF_DRAWS = ("negative_log_likelihood", "log_ratio_std", "typicality", "input_complexity", "hole_indicator")
+#: What the hole indicator goes back to: where the codes are, and how wide their posteriors (supplement H).
+MECHANISM = ("code_norm", "posterior_spread")
+#: Output values that are decoded at a time, because every image is decoded N times: 16 MiB in float32.
+DECODED_AT_ONCE = 2**22
+#: Training images that the mean of -log p(x) for typicality is taken over. The number is ours.
+TYPICAL_IMAGES = 5000
+
+
+class VariationalDetector(Autoencoder, ABC):
+    """An autoencoder whose code is a distribution q(z | x), with everything that scores images by it.
+
+    No score depends on the batch or on the call: those at the mean draw nothing, and for the others the noise is drawn
+    once, kept in the buffer ``eps``, and shared by all images.
+    """
+
+    class Config(Autoencoder.Config):
+        score: ScoreName = Field(
+            "negative_elbo",
+            description="at z = mu: negative_elbo, reconstruction (sum of the error map), kl, code_norm or "
+            "posterior_spread; "
+            "of draws of z: negative_log_likelihood (importance-weighted), hole_indicator (standard deviation of "
+            "log p(x | z)), log_ratio_std, typicality or input_complexity",
+        )
+        scores: tuple[ScoreName, ...] = Field(
+            (), description="further scores, measured beside it", exclude_if=lambda scores: scores == ()
+        )
+        importance_samples: int = Field(64, ge=1, description="N: draws of z for an image's likelihood and scores")
+
+        @model_validator(mode="after")
+        def _scores_can_be_given(self) -> Self:
+            names = (self.score, *self.scores)
+            if len(set(names)) < len(names):
+                raise ValueError("score and scores name one twice")
+            of_draws = [name for name in names if name in OF_DRAWS]
+            if of_draws and self.reconstruction == "ssim":
+                raise ValueError(f"score {of_draws[0]} needs reconstruction bernoulli or gaussian, not ssim")
+            for name in ("hole_indicator", "log_ratio_std"):
+                if name in names and self.importance_samples < 2:
+                    raise ValueError(f"score {name} is a standard deviation: importance_samples should be at least 2")
+            return self
+
+    config: Config
+    eps: Tensor
+    entropy: Tensor
+
+    @abstractmethod
+    def posterior(self, x: Tensor) -> Posterior:
+        """q(z | x) of the images x, (B, C, H, W)."""
+
+    @abstractmethod
+    def noise(self, count: int) -> Tensor:
+        """(count, 1, E), on the CPU: the noise that ``Posterior.draw`` makes ``count`` draws of z from."""
+
+    def observed(self, images: Tensor) -> Tensor:
+        """(B, C, H, W): what of the images the model sees. By default all of it."""
+        return images
+
+    def build(self, info: DataInfo) -> None:
+        """Make the networks, draw the noise of the scores, and make room for what typicality compares with."""
+        super().build(info)
+        self.register_buffer("eps", self.noise(self.config.importance_samples))
+        if "typicality" in self._score_names:
+            self.register_buffer("entropy", torch.zeros(()))
+
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Train in the harness's loop; then, for typicality, take the mean of -log p(x) over training images."""
+        super().fit(train, validation, trainer)
+        if "typicality" in self._score_names:
+            self.eval()
+            index = torch.randperm(len(train), generator=trainer.generator, device=trainer.device)[:TYPICAL_IMAGES]
+            with torch.no_grad():
+                batches = [train.batch(part, trainer.generator).images for part in torch.split(index, 500)]
+                self.entropy.copy_(-torch.cat([self.log_likelihood(images) for images in batches]).mean())
+
+    def score(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+        """(B,): the score that the option ``score`` names; with ``scores``, all of them by name, that one first."""
+        found = self._scores(images, self._score_names)
+        return found if self.config.scores else found[self.config.score]
+
+    def localize(self, images: Tensor) -> Tensor:
+        """(B, H, W): the error of the reconstruction by pixel, 0 where it is perfect (``Likelihood.error``)."""
+        return super().localize(self.observed(images))
+
+    def log_likelihood(self, images: Tensor) -> Tensor:
+        """(B,) in nats: the importance-weighted lower bound on log p(x) from N draws (``Draws.log_likelihood``).
+
+        Raises:
+            LatentbenchError: the reconstruction is ssim, which is no likelihood.
+        """
+        if self.config.reconstruction == "ssim":
+            raise LatentbenchError(
+                f"model '{self.name}' has no log likelihood with reconstruction ssim", "use bernoulli or gaussian"
+            )
+        x = self.observed(images)
+        return self.draws(self.posterior(x), x).log_likelihood()
+
+    def draws(self, q: Posterior, x: Tensor) -> Draws:
+        """N draws of z for each image of x, (B, C, H, W), decoded.
+
+        The draws are decoded in chunks, each of at most ``DECODED_AT_ONCE`` output values or of one draw for all
+        images. What the decoder needs for its hidden layers comes on top.
+        """
+        log_p_x, log_ratio = [], []
+        for noise in torch.split(self.eps, max(1, DECODED_AT_ONCE // x.numel())):
+            z, log_prior_over_posterior = q.draw(noise)
+            outputs = self.decode(z.flatten(0, 1)).view(*z.shape[:2], *x.shape[1:])
+            log_p_x.append(self.likelihood.log_prob_of_draws(outputs, x))
+            log_ratio.append(log_prior_over_posterior)
+        log_p = torch.cat(log_p_x)
+        return Draws(log_p, log_p + torch.cat(log_ratio))
+
+    @property
+    def _score_names(self) -> tuple[ScoreName, ...]:
+        return (self.config.score, *self.config.scores)
+
+    def _scores(self, images: Tensor, names: Sequence[ScoreName]) -> dict[str, Tensor]:
+        """Name -> (B,), from one pass of the encoder, and one over the draws if any score needs them."""
+        x = self.observed(images)
+        q = self.posterior(x)
+        found: dict[str, Tensor] = {}
+        draws: Draws | None = None
+        for name in names:
+            if name in OF_DRAWS:
+                draws = draws or self.draws(q, x)
+                found[name] = self._of_draws(name, draws, x)
+            else:
+                found[name] = self._at_mean(name, q, x)
+        return found
+
+    def _at_mean(self, name: ScoreName, q: Posterior, x: Tensor) -> Tensor:
+        match name:
+            case "reconstruction":
+                return self.localize(x).sum((1, 2))
+            case "kl":
+                return q.kl()
+            case "code_norm":
+                return q.mean.square().sum(1).sqrt()
+            case "posterior_spread":
+                return q.spread
+            case _:
+                return self.likelihood.negative_log(self.decode(q.mean), x) + q.kl()
+
+    def _of_draws(self, name: ScoreName, draws: Draws, x: Tensor) -> Tensor:
+        match name:
+            case "hole_indicator":
+                return draws.hole_indicator()
+            case "log_ratio_std":
+                return draws.log_ratio_std()
+            case "typicality":
+                return typicality(draws.log_likelihood(), self.entropy)
+            case "input_complexity":
+                return input_complexity(draws.log_likelihood(), x)
+            case _:
+                return -draws.log_likelihood()
