@@ -15,7 +15,8 @@ from scipy import stats
 
 from latentbench.boards.board import Board
 from latentbench.boards.means import Means, means
-from latentbench.boards.render.leaderboard import CSV_COLUMNS, render
+from latentbench.boards.render.leaderboard import render
+from latentbench.boards.render.table_csv import CSV_COLUMNS
 from latentbench.boards.standings import standings
 from latentbench.records.record import Environment, Failure, Phase, Record, Value
 from latentbench.spec import RunSpec

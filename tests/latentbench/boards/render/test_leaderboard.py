@@ -17,7 +17,8 @@ from markdown_it import MarkdownIt
 from scipy import stats
 
 from latentbench.boards.board import Board
-from latentbench.boards.render.leaderboard import CSV_COLUMNS, render
+from latentbench.boards.render.leaderboard import render
+from latentbench.boards.render.table_csv import CSV_COLUMNS
 from latentbench.commands.leaderboard import command
 from latentbench.records.record import Environment, Failure, Phase, Record, Value
 from latentbench.records.store import Store
