@@ -76,5 +76,8 @@ def write_lineup(results: Path, board: Board, lineup: Lineup) -> None:
     for label, rows in merged.items():
         lines = ",\n".join(f"  {json.dumps(row)}: {json.dumps(config)}" for row, config in rows.items())
         blocks.append(f" {json.dumps(label)}: {{\n{lines}\n }}")
-    with replacing(lineup_path(results, board)) as file:
-        file.write(("{\n" + ",\n".join(blocks) + "\n}\n").encode())
+    text = "{\n" + ",\n".join(blocks) + "\n}\n" if blocks else "{}\n"
+    path = lineup_path(results, board)
+    if not path.is_file() or path.read_bytes() != text.encode():  # a folder that cannot be written may still be read
+        with replacing(path) as file:
+            file.write(text.encode())

@@ -86,10 +86,11 @@ def command(
         raise LatentbenchError("--device cuda: this machine's PyTorch finds no CUDA device", "use --device cpu or auto")
     where: Literal["cpu", "cuda"] = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
+    lineup = lineup_of(the_board, plugins)
     runs = plan(
         the_board, plugins, data_root, models=models, datasets=datasets, seeds=seeds, overrides=parsed
     )  # fmt: skip
-    write_lineup(out, the_board, lineup_of(the_board, plugins))
+    write_lineup(out, the_board, lineup)
     store = Store(out)
     records = {run.spec.key: store.read(run.spec) for run in runs}
     to_do = {run.spec.key: run for run in runs if _is_open(records[run.spec.key], retry_failed)}

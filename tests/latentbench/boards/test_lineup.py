@@ -39,6 +39,15 @@ def test_what_is_written_is_what_is_read(tmp_path_factory: pytest.TempPathFactor
     assert lineup_path(results, BOARD).read_bytes() == before
 
 
+def test_a_lineup_that_stays_as_it_is_is_not_written_again(tmp_path: Path) -> None:
+    write_lineup(tmp_path, BOARD, {"d": {"vae": {"a": 1}}})
+    before = lineup_path(tmp_path, BOARD).stat()
+    write_lineup(tmp_path, BOARD, {"d": {"vae": {"a": 1}}})
+    assert lineup_path(tmp_path, BOARD).stat().st_ino == before.st_ino
+    write_lineup(tmp_path, BOARD, {"d": {"vae": {"a": 2}}})
+    assert lineup_path(tmp_path, BOARD).stat().st_ino != before.st_ino
+
+
 def test_without_a_file_there_is_no_lineup(tmp_path: Path) -> None:
     assert read_lineup(tmp_path, BOARD) == {}
 
