@@ -22,7 +22,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Title:
-    """A metric's title, from a record, in running text."""
+    """The title of a metric or readout, from a record, in running text."""
 
     text: str
 
@@ -91,12 +91,11 @@ def _comparisons(table: Table | Means) -> Iterator[Note]:
             yield _tie(first, row, ranking)
     if any(row.summaries[ranking.name].n == 1 for row in ranked):
         yield ["A row with a single seed is ranked by its value; its order is not tested."]
-    for readout in ("probe", "k-means"):
-        read = [(row, column) for row in table.rows for column in table.columns if row.readout(column) == readout]
-        if read:
-            titles = [Title(title) for title in sorted({column.title for _, column in read})]
-            models = _listed(row.model for row, _ in read)
-            yield [f"Read by the harness's {readout} from the codes of ", *models, ": ", *_joined(titles), "."]
+    read = [(row.readout(column), row, column) for row in table.rows for column in table.columns]
+    for readout in sorted({name for name, _, _ in read if name not in (None, "native")}):
+        titles = [Title(title) for title in sorted({column.title for name, _, column in read if name == readout})]
+        models = _listed(row.model for name, row, _ in read if name == readout)
+        yield ["Read by the harness's ", Title(readout), " from the codes of ", *models, ": ", *_joined(titles), "."]
 
 
 def _tie(first: Row, row: Row, column: Column) -> Note:

@@ -6,6 +6,7 @@ from typing import Any
 from latentbench.config import canonical
 from latentbench.errors import LatentbenchError
 from latentbench.records.record import Record
+from latentbench.value_name import ValueName
 
 __all__ = ["select"]
 
@@ -13,7 +14,7 @@ __all__ = ["select"]
 def select(
     records: Iterable[Record],
     *,
-    value: str,
+    value: str | ValueName,
     dataset: str | None = None,
     options: Mapping[str, Any] | None = None,
     model: str | None = None,
@@ -23,7 +24,7 @@ def select(
 
     Args:
         records: in any order; a run that is recorded twice counts once.
-        value: name of the value, ``metric[part]@split/condition``.
+        value: name of the value, also as text: ``auroc[kl]@test/correlated``.
         dataset: the dataset's name; None fits any.
         options: options that the dataset has; it may have others.
         model: the model's name; None fits any.
@@ -33,7 +34,7 @@ def select(
         Seed -> value, of runs that have it, in the order of the seeds; empty if no run fits.
 
     Raises:
-        LatentbenchError: the runs that fit differ in more than their seeds; names in what.
+        LatentbenchError: the runs that fit differ in more than their seeds (names in what); or ``value`` is no name.
 
     >>> from latentbench.records.record import Environment, Record, Value
     >>> from latentbench.spec import RunSpec
@@ -51,19 +52,20 @@ def select(
     Traceback (most recent call last):
     latentbench.errors.LatentbenchError: the runs that fit are not of one setting: config.latent_dim is 3 or 4
     """
+    name = str(ValueName.parse(value) if isinstance(value, str) else value)
     fitting = [
         record
         for record in records
         if record.status == "finished"
-        and value in record.values
+        and name in record.values
         and dataset in (None, record.spec.dataset)
         and model in (None, record.spec.model)
         and _has(record.spec.options, options or {})
         and _has(record.spec.config, config or {})
     ]
-    if differences := _differences(fitting, value):
+    if differences := _differences(fitting, name):
         raise LatentbenchError(f"the runs that fit are not of one setting: {'; '.join(differences)}")
-    return dict(sorted((record.spec.seed, record.values[value].value) for record in fitting))
+    return dict(sorted((record.spec.seed, record.values[name].value) for record in fitting))
 
 
 def _has(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -123,15 +123,15 @@ class WrongConditionalPreset(GoodModel):
 
 
 class ListOfPresets(GoodModel):
-    presets: ClassVar = [{"epochs": 5}]
+    presets: ClassVar = [{"epochs": 5}]  # type: ignore[assignment]
 
 
 class PresetsByNumber(GoodModel):
-    presets: ClassVar = {3: {"epochs": 5}}
+    presets: ClassVar = {3: {"epochs": 5}}  # type: ignore[dict-item]
 
 
 class PresetOfNoOptions(GoodModel):
-    presets: ClassVar = {"ood": "epochs"}
+    presets: ClassVar = {"ood": "epochs"}  # type: ignore[dict-item]
 
 
 class WrongNeeds(GoodModel):

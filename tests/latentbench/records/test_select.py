@@ -13,6 +13,7 @@ from latentbench.records import select as module
 from latentbench.records.record import Environment, Record, Value
 from latentbench.records.select import select
 from latentbench.spec import Budget, RunSpec
+from latentbench.value_name import ValueName
 
 AUROC = "auroc@test"
 ENVIRONMENT = Environment(python="3.11", platform="Linux", packages={}, cpu="CPU", threads=1, device="cpu", plugins={})
@@ -56,11 +57,17 @@ def test_only_what_fits_is_taken_and_what_a_run_has_beside_it_may_be_anything():
         run(0, 0.5, options={"pair": "b", "seed": 0}),
         run(0, 0.6, config={"latent_dim": 3}),
     ]
-    wanted = {"dataset": "ood", "options": {"pair": "a"}, "model": "vae", "config": {"latent_dim": 4}}
+    wanted: dict[str, Any] = {"dataset": "ood", "options": {"pair": "a"}, "model": "vae", "config": {"latent_dim": 4}}
     assert select([*others, *mine], value=AUROC, **wanted) == {0: 0.1, 1: 0.2}
     assert select(mine, value=AUROC) == {0: 0.1, 1: 0.2}
     assert select(mine, value="auprc@test") == select([], value=AUROC) == {}
     assert select(mine, value=AUROC, config={"latent": 4}) == {}
+    assert select(mine, value=ValueName("auroc", "test"), **wanted) == {0: 0.1, 1: 0.2}
+
+
+def test_what_is_no_name_of_a_value_is_refused():
+    with pytest.raises(LatentbenchError, match=r"'auroc'"):
+        select([run(0, 0.1)], value="auroc")
 
 
 @pytest.mark.parametrize(

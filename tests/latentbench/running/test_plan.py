@@ -467,7 +467,7 @@ def test_a_setting_goes_to_a_variant_by_label_or_to_all_lines_of_a_model(
     plugins: Plugins, tmp_path: Path, write: Callable[[str], Board], owner: str | None, rates: list[float]
 ) -> None:
     overrides = [Override(owner, "learning_rate", 0.5)]
-    chosen = {"models": ["centre-distance", "narrow"], "datasets": ["few"], "seeds": 1}
+    chosen: dict[str, Any] = {"models": ["centre-distance", "narrow"], "datasets": ["few"], "seeds": 1}
     runs = plan(write(VARIANTS), plugins, tmp_path, **chosen, overrides=overrides)
     assert [run.spec.config["learning_rate"] for run in runs] == rates
 
@@ -476,7 +476,7 @@ def test_a_setting_may_make_a_variant_and_its_model_the_same_run(
     plugins: Plugins, tmp_path: Path, write: Callable[[str], Board]
 ) -> None:
     overrides = [Override(None, "latent_dim", 7)]
-    chosen = {"models": ["centre-distance", "narrow"], "datasets": ["few"], "seeds": 1}
+    chosen: dict[str, Any] = {"models": ["centre-distance", "narrow"], "datasets": ["few"], "seeds": 1}
     assert len(plan(write(VARIANTS), plugins, tmp_path, **chosen, overrides=overrides)) == 1
 
 

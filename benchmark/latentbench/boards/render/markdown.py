@@ -10,6 +10,7 @@ from latentbench.boards.notes import Code, Note, Part, Title, failures, notes, o
 from latentbench.boards.render.escaping import code_span, plain_markdown
 from latentbench.boards.standings import Column, Row, Table
 from latentbench.config import format_options
+from latentbench.value_name import ValueName
 
 __all__ = ["markdown"]
 
@@ -104,10 +105,10 @@ def _coverage(table: Table | Means, column: Column) -> str:
 
 def _heading(column: Column) -> str:
     """``accuracy ↑ test, uncorrelated`` for ``accuracy@test/uncorrelated``."""
-    metric, _, place = column.name.partition("@")
-    part = metric.partition("[")[2].removesuffix("]")
+    name = ValueName.parse(column.name)
+    place = ", ".join(filter(None, (name.split, name.condition)))
     arrow = {True: "↑", False: "↓", None: ""}[column.higher_is_better]
-    words = [plain_markdown(column.title), plain_markdown(part), arrow, plain_markdown(", ".join(place.split("/")))]
+    words = [plain_markdown(column.title), plain_markdown(name.selector), arrow, plain_markdown(place)]
     return " ".join(word for word in words if word)
 
 

@@ -29,7 +29,7 @@ CSV_COLUMNS = {
     "value": "metric[part]@split/condition",
     "metric_version": "of its plugin",
     "higher_is_better": "true or false",
-    "readout": "native: the model's own capability; probe, k-means: its code, read by the harness",
+    "readout": "native: the model's own capability; any other: the readout by which the harness read its code",
     "n": "seeds that have the value, of a mean on every one of its datasets",
     "mean": "over these seeds",
     "half_width": "of the mean's 95 % Student-t interval",
