@@ -265,7 +265,8 @@ def _lines(
             if label in known:
                 fitting = [place for place, config in free.items() if config == known[label]]
             else:
-                fitting = [place for place, config in free.items() if _may_be(variant, config, variants)]
+                alike = [one for one in variants if board.budget_of(entry, one) == budget]
+                fitting = [place for place, config in free.items() if _may_be(variant, config, alike)]
                 guessed += [label] if len(fitting) > 1 else []
             if fitting:
                 labels[fitting[0]] = label
