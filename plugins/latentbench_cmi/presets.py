@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from latentbench import Where
+
 __all__ = ["presets"]
 
 
-def presets(mnist_rates: tuple[float, float, float]) -> dict[str, dict[str, Any]]:
+def presets(mnist_rates: tuple[float, float, float]) -> dict[str | Where, dict[str, Any]]:
     """Dataset -> options. Those for MNIST and CelebA are from the authors' README and code, which made the figures.
 
     The paper itself does not print lambda (``weight``), which is 1 on MNIST and 10 on CelebA.

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from latentbench import Where
 from latentbench_autoencoders.detector import MECHANISM, OF_DRAWS
 from latentbench_autoencoders.vae import VAE
 
@@ -24,7 +25,7 @@ ON_OOD: dict[str, Any] = {
 _QUICK = ("digits-shift", "scenes")
 #: Dataset -> options on the other datasets: those of the VAE, with fewer draws, because larger images take longer to
 #: decode; and with half the epochs on the two datasets that have to be quick, because a step takes longer than a VAE's.
-ELSEWHERE: dict[str, dict[str, Any]] = {
+ELSEWHERE: dict[str | Where, dict[str, Any]] = {
     data: {**preset, "importance_samples": 16, "epochs": preset["epochs"] // (2 if data in _QUICK else 1)}
     for data, preset in VAE.presets.items()
     if data != "ood"

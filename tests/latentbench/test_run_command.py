@@ -156,6 +156,72 @@ def test_one_dataset_of_a_board_is_run_by_its_label_and_the_table_of_means_says_
     assert len(headings) == 2
 
 
+VARIANTS = """\
+name: toys
+title: Toys
+datasets: [toy-blobs]
+models: [centre-distance]
+variants:
+  - {model: centre-distance, label: narrow, options: {latent_dim: 2}}
+seeds: 1
+rank: auroc@test
+"""
+
+
+def test_a_variant_is_run_and_shown_under_its_label_and_what_set_changes_is_counted(cli: Cli) -> None:
+    Path("toys.yaml").write_text(VARIANTS)
+    code, out, _ = cli("run", "toys.yaml", "--jobs", "1")
+    assert code == 0
+    assert [line.partition(":")[0] for line in out.splitlines() if " on toy-blobs" in line] == [
+        "centre-distance on toy-blobs, seed 0", "narrow on toy-blobs, seed 0"
+    ]  # fmt: skip
+    assert cli("run", "toys.yaml", "--jobs", "1", "--models", "narrow", "--set", "narrow.latent_dim=1")[0] == 0
+    assert cli("leaderboard", "toys.yaml")[0] == 0
+    text = Path("results/toys.md").read_text()
+    rows = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")][2:]
+    assert sorted(rows) == ["`centre-distance`", "`narrow`"]
+    assert "1 run in 1 other setting stands in the CSV." in text
+    assert "- `narrow` is `centre-distance` with `latent_dim=2`." in text
+
+
+def test_a_lineup_of_earlier_runs_stays_that_of_the_board_whatever_is_chosen_or_set(cli: Cli) -> None:
+    Path("toys.yaml").write_text(VARIANTS)
+    cli("run", "toys.yaml", "--jobs", "1", "--models", "narrow", "--set", "latent_dim=1")
+    lineup = json.loads(Path("results/toys.lineup.json").read_text())
+    assert {label: config["latent_dim"] for label, config in lineup["toy-blobs"].items()} == {
+        "centre-distance": 4, "narrow": 2
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("model: centre-distance", "model: centre", "toys.yaml:6: variant 'narrow': unknown model 'centre': "),
+        (
+            "latent_dim",
+            "latent_dims",
+            "toys.yaml:6: variant 'narrow': model 'centre-distance' has no option 'latent_di",
+        ),
+        (
+            "label: narrow",
+            "label: centre-distance",
+            "toys.yaml:6: variants.0 is called 'centre-distance' as a model is",
+        ),
+        ("label: narrow", "label: pca", "toys.yaml:6: variant 'pca' is called as a model is: give it another label"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_a_mistake_in_a_variant_is_one_line_with_file_and_line_and_nothing_is_run(
+    cli: Cli, old: str, new: str, message: str, verb: str
+) -> None:
+    Path("toys.yaml").write_text(VARIANTS.replace(old, new))
+    code, _, err = cli(verb, "toys.yaml")
+    assert code == 2
+    assert err.startswith(f"latentbench: error: {message}")
+    assert len(err.strip().splitlines()) == 1
+    assert not Path("results").exists()
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [

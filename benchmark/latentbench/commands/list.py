@@ -71,7 +71,7 @@ def _models(plugins: "Plugins") -> Iterator[dict[str, Any]]:
             "capabilities": capabilities_of(offer.value),
             "needs": offer.value.needs,
             "options": _options(offer),
-            "presets": offer.value.presets,
+            "presets": {str(data): options for data, options in offer.value.presets.items()},
             **_provider(offer),
         }
 
@@ -121,6 +121,7 @@ def _boards(plugins: "Plugins") -> Iterator[dict[str, Any]]:
             "datasets": list(dict.fromkeys(dataset.name for dataset in board.datasets)),
             "labels": [dataset.label for dataset in board.datasets],
             "models": board.models,
+            "variants": [variant.label for variant in board.variants],
             "seeds": board.seeds,
             "rank": list(dict.fromkeys(board.values(dataset)[0] for dataset in board.datasets)),
             "file": str(offer.value),
