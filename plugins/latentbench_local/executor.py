@@ -5,6 +5,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import ClassVar
@@ -19,7 +20,7 @@ _context.set_forkserver_preload(["latentbench.running.execute"])
 
 
 class LocalExecutor(Executor):
-    """A process per slot; the slots take the tasks in turn, and share the GPUs among themselves."""
+    """A process per slot; the slots take the tasks in turn, and share the devices among themselves."""
 
     name: ClassVar[str] = "local"
 
@@ -108,14 +109,14 @@ def _run_in_processes(tasks: deque[Task], jobs: int, progress: Callable[[Progres
 def _work(connection: Connection, slot: int) -> None:
     """A worker's life: take a task, carry it out, report; until there is none, or the parent is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from latentbench import Plugins, execute
+    from latentbench import Plugins, execute, nth_device
 
     plugins: Plugins | None = None
     while (task := connection.recv()) is not None:
         if plugins is None:
             plugins = Plugins.load(task.execution.plugin_files)
-            _choose_gpu(task.execution.device, slot)
-        connection.send(execute(task, plugins, connection.send))
+        here = replace(task.execution, device=nth_device(task.execution.device, slot))
+        connection.send(execute(replace(task, execution=here), plugins, connection.send))
 
 
 def _end_with_parent() -> None:
@@ -124,13 +125,6 @@ def _end_with_parent() -> None:
     if parent:
         parent.join()
         os._exit(1)
-
-
-def _choose_gpu(device: str, slot: int) -> None:
-    if device == "cuda":
-        import torch
-
-        torch.cuda.set_device(slot % torch.cuda.device_count())
 
 
 def _death(exitcode: int | None) -> str:
