@@ -3,11 +3,11 @@
 It finds, on a machine without a GPU, the mistakes that a GPU would find: a tensor or a generator left on the CPU, and
 a wait for the device in a loop that should not wait::
 
-    with simulated_device() as device, count_waits() as waits:
+    with simulated_device() as device, count_synchronizations() as found:
         x = torch.ones(3, device=device)
         x + torch.ones(3)  # RuntimeError: Expected all tensors to be on the same device ...
         x.sum().item()
-    assert waits == {"item": 1}
+    assert found == {"item": 1}
 
 It computes on the CPU, and refuses and counts by what PyTorch documents of CUDA. An operation may not take tensors of
 both devices, except that a pointwise one takes a CPU tensor of shape () and indexing takes indices from the CPU;
@@ -40,13 +40,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 from latentbench.errors import LatentbenchError
 from latentbench.testing.simulated_autocast import AUTOCAST_KEY, autocast_kernels, overload
 
-__all__ = ["NAME", "count_waits", "simulated_device"]
+__all__ = ["NAME", "count_synchronizations", "simulated_device"]
 
 #: The device's type, as in ``torch.device("sim", 0)``.
 NAME = "sim"
 
 #: Operations whose result needs the device's values on the host -> what the wait is called.
-_WAITS = {
+_SYNCHRONIZING = {
     "_local_scalar_dense": "item",
     "nonzero": "nonzero",
     "masked_select": "masked_select",
@@ -72,7 +72,7 @@ _FACTORIES = (
     *("randperm", "randperm.generator", "range", "range.step"),
 )
 
-#: What ``count_waits`` counts in, the innermost last.
+#: What ``count_synchronizations`` counts in, the innermost last.
 _counters: list[Counter[str]] = []
 
 
@@ -80,7 +80,7 @@ _counters: list[Counter[str]] = []
 def simulated_device() -> Iterator[torch.device]:
     """Open the simulated device for a block.
 
-    Afterwards PyTorch is as it was, but for the registered name. Tensors made inside still work.
+    It is open in the thread that opens it. Afterwards PyTorch is as it was, but for the registered name.
 
     Raises:
         LatentbenchError: another backend has PyTorch's only place for one (``PrivateUse1``).
@@ -89,14 +89,15 @@ def simulated_device() -> Iterator[torch.device]:
     original = torch.Generator
     torch.Generator = _Generator  # type: ignore[misc, assignment]
     try:
-        with _PythonSide():
+        # The backward pass stays in this thread: PyTorch gives no thread of its own to a device that is registered late.
+        with torch.autograd.set_multithreading_enabled(False), _PythonSide():
             yield torch.device(NAME, 0)
     finally:
         torch.Generator = original  # type: ignore[misc]
 
 
 @contextmanager
-def count_waits() -> Iterator[Counter[str]]:
+def count_synchronizations() -> Iterator[Counter[str]]:
     """Count by cause how often the block waits for the simulated device."""
     counter: Counter[str] = Counter()
     _counters.append(counter)
@@ -106,7 +107,7 @@ def count_waits() -> Iterator[Counter[str]]:
         _counters.remove(counter)
 
 
-def _wait(cause: str) -> None:
+def _synchronize(cause: str) -> None:
     for counter in _counters:
         counter[cause] += 1
 
@@ -162,12 +163,12 @@ class _SimulatedTensor(torch.Tensor):
         return self
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
-        _wait("repr")
+        _synchronize("repr")
         return f"{self._host!r} on {self.device}"
 
     def tolist(self) -> Any:
         """A nested list, at the price of a wait."""
-        _wait("tolist")
+        _synchronize("tolist")
         return self._host.tolist()
 
     def numpy(self, *_: Any, **__: Any) -> Any:
@@ -211,8 +212,10 @@ def _run(op: Any, args: Any, kwargs: Any) -> Any:
             return leaf
         if id(leaf) in known:  # changed in place
             return known[id(leaf)]._follow()
-        is_argument = any(leaf is tensor for tensor in tensors)
-        return _SimulatedTensor(leaf) if on_device and not is_argument else leaf
+        if not on_device or any(leaf is tensor for tensor in tensors):
+            return leaf
+        with torch.inference_mode(leaf.is_inference()):  # a view of an ordinary tensor is one in inference mode, too
+            return _SimulatedTensor(leaf)
 
     return tree_map(on_simulated, result)
 
@@ -242,26 +245,26 @@ def _refuse_both_devices(op: Any, name: str, args: Any, tensors: list[Tensor]) -
 
 def _count(name: str, args: Any, kwargs: Any) -> None:
     """Count the waits of an operation other than a copy."""
-    if name in _WAITS:
-        _wait(_WAITS[name])
+    if name in _SYNCHRONIZING:
+        _synchronize(_SYNCHRONIZING[name])
     elif name == "repeat_interleave" and kwargs.get("output_size") is None:
-        _wait("repeat_interleave")
+        _synchronize("repeat_interleave")
     elif name in ("masked_fill", "masked_fill_") and isinstance(args[2], _SimulatedTensor):
-        _wait("item")  # CUDA reads the value
+        _synchronize("item")  # CUDA reads the value
     elif name in _INDEXING and isinstance(args[0], _SimulatedTensor):
         indices = [index for index in args[1] if index is not None]
         for index in indices:
             if not isinstance(index, _SimulatedTensor):
-                _wait("copy to the device")
+                _synchronize("copy to the device")
             elif index.dtype in (torch.bool, torch.uint8) and not (name != "index" and args[2].numel() == 1):
-                _wait("index by a mask")  # one number under a mask is a masked_fill, which does not wait
+                _synchronize("index by a mask")  # one number under a mask is a masked_fill, which does not wait
 
 
 def _count_copy(to: Tensor | None, source: Tensor, non_blocking: bool = False, **options: Any) -> None:
     """Count a copy into ``to``, or into a new CPU tensor, if it goes from one device to the other and waits."""
     there, here = isinstance(to, _SimulatedTensor), isinstance(source, _SimulatedTensor)
     if there != here and not (non_blocking or options.get("non_blocking")):
-        _wait("copy to the device" if there else "copy to the host")
+        _synchronize("copy to the device" if there else "copy to the host")
 
 
 class _GlobalGenerator:
@@ -363,7 +366,7 @@ class _Module:
         return NAME
 
     def synchronize(self, device: Any = None) -> None:
-        _wait("synchronize")
+        _synchronize("synchronize")
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]
