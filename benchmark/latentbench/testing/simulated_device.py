@@ -20,6 +20,7 @@ Limits:
       a real device rounds otherwise.
     - There is one device of this kind, without streams, and ``x.is_cuda`` is False: code for CUDA alone does not run.
     - ``torch.Generator`` is replaced while it is open, because PyTorch has no generators for backends in Python.
+    - ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` cells are fused on accelerators, and these kernels are not there.
     - Optimizers take their loop over single tensors unless they are told ``foreach=True``; ``fused`` is not there.
     - Autocast casts what both CPU and CUDA cast, and refuses what CUDA refuses under it.
     - Once used, the name stays registered with PyTorch until the process ends, and ``torch.accelerator`` reports it.
@@ -235,7 +236,7 @@ def _refuse_both_devices(op: Any, name: str, args: Any, tensors: list[Tensor]) -
         indices = {id(index) for index in args[1]}
         host = [tensor for tensor in host if id(tensor) not in indices]
     changed = name.endswith("_") and not isinstance(args[0], _SimulatedTensor)
-    takes_scalars = torch.Tag.pointwise in op.tags or name.startswith(("fill", "_foreach_")) or name in _INDEXING
+    takes_scalars = torch.Tag.pointwise in op.tags or name.startswith(("fill", "masked_fill", "_foreach_")) or name in _INDEXING
     if host and (changed or not all(tensor.dim() == 0 and takes_scalars for tensor in host)):
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices, "

@@ -99,8 +99,9 @@ class Composed(Split):
         return self
 
     def batch(self, index, generator):
-        sides = torch.randint(2, (len(index),), generator=generator)
-        return Batch(torch.rand((len(index), 1, 4, 6), generator=generator), {"side": sides})
+        sides = torch.randint(2, (len(index),), generator=generator, device=index.device)
+        images = torch.rand((len(index), 1, 4, 6), generator=generator, device=index.device)
+        return Batch(images, {"side": sides})
 
 
 class ComposedTraining(Embedded):
