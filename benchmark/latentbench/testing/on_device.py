@@ -31,8 +31,8 @@ def check_model_on_device(
     """Try what a model that keeps its promises on the CPU promises on an accelerator.
 
     It fits there, and each capability works there: every tensor and every generator is on the device. A training step
-    does not wait for the device, apart from the first one, which may fill caches. A fit that is cut off goes on from its
-    checkpoint: on the same device to the same result, and on the other device to the end.
+    does not wait for the device, apart from the first one, which may fill caches. A fit that is cut off is resumed from
+    its checkpoint: on the same device to the same result, and on the other device to the end.
     """
     with simulated_device() as device:
         fitted: list[tuple[Model, TrainingLoop]] = []

@@ -90,7 +90,7 @@ def simulated_device() -> Iterator[torch.device]:
     original = torch.Generator
     torch.Generator = _Generator  # type: ignore[misc, assignment]
     try:
-        # The backward pass stays in this thread: PyTorch gives no thread of its own to a device that is registered late.
+        # The backward pass stays in this thread: PyTorch gives a device that is registered late no thread of its own.
         with torch.autograd.set_multithreading_enabled(False), _PythonSide():
             yield torch.device(NAME, 0)
     finally:
@@ -236,7 +236,9 @@ def _refuse_both_devices(op: Any, name: str, args: Any, tensors: list[Tensor]) -
         indices = {id(index) for index in args[1]}
         host = [tensor for tensor in host if id(tensor) not in indices]
     changed = name.endswith("_") and not isinstance(args[0], _SimulatedTensor)
-    takes_scalars = torch.Tag.pointwise in op.tags or name.startswith(("fill", "masked_fill", "_foreach_")) or name in _INDEXING
+    takes_scalars = (
+        torch.Tag.pointwise in op.tags or name.startswith(("fill", "masked_fill", "_foreach_")) or name in _INDEXING
+    )
     if host and (changed or not all(tensor.dim() == 0 and takes_scalars for tensor in host)):
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices, "

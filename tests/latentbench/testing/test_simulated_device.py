@@ -4,13 +4,15 @@ import copy
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from latentbench.testing.simulated_device import count_synchronizations, simulated_device
@@ -103,8 +105,9 @@ def test_what_cuda_takes_of_the_cpu_is_taken(what, device):
     assert torch.equal(found.cpu(), expected)
 
 
-#: What CUDA waits for, as ``torch.cuda.set_sync_debug_mode`` and the documentation of torch.linalg say -> the causes.
-SYNCHRONIZES = {
+#: What to do with a tensor of the device -> the causes; first what CUDA waits for, as ``torch.cuda.set_sync_debug_mode`` and
+#: the documentation of torch.linalg say, then what it does not wait for.
+SYNCHRONIZES: dict[str, tuple[Callable[[Any], Any], dict[str, int]]] = {
     "item": (lambda x: x.sum().item(), {"item": 1}),
     "float": (lambda x: float(x.sum()), {"item": 1}),
     "if": (lambda x: bool(x.sum() > 1), {"item": 1}),
@@ -134,7 +137,6 @@ SYNCHRONIZES = {
     "eigh": (lambda x: torch.linalg.eigh(x @ x.T), {"linalg": 1}),
     "svd": (lambda x: torch.linalg.svd(x), {"linalg": 1}),
     "inv": (lambda x: torch.linalg.inv(x @ x.T + torch.eye(2, device=x.device)), {"linalg": 1}),
-    # and what it does not wait for
     "arithmetic": (lambda x: (x @ x.T).exp().mean(), {}),
     "factories": (
         lambda x: (x.new_zeros(3), torch.full((2,), 3.0, device=x.device), torch.arange(3, device="sim")),
@@ -248,6 +250,7 @@ def test_gradients_are_those_of_the_cpu_through_views_indices_and_double_backwar
         y = (x[torch.tensor([0, 2, 2], device=on)].T.unsqueeze(0) * x.T).cumsum(-1).tanh()
         (first,) = torch.autograd.grad(y.logsumexp((1, 2)).sum(), x, create_graph=True)
         first.square().sum().backward()
+        assert x.grad is not None
         return x.grad.cpu()
 
     assert torch.equal(gradient(device), gradient("cpu"))
@@ -276,7 +279,7 @@ def test_autocast_casts_as_on_the_cpu(h, w, device):
             loss = functional.mse_loss(y, torch.zeros_like(y))
         assert (y.dtype, loss.dtype) == (torch.bfloat16, torch.float32)
         loss.backward()
-        results.append([y.cpu(), loss.cpu(), *(parameter.grad.cpu() for parameter in net.parameters())])
+        results.append([y.cpu(), loss.cpu(), *(cast(Tensor, parameter.grad).cpu() for parameter in net.parameters())])
     assert all(torch.equal(here, there) for here, there in zip(*results, strict=True))
 
 
@@ -387,7 +390,7 @@ def test_leaving_puts_everything_back():
     assert torch.Generator is generator
     assert torch.__future__.get_swap_module_params_on_conversion() == swap
     assert torch._C._is_multithreading_enabled() == threads
-    assert torch.overrides._len_torch_function_stack() == 0
+    assert torch._C._len_torch_function_stack() == 0
     x = torch.ones(2, requires_grad=True)
     (x * torch.rand(2, generator=torch.Generator())).sum().backward()
 
