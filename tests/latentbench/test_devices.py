@@ -49,13 +49,13 @@ def test_the_devices_that_are_there_are_found_and_shared() -> None:
     assert [resolve_device(name) for name in ("cpu", "cuda", "cuda:1", "sim")] == ["cpu", "cuda", "cuda:1", "sim"]
     assert [nth_device("cuda", number) for number in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
     assert [nth_device(name, 3) for name in ("cuda:1", "cpu", "sim")] == ["cuda:1", "cpu", "sim"]
-    with pytest.raises(NoDeviceError, match="--device cuda:2: .*: use auto, cpu, cuda:0, cuda:1, sim"):
+    with pytest.raises(NoDeviceError, match=r"--device cuda:2: .*: use auto, cpu, cuda:0, cuda:1, sim"):
         resolve_device("cuda:2")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cpu:1", "meta", "sim:1", "", "cuda:x", "cuda:-1"])
 def test_what_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(NoDeviceError, match="finds no such device: use auto, cpu, .*sim"):
+    with pytest.raises(NoDeviceError, match=r"finds no such device: use auto, cpu, .*sim"):
         resolve_device(name)
 
 

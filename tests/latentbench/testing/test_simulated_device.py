@@ -105,8 +105,8 @@ def test_what_cuda_takes_of_the_cpu_is_taken(what, device):
     assert torch.equal(found.cpu(), expected)
 
 
-#: What to do with a tensor of the device -> the causes; first what CUDA waits for, as ``torch.cuda.set_sync_debug_mode`` and
-#: the documentation of torch.linalg say, then what it does not wait for.
+#: What to do with a tensor of the device -> the causes; first what CUDA waits for, as
+#: ``torch.cuda.set_sync_debug_mode`` and the documentation of torch.linalg say, then what it does not wait for.
 SYNCHRONIZES: dict[str, tuple[Callable[[Any], Any], dict[str, int]]] = {
     "item": (lambda x: x.sum().item(), {"item": 1}),
     "float": (lambda x: float(x.sum()), {"item": 1}),
@@ -358,7 +358,7 @@ def test_a_copy_of_a_module_is_one_of_its_own(device):
     assert isinstance(twin.first.weight, nn.Parameter)
     with torch.no_grad():
         twin.first.weight.zero_()
-    assert float(module.first.weight.abs().sum()) > 0
+    assert bool(module.first.weight.detach().any())
 
 
 def test_shapes_change_in_place(device):
