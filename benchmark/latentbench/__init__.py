@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Invocation,
         common_options,
         data_root_option,
+        device_option,
         pass_invocation,
         results_option,
     )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Targets,
         content_hash,
     )
+    from latentbench.devices import nth_device
     from latentbench.evaluation.evaluate import Predictions, measure
     from latentbench.executor import Execution, Executor, Outcome, Progress, Task
     from latentbench.files import replacing
@@ -51,7 +53,14 @@ __version__ = "0.1.0"
 
 #: Where the public names live. They are imported on first use: most import torch, and a plugin module need not.
 _PUBLIC = {
-    "commands.common": ("Invocation", "common_options", "data_root_option", "pass_invocation", "results_option"),
+    "commands.common": (
+        "Invocation",
+        "common_options",
+        "data_root_option",
+        "device_option",
+        "pass_invocation",
+        "results_option",
+    ),
     "config": ("Options", "TrainingOptions", "Where", "format_options"),
     "data.archives": ("unpack",),
     "data.dataset": ("Dataset", "State", "Status"),
@@ -68,6 +77,7 @@ _PUBLIC = {
         "Targets",
         "content_hash",
     ),
+    "devices": ("nth_device",),
     "evaluation.evaluate": ("Predictions", "measure"),
     "executor": ("Execution", "Executor", "Outcome", "Progress", "Task"),
     "files": ("replacing",),
@@ -128,6 +138,7 @@ __all__ = [
     "common_options",
     "content_hash",
     "data_root_option",
+    "device_option",
     "did_you_mean",
     "execute",
     "format_options",
@@ -136,6 +147,7 @@ __all__ = [
     "import_torchvision",
     "load_data",
     "measure",
+    "nth_device",
     "pass_invocation",
     "replacing",
     "results_option",

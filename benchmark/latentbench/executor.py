@@ -18,7 +18,8 @@ class Execution:
     out: Path
     """Folder of the records."""
     data_root: Path
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: str = "cpu"
+    """As ``--device`` resolved it ("cpu", "cuda", "cuda:1"). It is opened in the process that executes the run."""
     threads: int = 1
     """CPU threads of one run. Recorded, because the order of a sum depends on it."""
     checkpoint_seconds: float = 60.0

@@ -8,12 +8,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import ClassVar
 
-from latentbench import Executor, Outcome, Progress, Task, execute, give_up
+from latentbench import Executor, Outcome, Progress, Task, execute, give_up, nth_device
 
 __all__ = ["LocalExecutor"]
 
@@ -28,7 +29,7 @@ _GRACE = 10.0
 
 
 class LocalExecutor(Executor):
-    """A process for every run; the slots share the GPUs among themselves."""
+    """A process for every run; the slots share the devices among themselves."""
 
     name: ClassVar[str] = "local"
 
@@ -151,8 +152,8 @@ def _carry_out(connection: Connection, task: Task, slot: int, environ: Mapping[s
     log.addHandler(sender)
     log.setLevel(log_level)
     log.propagate = False
-    _choose_gpu(task.execution.device, slot)
-    sender.send(execute(task, progress=sender.send))
+    here = replace(task.execution, device=nth_device(task.execution.device, slot))
+    sender.send(execute(replace(task, execution=here), progress=sender.send))
 
 
 def _end_with_parent() -> None:
@@ -161,10 +162,3 @@ def _end_with_parent() -> None:
     if parent:
         parent.join()
         os._exit(1)
-
-
-def _choose_gpu(device: str, slot: int) -> None:
-    if device == "cuda":
-        import torch
-
-        torch.cuda.set_device(slot % torch.cuda.device_count())

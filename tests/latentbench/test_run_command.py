@@ -315,7 +315,7 @@ def test_a_mistake_gets_one_line_and_exit_code_2(cli: Cli, args: list[str], mess
 def test_cuda_without_a_device_is_refused_at_once(cli: Cli) -> None:
     code, _, err = cli("run", "toys.yaml", "--device", "cuda")
     assert code == 2
-    assert "--device cuda: this machine's PyTorch finds no CUDA device: use --device cpu or auto" in err
+    assert "--device cuda: this machine's PyTorch finds no such device: use auto, cpu, sim" in err
 
 
 def test_debug_shows_the_traceback(cli: Cli) -> None:

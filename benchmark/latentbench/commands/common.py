@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["Invocation", "common_options", "data_root_option", "pass_invocation", "results_option"]
+__all__ = ["Invocation", "common_options", "data_root_option", "device_option", "pass_invocation", "results_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,6 +84,16 @@ data_root_option = click.option(
     show_default=True,
     show_envvar=True,
     help="Holds the datasets, a folder for each source.",
+)
+
+
+#: For ``latentbench.devices.resolve_device``, which refuses a device that is not there.
+device_option = click.option(
+    "--device",
+    metavar="DEVICE",
+    default="auto",
+    show_default=True,
+    help="What to compute on: cpu, cuda, cuda:1, ...; auto is CUDA where there is such a device, else the CPU.",
 )
 
 

@@ -2,11 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, data_root_option, pass_invocation, results_option
+from latentbench.commands.common import (
+    Invocation,
+    common_options,
+    data_root_option,
+    device_option,
+    pass_invocation,
+    results_option,
+)
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -30,7 +37,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     "--set", "overrides", multiple=True, metavar="[NAME.]OPTION=VALUE",
     help="An option of a model or dataset; without a name, of every one that has it. Repeatable.",
 )  # fmt: skip
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: all cores on a CPU, 1 on a GPU]")
 @click.option(
     "--threads", type=click.IntRange(min=1), default=1, show_default=True,
@@ -57,7 +64,7 @@ def command(
     datasets: list[str] | None,
     seeds: int | None,
     overrides: tuple[str, ...],
-    device: Literal["auto", "cpu", "cuda"],
+    device: str,
     jobs: int | None,
     threads: int,
     checkpoint_seconds: float,
@@ -74,11 +81,10 @@ def command(
 
     Finished runs are kept, unfinished ones are resumed from their checkpoints. Exit code 2 if any run failed.
     """
-    import torch
-
     from latentbench.boards.board import find_board
     from latentbench.boards.lineup import write_lineup
     from latentbench.commands.display import Display
+    from latentbench.devices import resolve_device
     from latentbench.executor import Execution, Task
     from latentbench.records.store import Store
     from latentbench.running.plan import lineup_of, parse_override, plan
@@ -87,9 +93,7 @@ def command(
     the_board = find_board(board, plugins)
     run_in = plugins.get("executors", executor).value()
     parsed = [parse_override(text) for text in overrides]
-    if device == "cuda" and not torch.cuda.is_available():
-        raise LatentbenchError("--device cuda: this machine's PyTorch finds no CUDA device", "use --device cpu or auto")
-    where: Literal["cpu", "cuda"] = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    where = resolve_device(device)
 
     lineup = lineup_of(the_board, plugins)
     runs = plan(
@@ -100,7 +104,7 @@ def command(
     records = {run.spec.key: store.read(run.spec) for run in runs}
     to_do = {run.spec.key: run for run in runs if _is_open(records[run.spec.key], retry_failed)}
     how = Execution(out, data_root, where, threads, checkpoint_seconds, tuple(invocation.plugin_files), timeout)
-    slots = jobs or (1 if where == "cuda" else max(1, len(os.sched_getaffinity(0)) // threads))
+    slots = jobs or (max(1, len(os.sched_getaffinity(0)) // threads) if where == "cpu" else 1)
 
     title = f"board {the_board.name}, {where}, results in {out}"
     with Display([*to_do.values()], total=len(runs), title=title) as display:

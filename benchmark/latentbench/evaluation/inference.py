@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from latentbench.data.splits import DataInfo
+from latentbench.devices import fork_rng
 from latentbench.errors import LatentbenchError
 from latentbench.model import Model
 
@@ -54,7 +55,7 @@ def infer(
     model.eval()
     method = getattr(model, capability)
     chunks: list[Parts] = []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
+    with fork_rng(device), torch.inference_mode():
         torch.manual_seed(seed)
         for images in batches:
             parts = _parts(method(len(images) if capability == "sample" else images), capability, info, where)

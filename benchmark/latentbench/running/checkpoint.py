@@ -45,13 +45,13 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """States of PyTorch's global generators: the CPU's, and that of ``device`` if it is another."""
     states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state(device)
     return states
 
 
 def set_random_state(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put back what ``random_state`` gave for the same device."""
+    """Put back what ``random_state`` gave for a device of the same kind."""
     torch.set_rng_state(states["cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[device.type], device)

@@ -15,6 +15,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from latentbench.data.splits import Data
+from latentbench.devices import NoDeviceError, open_device
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.evaluate import collect, measure
 from latentbench.executor import Outcome, Progress, Task
@@ -44,7 +45,8 @@ def execute(
     that is possible, but not all of it is.
 
     A run that is already in the store, finished, is left alone. An error in a plugin becomes a failed record. A run
-    whose record cannot be written, or that another process holds, is "lost": it stays unfinished, and nothing else is.
+    whose record cannot be written, that another process holds, or whose device is not there, is "lost": it stays
+    unfinished, and nothing else is.
 
     Args:
         task: the run, and how to carry it out.
@@ -60,15 +62,15 @@ def execute(
     imported = untouched.undo()
     spec, store = task.spec, Store(task.execution.out.absolute())  # wherever a plugin goes in the meantime
     try:
-        with store.lock(spec):
+        with open_device(task.execution.device) as device, store.lock(spec):
             record = store.read(spec)
             if record is None or record.status == "failed":
                 plugins.notify("latentbench_run_started", spec=spec)
                 with threadpool_limits(task.execution.threads):
-                    record = _run(task, plugins, imported, store, progress)
+                    record = _run(task, device, plugins, imported, store, progress)
                 store.save_record(record, resumable=record.weights is not None and record.status == "failed")
                 plugins.notify("latentbench_run_finished", spec=spec, record=record)
-    except (StorageError, BusyError) as error:
+    except (StorageError, BusyError, NoDeviceError) as error:
         return Outcome(spec.key, "lost", str(error))
     return Outcome(spec.key, record.status, record.failure.message if record.failure else "")
 
@@ -110,14 +112,18 @@ def _load_data(dataset: type[Any], options: str, data_root: Path) -> Data:
 
 
 def _run(
-    task: Task, plugins: Plugins, imported: Sequence[str], store: Store, progress: Callable[[Progress], None]
+    task: Task,
+    device: torch.device,
+    plugins: Plugins,
+    imported: Sequence[str],
+    store: Store,
+    progress: Callable[[Progress], None],
 ) -> Record:
     """Fit and evaluate; returns the record, finished or failed, with the artefacts that it names already written.
 
     ``imported`` is what importing the plugins has changed of the process.
     """
     spec, execution = task.spec, task.execution
-    device = torch.device(execution.device)
     started = _now()
     torch.set_num_threads(execution.threads)
     tail = _Tail()

@@ -14,6 +14,7 @@ from typing import Self
 import torch
 
 import latentbench
+from latentbench import devices
 from latentbench.records.record import Environment, Phase
 
 __all__ = ["Meter", "environment"]
@@ -45,7 +46,7 @@ def environment(
         packages={name: found for name in sorted({*_PACKAGES, *distributions}) if (found := _version(name))},
         cpu=_cpu(),
         threads=torch.get_num_threads(),
-        device=torch.cuda.get_device_name(device) if cuda else "cpu",
+        device=devices.device_name(device),
         cuda=torch.version.cuda if cuda else None,
         driver=_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if cuda else None,
         commit=commit,
@@ -60,22 +61,20 @@ class Meter:
     """Wall time and peak memory of a block: ``with Meter(device) as meter: ...; meter.phase()``."""
 
     def __init__(self, device: torch.device) -> None:
-        self._cuda = device if device.type == "cuda" else None
+        self._device = device
 
     def __enter__(self) -> Self:
         _reset_peak_memory()
-        if self._cuda:
-            torch.cuda.synchronize(self._cuda)
-            torch.cuda.reset_peak_memory_stats(self._cuda)
+        devices.synchronize(self._device)
+        devices.reset_peak_memory(self._device)
         self._start = time.perf_counter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._cuda:
-            torch.cuda.synchronize(self._cuda)
+        devices.synchronize(self._device)
         self.seconds = time.perf_counter() - self._start
         self._peak_memory = _peak_memory()  # now: the next block forgets this one's peak
-        self._peak_device_memory = torch.cuda.max_memory_allocated(self._cuda) if self._cuda else None
+        self._peak_device_memory = devices.peak_memory(self._device)
 
     def phase(self, images: int, earlier_seconds: float = 0.0) -> Phase:
         """What the block cost, when it passed ``images`` images and had already spent ``earlier_seconds``."""

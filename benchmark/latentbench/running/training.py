@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from latentbench.config import TrainingOptions
 from latentbench.data.splits import Batch, Role, Split
+from latentbench.devices import fork_rng
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.model import Losses, Model
 from latentbench.records.record import Training
@@ -92,7 +93,8 @@ class TrainingLoop:
         ``patience`` does it select: the weights of the epoch with the least validation loss are kept.
 
         With a ``checkpoint`` file the fit goes on from there, even from its end. On a CPU the result equals that of an
-        uninterrupted fit bit for bit. An interrupt can hit the middle of an update, so it writes no checkpoint.
+        uninterrupted fit bit for bit. On another kind of device than the checkpoint's it goes on too, with random
+        numbers drawn anew. An interrupt can hit the middle of an update, so it writes no checkpoint.
 
         Raises:
             LatentbenchError: a loss or parameter is not finite (names epoch, step and last checkpoint), patience
@@ -281,7 +283,7 @@ class TrainingLoop:
         indices = torch.split(torch.arange(len(split), device=self.device), self._options.batch_size)
         losses = []
         self._model.eval()
-        with torch.no_grad(), torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+        with torch.no_grad(), fork_rng(self.device):
             torch.manual_seed(self._validation_seed)
             for index in indices:
                 with self._precision():
@@ -305,6 +307,7 @@ class TrainingLoop:
         self._state.seconds = self.earlier_seconds + time.monotonic() - self._started
         content = {
             "identity": self._identity(),
+            "device": self.device.type,
             "state": vars(self._state),
             "model": self._model.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
@@ -321,7 +324,7 @@ class TrainingLoop:
         if content is None:
             return _State()
         if content.get("identity") != self._identity():
-            log.warning("%s was made by other code or on another device: training starts afresh", self.checkpoint)
+            log.warning("%s was made by other code: training starts afresh", self.checkpoint)
             return _State()
         state = _State(**content["state"])
         self._saved_step = state.step
@@ -332,8 +335,14 @@ class TrainingLoop:
         self._model.load_state_dict(content["model"])
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(content["optimizers"][name])
-        self.generator.set_state(content["generator"])
-        set_random_state(content["random"], self.device)
+        if content["device"] == self.device.type:
+            self.generator.set_state(content["generator"])
+            set_random_state(content["random"], self.device)
+        else:  # states of one kind of generator mean nothing to another
+            log.warning("%s comes from '%s': random numbers are drawn anew", self.checkpoint, content["device"])
+            for_batches, for_model = np.random.SeedSequence([self.seed, state.step]).spawn(2)
+            self.generator.manual_seed(_as_seed(for_batches))
+            torch.manual_seed(_as_seed(for_model))
         log.info("resumed at step %d of %d from %s", state.step, self._total, self.checkpoint)
         return state
 
@@ -342,7 +351,6 @@ class TrainingLoop:
         return {
             "format": _FORMAT,
             "torch": str(torch.__version__),
-            "device": self.device.type,
             "weights": {
                 name: (str(weight.dtype), tuple(weight.shape))
                 for name, weight in self._model.state_dict().items()

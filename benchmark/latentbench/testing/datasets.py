@@ -14,6 +14,7 @@ from latentbench.data.dataset import Dataset
 from latentbench.data.splits import MISSING, Data, IndexedSplit, Role, Split, StoredSplit
 from latentbench.errors import LatentbenchError
 from latentbench.plugins.contracts import KINDS
+from latentbench.testing.on_device import check_data_on_device
 from latentbench.testing.promises import Promises, expect
 
 __all__ = ["check_dataset"]
@@ -24,12 +25,12 @@ _AT_ONCE = 500
 def check_dataset(
     dataset_class: type[Dataset], data_root: Path, *, options: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """Try what a dataset promises, on the CPU.
+    """Try what a dataset promises.
 
     It can be offered and loads, to the same content each time; without its files it says so in a LatentbenchError; it
     has a test split, and no two splits are of the same images; images are float32 in [0, 1], or in the range that a
     test split declares, and as large as it says; validation and test images are fixed; targets and conditions have the
-    right length and range.
+    right length and range. On a simulated accelerator its splits give the same batches, with generators of that device.
 
     Args:
         dataset_class: the dataset.
@@ -89,6 +90,8 @@ def check_dataset(
                 _check_targets(split, data)
             with promises.that(f"split '{name}': conditions are weights of its images"):
                 _check_conditions(split)
+    if not promises.broken:
+        check_data_on_device(promises, data)
     return promises.kept()
 
 

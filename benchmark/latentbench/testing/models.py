@@ -18,6 +18,7 @@ from latentbench.evaluation.inference import Parts, infer
 from latentbench.model import Model
 from latentbench.plugins.contracts import KINDS
 from latentbench.running.training import TrainingLoop
+from latentbench.testing.on_device import check_model_on_device
 from latentbench.testing.promises import Promises, expect
 
 __all__ = ["TOLERANCE", "check_model"]
@@ -39,12 +40,14 @@ def check_model(
     attributes: Mapping[str, int] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Try what a model promises, on the CPU, with 64 training images of which every tenth has no labels.
+    """Try what a model promises, with 64 training images of which every tenth has no labels.
 
     It can be offered, builds, and fits; fits with one seed are equal, also if one is cut off and resumed; all that it
     has learned is in its ``state_dict``; and each capability takes images alone, leaves them as they are, gives the
     right type, shape, dtype and range, draws from PyTorch's global generator alone, and, if it draws nothing, gives an
-    image the same result in any batch.
+    image the same result in any batch. What keeps all this on the CPU is tried on a simulated accelerator, too
+    (``latentbench.testing.simulated_device``): no tensor and no generator is left on the CPU, a training step does not
+    wait for the device, and a checkpoint is resumed there and moves between the devices.
 
     Args:
         model_class: the model.
@@ -92,6 +95,8 @@ def check_model(
             reloaded.load_state_dict(load(save({k: v.contiguous().clone() for k, v in model.state_dict().items()})))
             for capability, parts in outputs.items():
                 expect(_equal(_run(reloaded, capability, images), parts), f"its {capability}() differs")
+        if not promises.broken:
+            check_model_on_device(promises, model_class, config, data, outputs)
     return promises.kept()
 
 

@@ -36,6 +36,11 @@ class Promises:
         else:
             self._kept.append(promise)
 
+    @property
+    def broken(self) -> bool:
+        """Whether a promise is broken up to here."""
+        return bool(self._broken)
+
     def note(self, remark: str) -> None:
         """Add a line to what ``kept`` returns."""
         self._kept.append(remark)

@@ -99,8 +99,9 @@ class Composed(Split):
         return self
 
     def batch(self, index, generator):
-        sides = torch.randint(2, (len(index),), generator=generator)
-        return Batch(torch.rand((len(index), 1, 4, 6), generator=generator), {"side": sides})
+        sides = torch.randint(2, (len(index),), generator=generator, device=index.device)
+        images = torch.rand((len(index), 1, 4, 6), generator=generator, device=index.device)
+        return Batch(images, {"side": sides})
 
 
 class ComposedTraining(Embedded):
@@ -306,6 +307,51 @@ def test_a_broken_promise_is_named(dataset_class, line, tmp_path):
     position = 0
     for piece in line.split("*"):
         position = lines[0].index(piece, position) + len(piece)
+
+
+class CpuGenerator(Composed):
+    """Draws on the CPU and moves what it drew."""
+
+    def batch(self, index, generator):
+        images = torch.rand((len(index), 1, 4, 6), generator=generator)
+        return Batch(images.to(index.device), {"side": torch.zeros_like(index)})
+
+
+class StaysOnTheCpu(StoredSplit):
+    def to(self, device):
+        return self
+
+
+class Waits(Composed):
+    """Reads a number in every batch."""
+
+    def batch(self, index, generator):
+        assert index.max().item() < len(self)
+        return super().batch(index, generator)
+
+
+@pytest.mark.parametrize(
+    ("training", "line"),
+    [
+        (CpuGenerator(), "RuntimeError: Expected a 'cpu' device type for generator but found 'sim'"),
+        (Waits(), "there are 1 in a batch (item: 1)"),
+        (None, "RuntimeError: Expected all tensors to be on the same device"),
+    ],
+    ids=["generator", "waits", "stays"],
+)
+def test_a_mistake_that_only_an_accelerator_shows_is_named(training, line, tmp_path):
+    class Broken(Embedded):
+        def split(self, role, number):
+            split = super().split(role, number)
+            if role is not Role.TRAIN:
+                return split
+            return training or StaysOnTheCpu(role, split.images, split.targets, split.conditions)
+
+    with pytest.raises(AssertionError) as error:
+        check_dataset(Broken, tmp_path)
+    _, *lines = str(error.value).splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"- split 'train': on an accelerator it gives the same batches there: {line}")
 
 
 def test_all_broken_promises_are_named_together(tmp_path):

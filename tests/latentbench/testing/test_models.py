@@ -55,10 +55,11 @@ class Honest(Model):
         return torch.sigmoid(self.decoder(self.encode(images))).view_as(images)
 
     def sample(self, count):
-        return torch.sigmoid(self.decoder(torch.randn(count, self.config.latent_dim))).view(-1, *self.info.image_shape)
+        z = torch.randn(count, self.config.latent_dim, device=self.centre.device)
+        return torch.sigmoid(self.decoder(z)).view(-1, *self.info.image_shape)
 
     def log_likelihood(self, images):
-        noise = torch.randn(len(images), self.config.latent_dim)
+        noise = torch.randn(len(images), self.config.latent_dim, device=images.device)
         return -(self.encode(images) + noise).square().sum(1)
 
 
@@ -74,7 +75,8 @@ class Mean(Model):
         self.register_buffer("mean", torch.zeros(info.image_shape))
 
     def fit(self, train, validation, trainer):
-        self.mean.copy_(train.batch(torch.arange(len(train)), trainer.generator).images.mean(0))
+        index = torch.arange(len(train), device=trainer.device)
+        self.mean.copy_(train.batch(index, trainer.generator).images.mean(0))
 
     def score(self, images):
         return (images - self.mean).square().sum((1, 2, 3))
@@ -88,6 +90,8 @@ def test_a_model_that_keeps_its_promises_passes_with_a_line_for_each():
         assert f"{capability}() gives an image the same result in any batch" in report
     assert "log_likelihood() draws random numbers: that the batch does not matter was not tried" in report
     assert "a fit that is cut off and resumed equals one that is not" in report
+    assert "0 synchronizations with the accelerator in a training step after the first" in report
+    assert "a checkpoint made on 'sim' is resumed on 'cpu'" in report
 
 
 def test_a_model_with_its_own_fit_passes_and_is_not_resumed():
@@ -295,6 +299,100 @@ def test_a_broken_promise_is_named(model_class, line):
     position = 0
     for piece in line.split("*"):
         position = lines[0].index(piece, position) + len(piece)
+
+
+class TensorOnTheCpu(Honest):
+    def training_step(self, batch):
+        return super().training_step(batch) + (self.encode(batch.images) * torch.ones(self.config.latent_dim)).mean()
+
+
+class GeneratorOfTheCpu(Honest):
+    def training_step(self, batch):
+        code, generator = self.encode(batch.images), torch.Generator().manual_seed(0)
+        return super().training_step(batch) + torch.rand(len(code), generator=generator, device=code.device).mean()
+
+
+class OutsideBuffers(Honest):
+    def build(self, info):
+        super().build(info)
+        self.weights = torch.ones(self.config.latent_dim)
+
+    def score(self, images):
+        return (self.encode(images) - self.centre).square() @ self.weights
+
+
+class ReadsItsLoss(Honest):
+    def training_step(self, batch):
+        loss = super().training_step(batch)
+        return loss / max(1.0, loss.item())
+
+
+class ReadsBetweenUpdates(Honest):
+    def optimizers(self):
+        return {
+            "code": torch.optim.Adam(self.encoder.parameters()),
+            "images": torch.optim.SGD(self.decoder.parameters()),
+        }
+
+    def training_step(self, batch):
+        yield "code", super().training_step(batch)
+        yield "images", super().training_step(batch) * (1.0 if self.centre.tolist() else 2.0)
+
+
+class SelectsByAMask(Honest):
+    def training_step(self, batch):
+        labels = batch.attributes["left"]
+        return super().training_step(batch) + self.encode(batch.images)[labels != MISSING].square().mean()
+
+
+class FillsACacheOnce(Honest):
+    cache = None
+
+    def training_step(self, batch):
+        if self.cache is None:
+            self.cache = torch.tensor([0.5], device=batch.images.device)
+        return super().training_step(batch) * self.cache.sum()
+
+
+class SamplesOnTheCpu(Honest):
+    def sample(self, count):
+        z = torch.randn(count, self.config.latent_dim)
+        return torch.sigmoid(self.decoder(z)).view(-1, *self.info.image_shape)
+
+
+class NumpyInScore(Mean):
+    def score(self, images):
+        return torch.from_numpy((images - self.mean).square().numpy().sum((1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("model_class", "line"),
+    [
+        (TensorOnTheCpu, "on an accelerator it fits*: RuntimeError: Expected all tensors to be on the same device*"),
+        (
+            GeneratorOfTheCpu,
+            "on an accelerator it fits*: RuntimeError: Expected a 'sim' device type for generator*'cpu'",
+        ),
+        (OutsideBuffers, "on an accelerator it fits*: RuntimeError: Expected all tensors to be on the same device*"),
+        (ReadsItsLoss, "0 synchronizations*: there are 7 in 7 steps (item: 7)"),
+        (ReadsBetweenUpdates, "0 synchronizations*: there are 7 in 7 steps (tolist: 7)"),
+        (SelectsByAMask, "0 synchronizations*: there are * in 7 steps (index by a mask: *)"),
+        (SamplesOnTheCpu, "on an accelerator sample() works*: RuntimeError: Expected all tensors to be on the same*"),
+        (NumpyInScore, "on an accelerator score() works*: TypeError: can't convert sim:0 device type tensor to numpy*"),
+    ],
+)
+def test_a_mistake_that_only_an_accelerator_shows_is_named(model_class, line):
+    with pytest.raises(AssertionError) as error:
+        check_model(model_class)
+    _, *lines = str(error.value).splitlines()
+    assert len(lines) == 1, lines
+    position = 0
+    for piece in line.split("*"):
+        position = lines[0].index(piece, position) + len(piece)
+
+
+def test_a_cache_that_is_filled_in_the_first_step_is_no_synchronization_of_a_step():
+    assert "0 synchronizations with the accelerator in a training step after the first" in check_model(FillsACacheOnce)
 
 
 def test_all_broken_promises_are_named_together():
