@@ -62,6 +62,15 @@ class Model(nn.Module):
     config: Options
     info: DataInfo
 
+    @classmethod
+    def suits(cls, info: DataInfo) -> str | None:
+        """Why it cannot be used on a dataset, in one sentence that a board shows; None where it can.
+
+        For what its shapes rule out, whatever the options ("28x28 pixels cannot be halved three times"): boards then
+        leave the model out there. For attributes ``needs`` is shorter.
+        """
+        return None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:

@@ -35,7 +35,7 @@ class AE(Autoencoder):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Mean -log p(x | z) of the images."""
         x = batch.images
-        return {"loss": self.likelihood.negative_log(self.decode(self.encode(x)), x).mean()}
+        return {"loss": self.likelihood.negative_log(self.outputs(self.encode(x)), x).mean()}
 
     def score(self, images: Tensor) -> Tensor:
         """(B,): the error of the reconstruction."""

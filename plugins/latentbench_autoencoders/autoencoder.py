@@ -66,15 +66,19 @@ class Autoencoder(Model, ABC):
     def encode(self, images: Tensor) -> Tensor:
         """(B, D): z, or its mean."""
 
-    def decode(self, z: Tensor) -> Tensor:
+    def outputs(self, z: Tensor) -> Tensor:
         """(B, D) -> (B, C, H, W): what the likelihood takes, in float32."""
         outputs: Tensor = self.decoder(z)
         return outputs.float()
 
+    def decode(self, codes: Tensor) -> Tensor:
+        """(B, D) -> (B, C, H, W) in [0, 1]: the mean images at codes."""
+        return self.likelihood.mean(self.outputs(codes))
+
     def reconstruct(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1]: the mean image at the code."""
-        return self.likelihood.mean(self.decode(self.encode(images)))
+        return self.likelihood.mean(self.outputs(self.encode(images)))
 
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the reconstruction's error by pixel, 0 where it is perfect (``Likelihood.error``)."""
-        return self.likelihood.error(self.decode(self.encode(images)), images)
+        return self.likelihood.error(self.outputs(self.encode(images)), images)

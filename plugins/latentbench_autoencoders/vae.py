@@ -151,7 +151,7 @@ class VAE(Autoencoder):
         """The negative ELBO with one sample of z for each image (eq. 10, L = 1), mean over the batch."""
         x = self.observed(batch.images)
         q = self.posterior(x)
-        reconstruction = self.likelihood.negative_log(self.decode(q.rsample()), x).mean()
+        reconstruction = self.likelihood.negative_log(self.outputs(q.rsample()), x).mean()
         kl = q.kl().mean()
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
@@ -190,7 +190,7 @@ class VAE(Autoencoder):
         log_p_x, log_ratio = [], []
         for noise in torch.split(self.eps, max(1, DECODED_AT_ONCE // x.numel())):
             z, log_prior_over_posterior = q.draw(noise)
-            outputs = self.decode(z.flatten(0, 1)).view(*z.shape[:2], *x.shape[1:])
+            outputs = self.outputs(z.flatten(0, 1)).view(*z.shape[:2], *x.shape[1:])
             log_p_x.append(self.likelihood.log_prob_of_draws(outputs, x))
             log_ratio.append(log_prior_over_posterior)
         log_p = torch.cat(log_p_x)
@@ -200,9 +200,9 @@ class VAE(Autoencoder):
         """(B, H, W): the reconstruction's error by pixel, 0 where it is perfect (``Likelihood.error``)."""
         return super().localize(self.observed(images))
 
-    def sample(self, count: int) -> Tensor:
-        """(count, C, H, W) in [0, 1]: mean images at z drawn from the prior."""
-        return self.likelihood.mean(self.decode(self.prior(count)))
+    def sample(self, count: int, codes: Tensor | None = None) -> Tensor:
+        """(count, C, H, W) in [0, 1]: mean images at z drawn from the prior, or at given codes (count, D)."""
+        return self.likelihood.mean(self.outputs(self.prior(count))) if codes is None else self.decode(codes)
 
     @property
     def _score_names(self) -> tuple[ScoreName, ...]:
@@ -233,7 +233,7 @@ class VAE(Autoencoder):
             case "posterior_spread":
                 return q.spread
             case _:
-                return self.likelihood.negative_log(self.decode(q.mean), x) + q.kl()
+                return self.likelihood.negative_log(self.outputs(q.mean), x) + q.kl()
 
     def _of_draws(self, name: ScoreName, draws: Draws, x: Tensor) -> Tensor:
         match name:

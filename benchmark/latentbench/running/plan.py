@@ -79,7 +79,7 @@ def plan(
     The datasets are loaded, because a run's identity holds their hash, but one after the other. An optional one that
     is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for it.
 
-    A model is left out, with a warning, on a dataset that has not what it needs.
+    A model is left out, with a warning, on a dataset that has not what it needs or that it does not suit.
 
     Args:
         board: what to run.
@@ -152,6 +152,8 @@ def _able(models: Mapping[str, type[Model]], label: str, info: DataInfo) -> dict
     for name, model_class in models.items():
         if lacking := [need for need in model_class.needs if not getattr(info, need)]:
             log.warning("left out '%s' on '%s': it needs %s", name, label, ", ".join(lacking))
+        elif reason := model_class.suits(info):
+            log.warning("left out '%s' on '%s': %s", name, label, reason)
         else:
             able[name] = model_class
     return able
