@@ -174,6 +174,7 @@ def test_training_leaves_the_constant(trunk: str, M: float, images: Tensor) -> N
     model = _fitted(_make(VAELipschitz, lipschitz=M, **options), images)
     assert isinstance(model, VAELipschitz)
     assert model.certificate().bound == pytest.approx(M, rel=1e-4)
+    assert model.facts() == {"lipschitz_bound": model.certificate().bound}
     with torch.no_grad():
         f = model.encoder(images)
     centre = model.certificate().centre

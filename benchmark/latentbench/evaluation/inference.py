@@ -1,6 +1,7 @@
 """What a model gives for images: one capability run over batches, its output checked against its promise."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from latentbench.data.splits import DataInfo
 from latentbench.errors import LatentbenchError
 from latentbench.model import Model
 
-__all__ = ["WHOLE_CODE", "Parts", "as_codes", "infer"]
+__all__ = ["WHOLE_CODE", "Parts", "apart", "as_codes", "infer"]
 
 #: Arrays (N, ...) by part: by subspace, attribute, facet or score's name; "" alone where one tensor is given.
 Parts = dict[str, npt.NDArray[Any]]
@@ -56,8 +57,7 @@ def infer(
     model.eval()
     method = getattr(model, capability)
     chunks: list[Parts] = []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
-        torch.manual_seed(seed)
+    with apart(device, seed):
         for given in batches if codes is None else codes:
             size = len(given if isinstance(given, Tensor) else next(iter(given.values())))
             arguments = (given,) if capability != "sample" else (size,) if codes is None else (size, given)
@@ -71,6 +71,14 @@ def infer(
                 }
             )
     return {part: _whole([chunk[part] for chunk in chunks], _at(where, part)) for part in chunks[0]}
+
+
+@contextmanager
+def apart(device: torch.device, seed: int) -> Iterator[None]:
+    """Inference mode, with PyTorch's global generators seeded for the block and put back after it."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
+        torch.manual_seed(seed)
+        yield
 
 
 def as_codes(parts: Parts, device: torch.device) -> Tensor | dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from latentbench.capabilities import capabilities_of, samples_at_codes
 from latentbench.config import Options
 from latentbench.data.splits import MISSING, Data, DataInfo, Role, StoredSplit, Targets
+from latentbench.evaluation.facts import facts_of
 from latentbench.evaluation.inference import WHOLE_CODE, Parts, as_codes, infer
 from latentbench.model import Model
 from latentbench.plugins.contracts import KINDS
@@ -90,6 +91,8 @@ def check_model(
             if name in outputs and not _check_capability(promises, model, name, images, outputs[name]):
                 del outputs[name]
         _check_codes(promises, model, outputs)
+        with promises.that("facts() are finite numbers, the same each time"):
+            expect(facts_of(model, _CPU, 0) == facts_of(model, _CPU, 0), "with one seed they are not the same")
         with promises.that("all that it has learned is in its state_dict: a new model that loads it gives the same"):
             reloaded = _build(model_class, config, data, seed=1)
             reloaded.load_state_dict(load(save({k: v.contiguous().clone() for k, v in model.state_dict().items()})))

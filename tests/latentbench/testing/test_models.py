@@ -161,6 +161,22 @@ def test_a_decoder_that_breaks_its_promise_is_named(method, line):
         check_model(broken)
 
 
+class Infinite(Mean):
+    def facts(self):
+        return {"bound": float("inf")}
+
+
+class Random(Mean):
+    def facts(self):
+        return {"bound": np.random.default_rng().random()}
+
+
+@pytest.mark.parametrize(("broken", "line"), [(Infinite, "'bound' is inf"), (Random, "they are not the same")])
+def test_facts_that_are_none_are_named(broken, line):
+    with pytest.raises(AssertionError, match=rf"- facts\(\) are finite numbers, the same each time: .*{line}"):
+        check_model(broken)
+
+
 class NoCapability(Model):
     def training_step(self, batch):
         raise NotImplementedError
