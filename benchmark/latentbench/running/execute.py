@@ -126,7 +126,7 @@ def _run(
     log.addHandler(tail)
     offers: dict[str, Offer] = {}
     trainer: TrainingLoop | None = None
-    last_step = 0
+    last_step = last_total = 0
     phase, state, changes = "starting", ProcessState.now(), [f"importing plugins: {change}" for change in imported]
     weights = kept = None
 
@@ -137,11 +137,11 @@ def _run(
             changes.append(f"{phase}: {change}")
             log.warning("%s, %s: %s", spec, phase, change)
         phase, state = next_phase, ProcessState.now()
-        progress(Progress(spec.key, last_step, 0, phase=phase))
+        progress(Progress(spec.key, last_step, last_total, phase=phase))
 
     def notify(step: int, total: int, losses: dict[str, float]) -> None:
-        nonlocal last_step
-        last_step = step
+        nonlocal last_step, last_total
+        last_step, last_total = step, total
         progress(Progress(spec.key, step, total, losses, phase))
         plugins.notify("latentbench_run_progress", spec=spec, step=step, total=total, losses=losses)
 
