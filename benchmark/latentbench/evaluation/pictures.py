@@ -107,7 +107,7 @@ class _Gallery:
         with_anomalies = [(name, split) for name, split in tests if split.targets.anomaly is not None]
         small = max(data.info.height, data.info.width) <= _SMALL
         #: Test images, and samples, in a sheet of them; dimensions of the code that are walked, and steps of a walk.
-        self.shown, self.samples_shown, self.walked, self.steps = (16, 64, 8, 7) if small else (8, 25, 5, 5)
+        self.shown, self.samples_shown, self.walked, self.steps = (16, 36, 8, 7) if small else (8, 16, 5, 5)
         self.name, self.split = ([*with_anomalies, *tests] or [("", data.train)])[0]
 
     def sheets(self) -> dict[str, Callable[[], Mapping[str, Sheet]]]:
