@@ -1,13 +1,15 @@
 """What a fitted model can do with images: one Protocol per capability, matched at run time to what metrics need.
 
 A model has a capability by having its method; it inherits from nothing and registers nothing. At test time the methods
-get images alone: (B, C, H, W) float32 in [0, 1] on the run's device. Each image's result must not depend on the others
-in its batch. They run in eval mode under ``torch.inference_mode``, with PyTorch's global generator seeded by the run.
+get images alone: (B, C, H, W) float32 in [0, 1] on the run's device; ``decode`` and ``sample`` get codes or a number.
+Each image's result must not depend on the others in its batch. They run in eval mode under ``torch.inference_mode``,
+with PyTorch's global generator seeded by the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAPABILITIES",
+    "MEASURABLE",
     "Clusters",
+    "Decodes",
     "Encodes",
     "HasLogLikelihood",
     "Localizes",
@@ -24,6 +28,7 @@ __all__ = [
     "Samples",
     "Scores",
     "capabilities_of",
+    "samples_at_codes",
 ]
 
 
@@ -52,6 +57,14 @@ class Encodes(Protocol):
 
 
 @runtime_checkable
+class Decodes(Protocol):
+    """Images of latent codes."""
+
+    def decode(self, codes: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """(B, C, H, W) in [0, 1], for codes as ``encode`` gives them: (B, D), or all named subspaces, each (B, D_k)."""
+
+
+@runtime_checkable
 class Predicts(Protocol):
     """Attributes of an image."""
 
@@ -77,10 +90,20 @@ class Reconstructs(Protocol):
 
 @runtime_checkable
 class Samples(Protocol):
-    """New images."""
+    """New images.
 
-    def sample(self, count: int) -> Tensor:
-        """(count, C, H, W) in [0, 1], drawn with PyTorch's global generator."""
+    ``codes`` may be left out of the method; a model that has it can be asked to hold a part of an image fixed.
+    """
+
+    def sample(self, count: int, codes: Tensor | Mapping[str, Tensor] | None = None) -> Tensor:
+        """(count, C, H, W) in [0, 1], drawn with PyTorch's global generator.
+
+        Args:
+            count: images to draw.
+            codes: what is given of each image, the rest being drawn: a code (count, D) as ``encode`` gives it, or some
+                of the names that it gives, each (count, D_k); of a model that clusters also facets, each (count,) int64
+                with the cluster to draw from.
+        """
 
 
 @runtime_checkable
@@ -96,6 +119,7 @@ CAPABILITIES: Mapping[str, type] = {
     "score": Scores,
     "localize": Localizes,
     "encode": Encodes,
+    "decode": Decodes,
     "predict": Predicts,
     "cluster": Clusters,
     "reconstruct": Reconstructs,
@@ -103,7 +127,16 @@ CAPABILITIES: Mapping[str, type] = {
     "log_likelihood": HasLogLikelihood,
 }
 
+#: Those whose output a metric can read: all that need no codes to begin with.
+MEASURABLE = tuple(name for name in CAPABILITIES if name != "decode")
+
 
 def capabilities_of(model: object) -> list[str]:
     """Names of the capabilities that ``model`` (an object or its class) has, in the order of the table above."""
     return [name for name in CAPABILITIES if callable(getattr(model, name, None))]
+
+
+def samples_at_codes(model: object) -> bool:
+    """Whether ``model`` (an object or its class) can sample with a part of the image given: ``sample`` takes codes."""
+    sample = getattr(model, "sample", None)
+    return callable(sample) and "codes" in signature(sample).parameters

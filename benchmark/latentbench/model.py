@@ -67,6 +67,15 @@ class Model(nn.Module):
     config: Options
     info: DataInfo
 
+    @classmethod
+    def suits(cls, info: DataInfo) -> str | None:
+        """Why it cannot be used on a dataset, in one sentence that a board shows; None where it can.
+
+        For what its shapes rule out, whatever the options ("28x28 pixels cannot be halved three times"): boards then
+        leave the model out there. For attributes ``needs`` is shorter.
+        """
+        return None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
@@ -126,6 +135,25 @@ class Model(nn.Module):
         if not isinstance(step, Tensor | Mapping):
             _, step = next(step)
         return step if isinstance(step, Tensor) else step["loss"]
+
+    def facts(self) -> Mapping[str, float]:
+        """What is measured or proved of the fitted model itself, such as a Lipschitz constant, by name; finite.
+
+        It goes into the run's record. A metric, in contrast, is measured on a split, and compares models.
+        """
+        return {}
+
+    def pictures(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Pictures of its own, beside those that the harness makes from its capabilities, by name.
+
+        Args:
+            images: some test images, (B, C, H, W) float32 in [0, 1] on the run's device.
+
+        Returns:
+            Name -> (N, C, H, W), N tiles of one sheet, or (C, H, W); in [0, 1]. A name that the harness gives, such as
+            "reconstructions", replaces its picture.
+        """
+        return {}
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
         """Fit on ``train``, on ``trainer.device``; ``validation`` is for selection. By default the harness's loop."""

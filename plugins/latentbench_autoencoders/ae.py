@@ -33,7 +33,7 @@ class AE(Autoencoder):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """-log p(x | z), its mean over the batch."""
         x = batch.images
-        return {"loss": self.likelihood.negative_log(self.decode(self.encode(x)), x).mean()}
+        return {"loss": self.likelihood.negative_log(self.outputs(self.encode(x)), x).mean()}
 
     def score(self, images: Tensor) -> Tensor:
         """(B,): the error of the reconstruction, over all pixels or at the worst one (option ``score``)."""

@@ -64,15 +64,19 @@ class Autoencoder(Model, ABC):
     def encode(self, images: Tensor) -> Tensor:
         """(B, D): z, or the mean of its distribution."""
 
-    def decode(self, z: Tensor) -> Tensor:
+    def outputs(self, z: Tensor) -> Tensor:
         """(B, D) -> (B, C, H, W) in float32: the outputs that the likelihood takes, any real numbers."""
         outputs: Tensor = self.decoder(z)
         return outputs.float()
 
+    def decode(self, codes: Tensor) -> Tensor:
+        """(B, D) -> (B, C, H, W) in [0, 1]: the mean images at codes."""
+        return self.likelihood.mean(self.outputs(codes))
+
     def reconstruct(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1]: the mean image of p(x | z) at the code of each image."""
-        return self.likelihood.mean(self.decode(self.encode(images)))
+        return self.likelihood.mean(self.outputs(self.encode(images)))
 
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the error of the reconstruction by pixel, 0 where it is perfect (``Likelihood.error``)."""
-        return self.likelihood.error(self.decode(self.encode(images)), images)
+        return self.likelihood.error(self.outputs(self.encode(images)), images)

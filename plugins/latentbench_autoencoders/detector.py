@@ -141,7 +141,7 @@ class VariationalDetector(Autoencoder, ABC):
         log_p_x, log_ratio = [], []
         for noise in torch.split(self.eps, max(1, DECODED_AT_ONCE // x.numel())):
             z, log_prior_over_posterior = q.draw(noise)
-            outputs = self.decode(z.flatten(0, 1)).view(*z.shape[:2], *x.shape[1:])
+            outputs = self.outputs(z.flatten(0, 1)).view(*z.shape[:2], *x.shape[1:])
             log_p_x.append(self.likelihood.log_prob_of_draws(outputs, x))
             log_ratio.append(log_prior_over_posterior)
         log_p = torch.cat(log_p_x)
@@ -176,7 +176,7 @@ class VariationalDetector(Autoencoder, ABC):
             case "posterior_spread":
                 return q.spread
             case _:
-                return self.likelihood.negative_log(self.decode(q.mean), x) + q.kl()
+                return self.likelihood.negative_log(self.outputs(q.mean), x) + q.kl()
 
     def _of_draws(self, name: ScoreName, draws: Draws, x: Tensor) -> Tensor:
         match name:

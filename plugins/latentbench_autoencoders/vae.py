@@ -80,7 +80,7 @@ class VAE(VariationalDetector):
         x = self.observed(batch.images)
         q = self.posterior(x)
         z = q.rsample()
-        reconstruction = self.likelihood.negative_log(self.decode(z), x).mean()
+        reconstruction = self.likelihood.negative_log(self.outputs(z), x).mean()
         kl = q.kl().mean()
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
@@ -96,6 +96,6 @@ class VAE(VariationalDetector):
         """(B, D): the mean of q(z | x)."""
         return self.posterior(self.observed(images)).mean
 
-    def sample(self, count: int) -> Tensor:
-        """(count, C, H, W) in [0, 1]: the mean images of p(x | z) for z ~ p(z)."""
-        return self.likelihood.mean(self.decode(self.prior(count)))
+    def sample(self, count: int, codes: Tensor | None = None) -> Tensor:
+        """(count, C, H, W) in [0, 1]: the mean images of p(x | z) for z ~ p(z), or at given codes (count, D)."""
+        return self.decode(self.prior(count) if codes is None else codes)

@@ -47,6 +47,10 @@ class VAELipschitz(VAE):
         layers = [layer for layer in self.encoder.children() if not isinstance(layer, nn.LeakyReLU)]
         self.encoder = LipschitzEncoder(info.image_shape, layers, config.lipschitz, config.rows, config.group)
 
+    def facts(self) -> dict[str, float]:
+        """The proved l-infinity Lipschitz constant of the encoder, also the radius of the set that codes lie in."""
+        return {"lipschitz_bound": self.certificate().bound}
+
     def certificate(self) -> Certificate:
         """The Lipschitz constant that the present weights prove, and the ball that holds the codes of all images."""
         return certificate(self.encoder)

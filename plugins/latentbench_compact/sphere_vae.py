@@ -96,6 +96,10 @@ class VAESphere(VAE):
         """(count, m): z ~ p(z), uniform on the sphere."""
         return uniform(count, self.config.latent_dim, self.eps.device)
 
+    def decode(self, codes: Tensor) -> Tensor:
+        """(B, m) -> (B, C, H, W) in [0, 1]: the mean images at the directions of codes, whatever their length."""
+        return super().decode(normalize(codes, dim=1))
+
     @property
     def _family(self) -> type[Spherical]:
         return VonMisesFisher if self.config.posterior == "von_mises_fisher" else PowerSpherical

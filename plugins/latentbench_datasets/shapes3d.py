@@ -64,6 +64,7 @@ class Shapes3D(PreparedDataset):
     version = 1
     title = "3D Shapes: rooms with an object, six factors"
     licence = "Apache-2.0"
+    redistributable = True
     citation = "C. Burgess and H. Kim: 3D Shapes dataset, 2018. https://github.com/google-deepmind/3d-shapes"
     source = "https://github.com/google-deepmind/3d-shapes (file 3dshapes.h5)"
 

@@ -92,11 +92,15 @@ class PCA(Model):
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """(B, C, H, W): the point of the subspace that is nearest to the image, clamped to [0, 1]."""
-        return self._decode(self.encode(images)).clamp(0, 1)
+        return self.decode(self.encode(images))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """(B, C, H, W): the points of the subspace with coordinates (B, q), clamped to [0, 1]."""
+        return self._at(codes).clamp(0, 1)
 
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the share of each pixel in the squared distance to the subspace."""
-        return (images - self._decode(self.encode(images))).square().sum(1)
+        return (images - self._at(self.encode(images))).square().sum(1)
 
     def score(self, images: Tensor) -> Tensor:
         """(B,): the squared distance to the subspace."""
@@ -109,12 +113,19 @@ class PCA(Model):
         mahalanobis = (self.encode(images).square() / self.variances).sum(1) + self.score(images) / self.noise_variance
         return -(d * log(2 * pi) + log_det + mahalanobis) / 2
 
-    def sample(self, count: int) -> Tensor:
-        """(count, C, H, W): draws from t = W x + mean + noise (section 3.1), clamped to [0, 1]."""
+    def sample(self, count: int, codes: Tensor | None = None) -> Tensor:
+        """(count, C, H, W): draws from t = W x + mean + noise (section 3.1), clamped to [0, 1].
+
+        With coordinates (count, q) given, draws of t that have them: there is noise across the subspace alone.
+        """
+        if codes is not None:
+            noise = torch.randn(count, len(self.mean), device=self.mean.device) * self.noise_variance.sqrt()
+            across = noise - noise @ self.components.T @ self.components
+            return (self._at(codes) + across.view(-1, *self.info.image_shape)).clamp(0, 1)
         z = torch.randn(count, len(self.variances), device=self.mean.device)
         scale = (self.variances - self.noise_variance).clamp_min(0).sqrt()
-        t = self._decode(z * scale)
+        t = self._at(z * scale)
         return (t + torch.randn_like(t) * self.noise_variance.sqrt()).clamp(0, 1)
 
-    def _decode(self, coordinates: Tensor) -> Tensor:
+    def _at(self, coordinates: Tensor) -> Tensor:
         return (coordinates @ self.components + self.mean).view(-1, *self.info.image_shape)

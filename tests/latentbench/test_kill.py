@@ -28,7 +28,7 @@ rank: auroc@test
 """
 #: Many updates and checkpoints, so that most instants fall between two of them; and so few images that no time goes to
 #: metrics of samples.
-OPTIONS = ["--set", "epochs=30", "--checkpoint-seconds", "0.02"]
+OPTIONS = ["--set", "epochs=60", "--checkpoint-seconds", "0.02"]
 
 #: Kills the command without killing the imports before it: the process is forked when they are done.
 _context = multiprocessing.get_context("forkserver")
@@ -50,13 +50,17 @@ def results(out: Path) -> dict[str, dict[str, object]]:
     for path in out.glob("[!.]*/*/*"):
         if path.suffix == ".json":
             record = read_record(path)
-            found[path.stem] = record.result()
+            pictures = {name: artefact.sha256 for name, artefact in record.artefacts.items()}
+            found[path.stem] = record.result() | {"pictures": pictures}
+            assert pictures
+            for artefact in record.artefacts.values():
+                assert hashlib.sha256(path.with_name(artefact.file).read_bytes()).hexdigest() == artefact.sha256
             Store(out).predictions(path, record)
             assert record.weights is not None
             weights = path.with_name(record.weights.file).read_bytes()
             assert hashlib.sha256(weights).hexdigest() == record.weights.sha256
         else:
-            assert path.suffix in {".npz", ".safetensors"}, path
+            assert path.suffix in {".npz", ".safetensors", ".png"}, path
     return found
 
 

@@ -1,5 +1,6 @@
 """``latentbench run`` and ``show``, end to end: resuming is the default, failures are records, errors are one line."""
 
+import hashlib
 import json
 import os
 import re
@@ -57,7 +58,7 @@ def test_a_board_becomes_records_that_say_everything(cli: Cli, tmp_path: Path) -
     assert len(others) == 1
     record = read_record(path)
     assert record.key == path.stem == record.spec.key
-    assert set(record.phases) == {"fit", "evaluate"}
+    assert set(record.phases) == {"fit", "evaluate", "describe"}
     assert record.training is not None
     assert record.training.steps == 12
     assert record.environment.packages["torch"] == torch.__version__
@@ -67,6 +68,93 @@ def test_a_board_becomes_records_that_say_everything(cli: Cli, tmp_path: Path) -
     predictions = Store(Path("results")).predictions(path, record)
     assert record.values["auroc@test"].value == roc_auc_score(np.arange(60) >= 45, predictions["test/score"])
     assert not list(Path("results/.work").iterdir())
+
+
+PICTURED = """
+import torch
+from latentbench import hookimpl
+from toys import Blobs, CentreDistance
+
+
+class Pictured(CentreDistance):
+    def reconstruct(self, images):
+        return images
+
+    def sample(self, count):
+        return torch.rand(count, 1, 8, 8)
+
+    def facts(self):
+        return {"norm": float(self.centre.norm())}
+
+    def pictures(self, images):
+        with torch.no_grad():
+            self.centre.zero_()  # too late to change a result
+        return {"broken": images - 5}
+
+
+class Forgetful(Pictured):
+    def facts(self):
+        return {"norm": float("nan")}
+
+
+class Public(Blobs):
+    name, redistributable = "public-blobs", True
+
+
+@hookimpl
+def latentbench_models():
+    return [Pictured, Forgetful]
+
+
+@hookimpl
+def latentbench_datasets():
+    return [Public]
+"""
+
+
+def test_pictures_and_facts_lie_with_the_record_and_their_failure_costs_nothing_else(
+    toys: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(str(toys.parent))
+    (tmp_path / "pictured.py").write_text(PICTURED)
+    board = BOARD.replace("toy-blobs", "toy-blobs, public-blobs").replace("seeds: 2", "seeds: 1")
+    (tmp_path / "toys.yaml").write_text(board.replace("[centre-distance, pca]", "all"))
+    models = "pictured,forgetful,centre-distance"
+    assert cli("--plugin", "pictured.py", "run", "toys.yaml", "--models", models, "--jobs", "1")[0] == 0
+
+    found = {(r.spec.dataset, r.spec.model): (path, r) for path, r in Store(Path("results")).records()}
+    for (dataset, model), (path, record) in found.items():
+        names = {name: artefact.file for name, artefact in record.artefacts.items()}
+        local = "" if dataset == "public-blobs" else ".local"
+        expected = {"clusters-k2": f"{path.stem}.clusters-k2{local}.png"}
+        if model != "centre-distance":
+            expected["reconstructions"] = f"{path.stem}.reconstructions{local}.png"
+            expected["samples"] = f"{path.stem}.samples.png"
+        assert names == expected
+        for artefact in record.artefacts.values():
+            content = path.with_name(artefact.file).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == artefact.sha256
+            assert content.startswith(b"\x89PNG")
+        plain = found[dataset, "centre-distance"][1]
+        assert {name: value.value for name, value in record.values.items()} == {
+            name: value.value for name, value in plain.values.items()
+        }
+        assert record.weights is not None
+        assert plain.weights is not None
+        assert record.weights.sha256 == plain.weights.sha256
+    assert found["toy-blobs", "pictured"][1].facts == {"norm": 2.0}
+    assert found["toy-blobs", "forgetful"][1].facts == {}
+    assert '"facts"' not in found["toy-blobs", "centre-distance"][0].read_text()
+    assert "artefacts" not in record.model_copy(update={"artefacts": {}}).model_dump()
+    assert (
+        "forgetful on toy-blobs, seed 0: no facts: model 'forgetful', facts(): 'norm' is nan: expected a" in caplog.text
+    )
+    assert "pictured on toy-blobs, seed 0: no picture 'pictures()': plugin 'pictured " in caplog.text
+
+    path, record = found["toy-blobs", "pictured"]
+    shown = cli("--plugin", "pictured.py", "show", record.key)[1]
+    assert "facts       norm=2.0" in shown
+    assert str(path.with_name(f"{record.key}.reconstructions.local.png")) in shown
 
 
 def test_a_broken_metric_costs_its_own_values_alone_and_is_named_everywhere(

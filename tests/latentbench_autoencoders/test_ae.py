@@ -34,7 +34,7 @@ TINY = DataInfo(channels=1, height=2, width=2, train_size=1)
 
 
 def test_it_scores_localizes_encodes_and_reconstructs() -> None:
-    assert capabilities_of(AE) == ["score", "localize", "encode", "reconstruct"]
+    assert capabilities_of(AE) == ["score", "localize", "encode", "decode", "reconstruct"]
 
 
 def test_the_score_is_what_the_reconstruction_lost() -> None:

@@ -87,7 +87,7 @@ class LinearGaussian:
 
 
 def test_a_vae_can_also_sample_and_give_a_likelihood() -> None:
-    expected = ["score", "localize", "encode", "reconstruct", "sample", "log_likelihood"]
+    expected = ["score", "localize", "encode", "decode", "reconstruct", "sample", "log_likelihood"]
     assert capabilities_of(VAE) == capabilities_of(BetaVAE) == expected
 
 
@@ -114,7 +114,7 @@ def test_the_step_is_the_negative_elbo_of_a_reparametrized_sample(images: Tensor
     torch.manual_seed(7)
     mu, log_var = _posterior(model, images)
     q = dist.Normal(mu, (log_var / 2).exp())
-    log_p_x = dist.Bernoulli(logits=model.decode(q.rsample()), validate_args=False).log_prob(images)
+    log_p_x = dist.Bernoulli(logits=model.outputs(q.rsample()), validate_args=False).log_prob(images)
     kl = dist.kl_divergence(q, dist.Normal(0.0, 1.0))
     torch.testing.assert_close(losses["reconstruction"], -log_p_x.sum((1, 2, 3)).mean())
     torch.testing.assert_close(losses["kl"], kl.sum(1).mean())
@@ -138,17 +138,24 @@ def test_the_importance_weighted_bound_lies_between_elbo_and_log_likelihood_and_
     torch.testing.assert_close(tight, exact, atol=0.01, rtol=0)
 
 
+def test_codes_are_decoded_to_mean_images_and_sampled_at(images: Tensor) -> None:
+    model = _make(VAE)
+    codes = model.encode(images)
+    assert torch.equal(model.decode(codes), model.reconstruct(images))
+    assert torch.equal(model.sample(len(codes), codes), model.reconstruct(images))
+
+
 def test_importance_samples_decoded_in_chunks_give_the_same(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     model = _make(VAE, importance_samples=10)
     whole = model.log_likelihood(images)
     largest = 0
 
-    def decode(z: Tensor, decode: Any = model.decode) -> Tensor:
+    def outputs(z: Tensor, outputs: Any = model.outputs) -> Tensor:
         nonlocal largest
         largest = max(largest, len(z))
-        return decode(z)
+        return outputs(z)
 
-    monkeypatch.setattr(model, "decode", decode)
+    monkeypatch.setattr(model, "outputs", outputs)
     monkeypatch.setattr(detector, "DECODED_AT_ONCE", 3 * images.numel() + 1)
     torch.testing.assert_close(model.log_likelihood(images), whole)
     assert largest == 3 * len(images)
@@ -172,7 +179,7 @@ def test_the_scores_are_what_they_are_called(images: Tensor) -> None:
     model = models["kl"]
     mu, log_var = _posterior(model, images)
     kl = dist.kl_divergence(dist.Normal(mu, (log_var / 2).exp()), dist.Normal(0.0, 1.0)).sum(1)
-    log_p_x = dist.Bernoulli(logits=model.decode(mu), validate_args=False).log_prob(images).sum((1, 2, 3))
+    log_p_x = dist.Bernoulli(logits=model.outputs(mu), validate_args=False).log_prob(images).sum((1, 2, 3))
     torch.testing.assert_close(scores["kl"], kl)
     torch.testing.assert_close(scores["code_norm"], mu.square().sum(1).sqrt())
     torch.testing.assert_close(scores["posterior_spread"], log_var.exp().sqrt().mean(1))
@@ -205,7 +212,7 @@ def test_the_scores_of_draws_are_those_of_a_loop_over_draws(reconstruction: str,
     log_p, log_w = [], []
     for eps in model.eps:
         z = mu + (log_var / 2).exp() * eps
-        outputs = model.decode(z)
+        outputs = model.outputs(z)
         pixels = (
             dist.Bernoulli(logits=outputs, validate_args=False)
             if reconstruction == "bernoulli"

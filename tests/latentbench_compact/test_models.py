@@ -103,6 +103,12 @@ def test_codes_draws_and_the_prior_are_on_the_sphere(m: int, direction: str, ima
         torch.testing.assert_close(points.norm(dim=-1), torch.ones(points.shape[:-1]))
 
 
+def test_a_code_is_decoded_by_its_direction(images: Tensor) -> None:
+    model = _make(VAESphere, latent_dim=3)
+    codes = model.encode(images)
+    torch.testing.assert_close(model.decode(7 * codes), model.reconstruct(images))
+
+
 @pytest.mark.parametrize("m", [2, 3, 4, 6])
 def test_the_weights_of_draws_are_the_densities_of_scipy(m: int, images: Tensor) -> None:
     model = _make(VAESphere, latent_dim=m, importance_samples=5)
@@ -121,7 +127,7 @@ def test_where_the_decoder_ignores_z_the_log_likelihood_is_the_decoders(images: 
     """E p(x, z) / q(z | x) = p(x) whatever q is: here p(x | z) is one number, and the mean of the ratios is 1."""
     model = _make(VAESphere, importance_samples=20_000, reconstruction="bernoulli")
     logits = torch.randn(1, 1, 8, 10, generator=torch.Generator().manual_seed(2))
-    model.decode = lambda z: logits.expand(len(z), 1, 8, 10)
+    model.outputs = lambda z: logits.expand(len(z), 1, 8, 10)
     with torch.inference_mode():
         exact = -model.likelihood.negative_log(logits.expand(6, 1, 8, 10), images[:6])
         torch.testing.assert_close(model.log_likelihood(images[:6]), exact, atol=0.03, rtol=0)
@@ -168,6 +174,7 @@ def test_training_leaves_the_constant(trunk: str, M: float, images: Tensor) -> N
     model = _fitted(_make(VAELipschitz, lipschitz=M, **options), images)
     assert isinstance(model, VAELipschitz)
     assert model.certificate().bound == pytest.approx(M, rel=1e-4)
+    assert model.facts() == {"lipschitz_bound": model.certificate().bound}
     with torch.no_grad():
         f = model.encoder(images)
     centre = model.certificate().centre

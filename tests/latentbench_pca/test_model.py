@@ -1,3 +1,4 @@
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_it_keeps_what_a_model_promises() -> None:
 def test_it_brings_its_own_fit_and_has_no_training_options() -> None:
     assert PCA.name == "pca"
     assert set(PCA.Config.model_fields) == {"components"}
-    expected = ["score", "localize", "encode", "reconstruct", "sample", "log_likelihood"]
+    expected = ["score", "localize", "encode", "decode", "reconstruct", "sample", "log_likelihood"]
     assert capabilities_of(PCA) == expected
 
 
@@ -93,6 +94,28 @@ def test_samples_have_the_moments_of_the_model() -> None:
     covariance = torch.cov(samples.flatten(1).T)
     torch.testing.assert_close(samples.mean(0).flatten(), torch.full((4,), 0.5), atol=0.005, rtol=0)
     torch.testing.assert_close(covariance, torch.diag(torch.tensor([0.01, 0.005, 0.001, 0.001])), atol=3e-4, rtol=0)
+
+
+def test_decoding_is_the_inverse_of_coding_within_the_subspace(fitted: PCA, digits: Tensor) -> None:
+    codes = fitted.encode(digits[400:])
+    assert torch.equal(fitted.decode(codes), fitted.reconstruct(digits[400:]))
+    near = 0.05 * codes / codes.norm(dim=1, keepdim=True)
+    fitted_inside = deepcopy(fitted)
+    fitted_inside.mean.fill_(0.5)  # far from the border of [0, 1], so that nothing is cut
+    torch.testing.assert_close(fitted_inside.encode(fitted_inside.decode(near)), near, atol=1e-5, rtol=0)
+
+
+def test_samples_at_given_coordinates_have_them_and_the_models_noise_across(fitted: PCA) -> None:
+    model = PCA(PCA.Config(components=2), DataInfo(channels=1, height=1, width=4, train_size=1))
+    model.mean.fill_(0.5)
+    model.components.copy_(torch.linalg.qr(torch.randn(4, 2, generator=torch.Generator().manual_seed(0))).Q.T)
+    model.noise_variance.fill_(0.001)
+    codes = torch.tensor([0.1, -0.05]).expand(40_000, 2)
+    torch.manual_seed(0)
+    samples = model.sample(len(codes), codes)
+    torch.testing.assert_close(model.encode(samples), codes, atol=1e-5, rtol=0)
+    projector = torch.eye(4) - model.components.T @ model.components
+    torch.testing.assert_close(torch.cov(samples.flatten(1).T), 0.001 * projector, atol=3e-5, rtol=0)
 
 
 def test_samples_and_reconstructions_are_images(fitted: PCA, digits: Tensor) -> None:

@@ -30,7 +30,7 @@ def looped(model: VAESphere, images: Tensor) -> Tensor:
     q, log_p = model.posterior(images), []
     for noise in model.eps:
         z, _ = q.draw(noise[None])
-        cross_entropy = binary_cross_entropy_with_logits(model.decode(z[0]), images, reduction="none")
+        cross_entropy = binary_cross_entropy_with_logits(model.outputs(z[0]), images, reduction="none")
         log_p.append(-cross_entropy.sum((1, 2, 3)))
     return torch.stack(log_p).std(0)
 

@@ -33,7 +33,7 @@ def _lines(path: Path, record: "Record") -> Iterator[str]:
     spec, where = record.spec, record.environment
     yield f"{record.key}: {spec} - {record.status}"
     yield f"record      {path}"
-    for artefact in (record.predictions, record.weights):
+    for artefact in (record.predictions, record.weights, *record.artefacts.values()):
         if artefact:
             yield f"            {path.parent / artefact.file}"
     yield f"config      {_pairs(spec.config)}"
@@ -50,6 +50,8 @@ def _lines(path: Path, record: "Record") -> Iterator[str]:
         training = record.training
         kept = f", epoch {training.best_epoch} kept" if training.best_epoch else ""
         yield f"training    {training.steps} steps, {training.epochs} epochs, ended by {training.stopped}{kept}"
+    if record.facts:
+        yield f"facts       {_pairs(record.facts)}"
     if record.values:
         rows = [
             (name, value.value, "↑" if value.higher_is_better else "↓", value.readout)

@@ -53,6 +53,9 @@ class Dataset(ABC):
     source: ClassVar[str]
     """Where it comes from: a URL, or the package that ships it."""
 
+    redistributable: ClassVar[bool] = False
+    """Whether pictures that show its images may be published with a record: its licence decides."""
+
     class Config(Options):
         """Options of the dataset; subclass it in the plugin."""
 

@@ -1,6 +1,7 @@
 """What a model gives for images: one capability run over batches, its output checked against its promise."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from latentbench.devices import fork_rng
 from latentbench.errors import LatentbenchError
 from latentbench.model import Model
 
-__all__ = ["WHOLE_CODE", "Parts", "infer"]
+__all__ = ["WHOLE_CODE", "Parts", "apart", "as_codes", "infer"]
 
 #: Arrays (N, ...) by part: by subspace, attribute, facet or score's name; "" alone where one tensor is given.
 Parts = dict[str, npt.NDArray[Any]]
@@ -31,6 +32,7 @@ def infer(
     seed: int,
     device: torch.device,
     where: str,
+    codes: Iterable[Tensor | Mapping[str, Tensor]] | None = None,
 ) -> Parts:
     """Run one capability over batches of images, without gradients.
 
@@ -45,6 +47,7 @@ def infer(
         seed: of PyTorch's global generators.
         device: where model and images are.
         where: what is being run, as the beginning of an error ("model 'vae', capability 'score' on split 'test'").
+        codes: for ``decode``, and for ``sample`` with something given: codes on ``device``, in place of ``batches``.
 
     Returns:
         All batches as one, int64 for ``cluster``, else float32; a code without subspaces is the part ``WHOLE_CODE``.
@@ -55,19 +58,34 @@ def infer(
     model.eval()
     method = getattr(model, capability)
     chunks: list[Parts] = []
-    with fork_rng(device), torch.inference_mode():
-        torch.manual_seed(seed)
-        for images in batches:
-            parts = _parts(method(len(images) if capability == "sample" else images), capability, info, where)
+    with apart(device, seed):
+        for given in batches if codes is None else codes:
+            size = len(given if isinstance(given, Tensor) else next(iter(given.values())))
+            arguments = (given,) if capability != "sample" else (size,) if codes is None else (size, given)
+            parts = _parts(method(*arguments), capability, info, where)
             if chunks and parts.keys() != chunks[0].keys():
                 raise LatentbenchError(where, f"expected {_names(chunks[0])} in every batch, got {_names(parts)}")
             chunks.append(
                 {
-                    part: _array(tensor, capability, (len(images), *_shape(capability, part, info)), _at(where, part))
+                    part: _array(tensor, capability, (size, *_shape(capability, part, info)), _at(where, part))
                     for part, tensor in parts.items()
                 }
             )
     return {part: _whole([chunk[part] for chunk in chunks], _at(where, part)) for part in chunks[0]}
+
+
+@contextmanager
+def apart(device: torch.device, seed: int) -> Iterator[None]:
+    """Inference mode, with PyTorch's global generators seeded for the block and put back after it."""
+    with fork_rng(device), torch.inference_mode():
+        torch.manual_seed(seed)
+        yield
+
+
+def as_codes(parts: Parts, device: torch.device) -> Tensor | dict[str, Tensor]:
+    """Codes as ``encode`` gave them, from what ``infer`` made of them: a tensor, or tensors by subspace."""
+    tensors = {part: torch.from_numpy(array).to(device) for part, array in parts.items()}
+    return tensors[WHOLE_CODE] if list(tensors) == [WHOLE_CODE] else tensors
 
 
 def _parts(result: Any, capability: str, info: DataInfo, where: str) -> Mapping[str, Any]:
@@ -96,7 +114,7 @@ def _shape(capability: str, part: str, info: DataInfo) -> tuple[int | str, ...]:
             return (info.attributes[part],)
         case "localize":
             return (info.height, info.width)
-        case "reconstruct" | "sample":
+        case "reconstruct" | "decode" | "sample":
             return info.image_shape
         case _:
             return ()

@@ -98,15 +98,15 @@ def _check_dataset(offer: Any) -> None:
 
 
 def _check_metric(offer: Any) -> None:
-    from latentbench.capabilities import CAPABILITIES
+    from latentbench.capabilities import MEASURABLE
     from latentbench.metric import MAX_SAMPLES, Metric
 
     _check_class(offer, Metric)
     _check_version(offer)
     _check_texts(offer, "title", "source")
     capability, bounds = getattr(offer, "capability", None), getattr(offer, "bounds", None)
-    if capability not in CAPABILITIES:
-        raise OfferError(f"needs a capability of {', '.join(CAPABILITIES)}; it has {capability!r}")
+    if capability not in MEASURABLE:
+        raise OfferError(f"needs a capability of {', '.join(MEASURABLE)}; it has {capability!r}")
     if not isinstance(offer.targets, tuple) or not set(offer.targets) <= set(_TARGETS):
         raise OfferError(f"needs targets, a tuple of some of {', '.join(_TARGETS)}; it has {offer.targets!r}")
     if capability != "sample" and offer.samples is not None:

@@ -116,13 +116,17 @@ class Record(_Part):
     parameters: int | None = None
     """Trainable parameters."""
     phases: dict[str, Phase] = {}
-    """"fit" and "evaluate"."""
+    """"fit", "evaluate", and "describe": facts and pictures."""
     started: str
     """ISO 8601, UTC."""
     finished: str
     resumed: int = Field(0, ge=0)
     """How often the run was taken up again from a checkpoint."""
     environment: Environment
+    facts: dict[str, float] = Field({}, exclude_if=lambda facts: not facts)
+    """What the fitted model tells of itself (``Model.facts``)."""
+    artefacts: dict[str, Artefact] = Field({}, exclude_if=lambda artefacts: not artefacts)
+    """Pictures beside the record, by name; no table needs them."""
     predictions: Artefact | None = None
     weights: Artefact | None = None
     failure: Failure | None = None
@@ -130,6 +134,7 @@ class Record(_Part):
     def result(self) -> dict[str, Any]:
         """What must be equal in two runs of one key on a CPU: all but times, places and the road taken."""
         fields = {
-            "key", "status", "spec", "values", "unmeasured", "training", "probe", "kmeans", "predictions", "weights"
+            "key", "status", "spec", "values", "unmeasured", "training", "probe", "kmeans", "facts", "predictions",
+            "weights",
         }  # fmt: skip
         return self.model_dump(mode="json", include=fields)

@@ -3,6 +3,7 @@
     <root>/<dataset>/<model>/<key>.json           the record; it is written last, so what it names is complete
     <root>/<dataset>/<model>/<key>.npz            per-image predictions
     <root>/<dataset>/<model>/<key>.safetensors    the fitted model's state
+    <root>/<dataset>/<model>/<key>.<name>.png     a picture; <key>.<name>.local.png: one that must not be published
     <root>/.work/<key>/                           checkpoint and lock of an unfinished run
 
 Records from elsewhere are untrusted: they are parsed by schema, and nothing is ever unpickled.
@@ -104,6 +105,10 @@ class Store:
 
         own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
         return self._save(spec, ".safetensors", save(own))
+
+    def save_picture(self, spec: RunSpec, name: str, png: bytes, *, publishable: bool) -> Artefact:
+        """Write a picture; one that shows images that must not be published is named so that git ignores it."""
+        return self._save(spec, f".{name}.png" if publishable else f".{name}.local.png", png)
 
     def save_record(self, record: Record, *, resumable: bool = False) -> None:
         """Write the record, then drop the work folder: from here on the run is finished, or failed.

@@ -5,7 +5,7 @@ import logging
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -17,12 +17,15 @@ from threadpoolctl import threadpool_limits
 from latentbench.data.splits import Data
 from latentbench.devices import NoDeviceError, open_device
 from latentbench.errors import LatentbenchError
-from latentbench.evaluation.evaluate import collect, measure
+from latentbench.evaluation.evaluate import Predictions, collect, measure
+from latentbench.evaluation.facts import facts_of
+from latentbench.evaluation.pictures import make_pictures
 from latentbench.executor import Outcome, Progress, Task
 from latentbench.files import StorageError
+from latentbench.model import Model
 from latentbench.plugins.contracts import KindName
 from latentbench.plugins.registry import Offer, Plugins
-from latentbench.records.record import Environment, Failure, Record
+from latentbench.records.record import Artefact, Environment, Failure, Record
 from latentbench.records.store import BusyError, Store
 from latentbench.running.process_state import ProcessState
 from latentbench.running.provenance import Meter, environment
@@ -185,6 +188,10 @@ def _run(
             kept = store.save_predictions(spec, predictions.per_image)
             enter("measuring")
             measurement = measure(predictions, data, metrics)
+        enter("describing the model")
+        with Meter(device) as describe:
+            facts = _facts(model, spec, device)
+            artefacts = _pictures(model, data, predictions, spec, offers, store, device)
         enter("recording")
         for name, reason in measurement.unmeasured.items():
             if not metrics[ValueName.parse(name).metric].unavailable():
@@ -202,11 +209,14 @@ def _run(
             phases={
                 "fit": fit.phase(trainer.images, trainer.earlier_seconds),
                 "evaluate": evaluate.phase(predictions.images),
+                "describe": describe.phase(0),
             },
             started=started,
             finished=_now(),
             resumed=trainer.resumed,
             environment=_environment(device, offers, plugins, changes),
+            facts=facts,
+            artefacts=artefacts,
             predictions=kept,
             weights=weights,
         )
@@ -233,6 +243,40 @@ def _run(
         )
     finally:
         log.removeHandler(tail)
+
+
+def _facts(model: Model, spec: RunSpec, device: torch.device) -> dict[str, float]:
+    """What the model tells of itself; nothing, with a warning, where that fails: it costs no run its results."""
+    try:
+        return facts_of(model, device, spec.seed)
+    except (Exception, SystemExit) as error:
+        log.warning("%s: no facts: %s", spec, error if isinstance(error, LatentbenchError) else repr(error))
+        return {}
+
+
+def _pictures(
+    model: Model,
+    data: Data,
+    predictions: Predictions,
+    spec: RunSpec,
+    offers: Mapping[str, Offer],
+    store: Store,
+    device: torch.device,
+) -> dict[str, Artefact]:
+    """The run's pictures, written; each that cannot be made is left out with a warning."""
+    try:
+        pictures, failures = make_pictures(
+            model, data, predictions, title=str(spec), owner=str(offers["model"].plugin), device=device, seed=spec.seed
+        )
+    except (Exception, SystemExit) as error:
+        pictures, failures = {}, {"pictures": repr(error)}
+    for name, reason in failures.items():
+        log.warning("%s: no picture '%s': %s", spec, name, reason)
+    published = offers["dataset"].value.redistributable
+    return {
+        name: store.save_picture(spec, name, picture.png, publishable=published or not picture.shows_data)
+        for name, picture in pictures.items()
+    }
 
 
 def _import_optimizers() -> None:

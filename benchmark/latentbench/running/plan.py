@@ -197,7 +197,7 @@ def plan(
     The datasets are loaded, because a run's identity holds their hash, but one after the other. An optional one that
     is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for it.
 
-    A model is left out, with a warning, on a dataset that lacks what it needs.
+    A model is left out, with a warning, on a dataset that lacks what it needs or that it does not suit.
 
     Args:
         board: what to run.
@@ -303,6 +303,8 @@ def _able(series: Sequence[Series], info: DataInfo) -> Iterator[Series]:
     for one in series:
         if lacking := [need for need in one.model.needs if not getattr(info, need)]:
             log.warning("left out '%s' on '%s': it needs %s", one.label, one.entry.label, ", ".join(lacking))
+        elif reason := one.model.suits(info):
+            log.warning("left out '%s' on '%s': %s", one.label, one.entry.label, reason)
         else:
             yield one
 

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from latentbench.capabilities import capabilities_of
+from latentbench.capabilities import capabilities_of, samples_at_codes
 from latentbench.config import Options
 from latentbench.data.splits import MISSING, Data, DataInfo, Role, StoredSplit, Targets
-from latentbench.evaluation.inference import Parts, infer
+from latentbench.evaluation.facts import facts_of
+from latentbench.evaluation.inference import WHOLE_CODE, Parts, as_codes, infer
 from latentbench.model import Model
 from latentbench.plugins.contracts import KINDS
 from latentbench.running.training import TrainingLoop
@@ -86,10 +87,15 @@ def check_model(
         images = data.splits["test"].batch(torch.arange(_SIZES[Role.TEST]), trainer.generator).images
         outputs: dict[str, Parts] = {}
         for name in capabilities_of(model):
+            if name == "decode":
+                continue  # below: it is given codes
             with promises.that(f"{name}() takes images alone, leaves them as they are, and gives what it should"):
                 outputs[name] = _run(model, name, images)
             if name in outputs and not _check_capability(promises, model, name, images, outputs[name]):
                 del outputs[name]
+        _check_codes(promises, model, outputs)
+        with promises.that("facts() are finite numbers, the same each time"):
+            expect(facts_of(model, _CPU, 0) == facts_of(model, _CPU, 0), "with one seed they are not the same")
         with promises.that("all that it has learned is in its state_dict: a new model that loads it gives the same"):
             reloaded = _build(model_class, config, data, seed=1)
             reloaded.load_state_dict(load(save({k: v.contiguous().clone() for k, v in model.state_dict().items()})))
@@ -118,6 +124,38 @@ def _check_capability(promises: Promises, model: Model, capability: str, images:
         for size in (1, 7):
             _expect_close(_run(model, capability, images, batch_size=size), outputs, f"in batches of {size}")
     return True
+
+
+def _check_codes(promises: Promises, model: Model, outputs: Mapping[str, Parts]) -> None:
+    """Try what is given codes: ``decode``, and ``sample`` where it takes some."""
+    able = ["decode"] * ("decode" in capabilities_of(model)) + ["sample"] * samples_at_codes(model)
+    for name in able:
+        if "encode" not in outputs:
+            promises.note(f"{name}() at codes was not tried: there are none of encode()")
+            continue
+        with promises.that(f"{name}() takes codes of encode(), leaves them as they are, and gives images in [0, 1]"):
+            images = _run_at(model, name, outputs["encode"])
+            expect(images.min() >= 0 and images.max() <= 1, f"they are in [{images.min():g}, {images.max():g}]")
+            again = _run_at(model, name, outputs["encode"])
+            expect(np.array_equal(again, images), "with one seed it gives two results")
+            if name == "decode":
+                single = _run_at(model, name, outputs["encode"], batch_size=1)
+                _expect_close({"": single}, {"": images}, "in batches of 1")
+
+
+def _run_at(model: Model, capability: str, codes: Parts, batch_size: int | None = None) -> np.ndarray[Any, Any]:
+    """What the capability gives for codes, its form checked, and that it has left the codes alone."""
+    size = len(next(iter(codes.values())))
+    starts = range(0, size, batch_size or size)
+    batches = [
+        as_codes({part: array[start : start + (batch_size or size)].copy() for part, array in codes.items()}, _CPU)
+        for start in starts
+    ]
+    images = infer(model, capability, (), model.info, seed=0, device=_CPU, where="its output", codes=batches)[""]
+    for batch, start in zip(batches, starts, strict=True):
+        for part, tensor in batch.items() if isinstance(batch, Mapping) else [(WHOLE_CODE, batch)]:
+            expect(np.array_equal(tensor.numpy(), codes[part][start : start + len(tensor)]), "it changes the codes")
+    return images
 
 
 def _synthetic(channels: int, height: int, width: int, attributes: Mapping[str, int]) -> Data:

@@ -191,6 +191,7 @@ class DigitsShift(ShiftDataset):
     version = 1
     title = "Two occluded 8x8 digits whose correlation shifts"
     licence = "CC BY 4.0"
+    redistributable = True
     citation = (
         f"{PROTOCOL}; E. Alpaydin and C. Kaynak: Optical recognition of handwritten digits. UCI Machine Learning "
         "Repository, 1998. doi:10.24432/C50P49"

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from latentbench import DataInfo, LatentbenchError, Model, Options
-from latentbench.evaluation.inference import WHOLE_CODE, infer
+from latentbench.evaluation.inference import WHOLE_CODE, as_codes, infer
 
 INFO = DataInfo(channels=1, height=4, width=6, train_size=10, attributes={"left": 2, "right": 3})
 IMAGES = torch.rand((7, 1, 4, 6), generator=torch.Generator().manual_seed(0))
@@ -69,6 +69,32 @@ def test_the_output_is_that_of_all_batches_in_their_order(capability, method, ex
     for part, tensor in expected.items():
         assert outputs[part].dtype == (np.int64 if capability == "cluster" else np.float32)
         np.testing.assert_array_equal(outputs[part], tensor.numpy())
+
+
+def at_codes(capability, method, codes):
+    model = Given.that(**{capability: method})
+    return infer(model, capability, (), INFO, seed=0, device=torch.device("cpu"), where="its output", codes=codes)[""]
+
+
+def test_codes_are_decoded_and_sampled_at_in_their_order_and_in_the_form_that_encode_gave_them():
+    def sample(count, codes=None):
+        return codes[:count].view(-1, 1, 4, 6)
+
+    whole = as_codes(run("encode", lambda x: x.flatten(1)), torch.device("cpu"))
+    assert isinstance(whole, torch.Tensor)
+    np.testing.assert_array_equal(at_codes("decode", lambda z: z.view(-1, 1, 4, 6), whole.split(3)), IMAGES)
+    np.testing.assert_array_equal(at_codes("sample", sample, whole.split([3, 4])), IMAGES)
+
+    parts = as_codes(run("encode", lambda x: {"s": x[:, 0, 0, :1], "t": x[:, 0, 1, :1]}), torch.device("cpu"))
+    assert isinstance(parts, dict)
+    assert {name: tuple(code.shape) for name, code in parts.items()} == {"s": (7, 1), "t": (7, 1)}
+    decoded = at_codes("decode", lambda z: (z["s"] - z["t"]).abs()[:, :, None, None].expand(-1, 1, 4, 6), [parts])
+    np.testing.assert_array_equal(decoded[:, 0, 2, 3], (IMAGES[:, 0, 0, 0] - IMAGES[:, 0, 1, 0]).abs())
+
+
+def test_what_is_decoded_is_checked_like_any_image():
+    with pytest.raises(LatentbenchError, match=r"its output: expected shape \(2, 1, 4, 6\), got \(2, 24\)"):
+        at_codes("decode", lambda z: z, [torch.zeros(2, 24)])
 
 
 def test_a_model_may_give_the_same_buffer_for_every_batch():

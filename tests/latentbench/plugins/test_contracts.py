@@ -195,6 +195,7 @@ def metric(**changes):
         ("metrics", GoodModel, "is not a subclass of latentbench.Metric"),
         ("metrics", metric(title=None), "metric 'good' needs a title"),
         ("metrics", metric(capability="scores"), "needs a capability of score, .*; it has 'scores'"),
+        ("metrics", metric(capability="decode"), "needs a capability of score, localize, encode, predict, cluster"),
         ("metrics", metric(capability="sample"), "needs samples, a whole number from 1 to 999999; it has None"),
         ("metrics", metric(capability="sample", samples=1_000_000), "needs samples, a whole number from 1 to 999999"),
         ("metrics", metric(samples=100), "has samples, which are for the capability sample; its capability is score"),

@@ -312,7 +312,7 @@ def test_a_plan_over_many_datasets_holds_two_of_them_at_most(
     assert alive() <= 2
 
 
-#: A plugin of a model that needs attributes, and of a dataset that has none.
+#: A plugin of models that need attributes and many images, and of a dataset that has neither.
 NEEDY = """
 import numpy as np
 import torch
@@ -332,6 +332,14 @@ class Needy(Model):
         return images.mean((1, 2, 3))
 
 
+class Particular(Needy):
+    needs = ()
+
+    @classmethod
+    def suits(cls, info):
+        return f"{info.train_size} training images are too few" if info.train_size < 10 else None
+
+
 class Bare(Dataset):
     name, title, licence, citation, source = "bare", "Bare", "CC0-1.0", "none", "this file"
 
@@ -342,7 +350,7 @@ class Bare(Dataset):
 
 @hookimpl
 def latentbench_models():
-    return [Needy]
+    return [Needy, Particular]
 
 
 @hookimpl
@@ -610,3 +618,13 @@ def latentbench_models():
     assert [one.config.model_dump() for one in plan_series(board, plugins)] == [{"depth": 2}, {"depth": 3}]
     overrides = [Override("40", "size", 44)]
     assert [one.config.model_dump() for one in plan_series(board, plugins, overrides=overrides)] == [{"depth": 3}] * 2
+
+
+def test_a_model_is_left_out_with_its_own_sentence_where_it_does_not_suit_the_dataset(
+    with_needy: Plugins, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = {"datasets": ["toy-blobs", "bare"], "models": ["particular"], "rank": "auroc@test"}
+    runs = plan(Board.parse({"name": "b", "title": "t", **values}, "board 'b'"), with_needy, tmp_path)
+    assert [run.spec.dataset for run in runs] == ["toy-blobs"]
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["left out 'particular' on 'bare': 4 training images are too few"]

@@ -1,5 +1,7 @@
 """The kit passes models that keep their promises, and names the promise that a broken model really breaks."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -118,6 +120,65 @@ def test_the_callers_random_numbers_go_on_as_if_nothing_had_happened():
     torch.manual_seed(3)
     check_model(Mean)
     assert torch.equal(torch.rand(4), expected)
+
+
+class Decoding(Honest):
+    """It decodes, and samples with a code given."""
+
+    def decode(self, codes):
+        levels = codes.sigmoid().mean(1)[:, None, None, None]
+        return levels.expand(-1, *self.info.image_shape)
+
+    def sample(self, count, codes=None):
+        codes = torch.randn(count, self.config.latent_dim) if codes is None else codes
+        return (self.decode(codes) + 0.1 * torch.rand(count, *self.info.image_shape)).clamp(0, 1)
+
+
+def test_decode_and_sample_are_tried_on_the_models_own_codes():
+    report = check_model(Decoding)
+    for name in ("decode", "sample"):
+        assert f"{name}() takes codes of encode(), leaves them as they are, and gives images in [0, 1]" in report
+    assert not any(line.startswith("decode() takes images") for line in report)
+
+
+def test_without_codes_decoding_is_not_tried():
+    class Alone(Mean):
+        def decode(self, codes):
+            raise AssertionError("nothing to decode")
+
+    assert "decode() at codes was not tried: there are none of encode()" in check_model(Alone)
+
+
+@pytest.mark.parametrize(
+    ("method", "line"),
+    [
+        (lambda self, codes: 2 * Decoding.decode(self, codes), "they are in "),
+        (lambda self, codes: Decoding.decode(self, codes.zero_()), "it changes the codes"),
+        (lambda self, codes: Decoding.decode(self, codes - codes.mean(0)), "in batches of 1 it differs by"),
+        (lambda self, codes: codes, "expected shape (24, 1, 16, 32), got (24, 4)"),
+        (lambda self, codes: Decoding.decode(self, codes) * np.random.default_rng().random(), "two results"),
+    ],
+)
+def test_a_decoder_that_breaks_its_promise_is_named(method, line):
+    broken = type("Broken", (Decoding,), {"decode": method})
+    with pytest.raises(AssertionError, match=rf"- decode\(\) takes codes of encode\(\).*{re.escape(line)}"):
+        check_model(broken)
+
+
+class Infinite(Mean):
+    def facts(self):
+        return {"bound": float("inf")}
+
+
+class Random(Mean):
+    def facts(self):
+        return {"bound": np.random.default_rng().random()}
+
+
+@pytest.mark.parametrize(("broken", "line"), [(Infinite, "'bound' is inf"), (Random, "they are not the same")])
+def test_facts_that_are_none_are_named(broken, line):
+    with pytest.raises(AssertionError, match=rf"- facts\(\) are finite numbers, the same each time: .*{line}"):
+        check_model(broken)
 
 
 class NoCapability(Model):

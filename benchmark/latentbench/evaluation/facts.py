@@ -1,0 +1,26 @@
+"""Facts: numbers that a fitted model knows of itself, checked before they go into its record."""
+
+from math import isfinite
+
+import torch
+
+from latentbench.errors import LatentbenchError
+from latentbench.evaluation.inference import apart
+from latentbench.model import Model
+
+__all__ = ["facts_of"]
+
+
+def facts_of(model: Model, device: torch.device, seed: int) -> dict[str, float]:
+    """``Model.facts`` of a fitted model, run like a capability.
+
+    Raises:
+        LatentbenchError: a fact is not a finite number.
+    """
+    model.eval()
+    with apart(device, seed):
+        facts = model.facts()
+    for name, value in facts.items():
+        if not (isinstance(value, int | float) and isfinite(value)):
+            raise LatentbenchError(f"model '{model.name}', facts(): {name!r} is {value!r}", "expected a finite number")
+    return {name: float(value) for name, value in facts.items()}
