@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from latentbench.executor import Execution, Executor, Outcome, Progress, Task
     from latentbench.files import replacing
     from latentbench.metric import Evaluation, Metric, value_name
-    from latentbench.model import Losses, Model, Step, Trainer
+    from latentbench.model import Losses, Model, Step, Trainer, TrainingProgress
     from latentbench.plugins.registry import Plugins
     from latentbench.records.frame import values_frame
     from latentbench.records.record import Record
@@ -71,7 +71,7 @@ _PUBLIC = {
     "executor": ("Execution", "Executor", "Outcome", "Progress", "Task"),
     "files": ("replacing",),
     "metric": ("Evaluation", "Metric", "value_name"),
-    "model": ("Losses", "Model", "Step", "Trainer"),
+    "model": ("Losses", "Model", "Step", "Trainer", "TrainingProgress"),
     "plugins.registry": ("Plugins",),
     "records.frame": ("values_frame",),
     "records.record": ("Record",),
@@ -121,6 +121,7 @@ __all__ = [
     "Task",
     "Trainer",
     "TrainingOptions",
+    "TrainingProgress",
     "common_options",
     "content_hash",
     "data_root_option",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentbench.data.splits import DataInfo
 from latentbench.errors import LatentbenchError
-from latentbench.model import Model
+from latentbench.model import Model, memory_format_of
 
 __all__ = ["WHOLE_CODE", "Parts", "infer"]
 
@@ -31,13 +31,17 @@ def infer(
     device: torch.device,
     where: str,
 ) -> Parts:
-    """Run one capability over batches of images, without gradients.
+    """Run one capability over batches of images, in inference mode: float32, and without gradients.
+
+    The images themselves are made outside of inference mode, as the model's parameters and buffers were: so a method
+    that leaves it for gradients of its own can use them there (``latentbench.capabilities``).
 
     PyTorch's global generators are seeded for it and put back afterwards, so that the result depends on no other draw
     and no other draw depends on it.
 
     Args:
-        model: a fitted model that has the capability; it is left in eval mode.
+        model: a fitted model that has the capability; it is left in eval mode, and, as the images are, in the memory
+            format that its options ask for.
         capability: a name of ``latentbench.capabilities``; ``sample`` draws as many images as the batches hold.
         batches: images, each (B, C, H, W) float32 on ``device``.
         info: the shapes and attributes that the output is held against.
@@ -52,12 +56,19 @@ def infer(
         LatentbenchError: an output of the wrong type, names, shape or dtype, or not finite.
     """
     model.eval()
+    memory_format = memory_format_of(model.config)
+    reordered = memory_format is not torch.contiguous_format
+    if reordered:
+        model.to(memory_format=memory_format)  # type: ignore[call-overload]
     method = getattr(model, capability)
     chunks: list[Parts] = []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for images in batches:
-            parts = _parts(method(len(images) if capability == "sample" else images), capability, info, where)
+            if reordered and capability != "sample":
+                images = images.contiguous(memory_format=memory_format)
+            with torch.inference_mode():
+                parts = _parts(method(len(images) if capability == "sample" else images), capability, info, where)
             if chunks and parts.keys() != chunks[0].keys():
                 raise LatentbenchError(where, f"expected {_names(chunks[0])} in every batch, got {_names(parts)}")
             chunks.append(
