@@ -77,7 +77,7 @@ class Trainer(Protocol):
             validation: what is measured after every epoch, if anything.
             phase: name of the phase.
             budget_share: where a board limits the steps of a run, the share of them, in (0, 1], that this phase may
-                use at most. Each phase can use no more than what earlier ones have left.
+                use at most, rounded down. Each phase can use no more than what earlier ones have left.
             options: ``TrainingOptions`` that are different in this phase, such as ``epochs=5``.
 
         Raises:

@@ -161,7 +161,7 @@ class TrainingLoop:
         if phase in self._phases:
             mend = "name the second one: trainer.fit(..., phase='...')"
             raise mistake(model, f"it calls trainer.fit() twice for the phase '{phase}'", mend)
-        if self._model not in (None, model):
+        if self._model is not None and self._model is not model:
             raise mistake(model, "it calls trainer.fit() for another model than before", "make it a part of the first")
         self._model = model
         if not isinstance(model.config, TrainingOptions):
@@ -192,7 +192,7 @@ class TrainingLoop:
         if not 0 < budget_share <= 1:
             raise mistake(model, f"the budget_share of phase '{phase}' is {budget_share:g}", "give one in (0, 1]")
         if self.max_steps is not None:
-            total = min(total, max(1, round(self.max_steps * budget_share)), self.max_steps - before)
+            total = min(total, max(1, int(self.max_steps * budget_share)), self.max_steps - before)
         if total < 1:
             raise mistake(
                 model,

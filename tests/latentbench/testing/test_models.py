@@ -251,10 +251,11 @@ class AnnealsByPlainStart(Honest):
 class PlainAverage(Honest):
     """Its average is kept in a plain attribute, and written to a buffer."""
 
+    encoder: nn.Sequential
     average: Tensor | float = 0.0
 
     def after_update(self, optimizer):
-        self.average = 0.9 * self.average + 0.1 * self.encoder[1].bias.detach()
+        self.average = 0.9 * self.average + 0.1 * self.encoder.get_parameter("1.bias").detach()
         self.centre.copy_(self.average)
 
 
