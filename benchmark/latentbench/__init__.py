@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from latentbench.executor import Execution, Executor, Outcome, Progress, Task
     from latentbench.files import replacing
     from latentbench.metric import Evaluation, Metric
-    from latentbench.model import Losses, Model, Step, Trainer
+    from latentbench.model import Losses, Model, Step, Trainer, TrainingProgress
     from latentbench.plugins.registry import Plugins
     from latentbench.records.frame import values_frame
     from latentbench.records.record import Record
@@ -82,7 +82,7 @@ _PUBLIC = {
     "executor": ("Execution", "Executor", "Outcome", "Progress", "Task"),
     "files": ("replacing",),
     "metric": ("Evaluation", "Metric"),
-    "model": ("Losses", "Model", "Step", "Trainer"),
+    "model": ("Losses", "Model", "Step", "Trainer", "TrainingProgress"),
     "plugins.registry": ("Plugins",),
     "records.frame": ("values_frame",),
     "records.record": ("Record",),
@@ -133,6 +133,7 @@ __all__ = [
     "Task",
     "Trainer",
     "TrainingOptions",
+    "TrainingProgress",
     "ValueName",
     "Where",
     "common_options",

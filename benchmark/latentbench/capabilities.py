@@ -4,6 +4,18 @@ A model has a capability by having its method; it inherits from nothing and regi
 get images alone: (B, C, H, W) float32 in [0, 1] on the run's device; ``decode`` and ``sample`` get codes or a number.
 Each image's result must not depend on the others in its batch. They run in eval mode under ``torch.inference_mode``,
 with PyTorch's global generator seeded by the run.
+
+A method that needs gradients at test time, as a projection to latent codes does, opens a block for them and keeps all
+that it differentiates inside. Images, parameters and buffers can be used there as they are::
+
+    def score(self, images):
+        with torch.inference_mode(False), torch.enable_grad():
+            z = torch.zeros(len(images), self.config.latent_dim, device=images.device, requires_grad=True)
+            for _ in range(self.config.projection_steps):
+                distance = (self.decoder(z) - images).square().flatten(1).sum(1)
+                (gradient,) = torch.autograd.grad(distance.sum(), z)  # of z alone: no parameter gets one
+                z = (z - self.config.projection_rate * gradient).detach().requires_grad_()
+            return (self.decoder(z) - images).square().flatten(1).sum(1)
 """
 
 from __future__ import annotations
@@ -37,7 +49,10 @@ class Scores(Protocol):
     """Image anomaly score."""
 
     def score(self, images: Tensor) -> Tensor | Mapping[str, Tensor]:
-        """(B,), larger = more anomalous; or several by name, each (B,), of which the first is the model's own."""
+        """(B,), larger = more anomalous; or several by name, each (B,), of which the first is the model's own.
+
+        It may use gradients, as the module's docstring shows.
+        """
 
 
 @runtime_checkable
@@ -45,7 +60,7 @@ class Localizes(Protocol):
     """Anomaly map."""
 
     def localize(self, images: Tensor) -> Tensor:
-        """(B, H, W), larger = more anomalous."""
+        """(B, H, W), larger = more anomalous. It may use gradients, as the module's docstring shows."""
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
 from latentbench.errors import LatentbenchError, did_you_mean
@@ -49,9 +49,34 @@ class TrainingOptions(Options):
     patience: int | None = Field(
         None, ge=1, description="stop after this many epochs without a better validation loss, keep the best weights"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16: autocast of the forward pass; weights and optimizer stay float32"
+    select_after: int = Field(
+        0,
+        ge=0,
+        description="with patience: leave these first epochs out of the selection, whose loss is not comparable yet",
+        exclude_if=lambda value: value == 0,
     )
+    clip_gradients: float | None = Field(
+        None,
+        gt=0,
+        description="scale gradients down to this norm, taken over all parameters of an optimizer, where it is larger",
+        exclude_if=lambda value: value is None,
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="bfloat16: autocast of the forward pass in training and validation; weights, optimizer and "
+        "evaluation stay float32",
+    )
+    memory_format: Literal["contiguous", "channels_last"] = Field(
+        "contiguous",
+        description="order of images and convolution weights in memory; channels_last often makes convolutions faster",
+        exclude_if=lambda value: value == "contiguous",
+    )
+
+    @model_validator(mode="after")
+    def _selection_needs_patience(self) -> Self:
+        if self.select_after and self.patience is None:
+            raise ValueError("select_after needs patience: without it nothing is selected")
+        return self
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from math import isfinite
 import torch
 
 from latentbench.errors import LatentbenchError
-from latentbench.evaluation.inference import apart
+from latentbench.evaluation.inference import seeded
 from latentbench.model import Model
 
 __all__ = ["facts_of"]
@@ -18,7 +18,7 @@ def facts_of(model: Model, device: torch.device, seed: int) -> dict[str, float]:
         LatentbenchError: a fact is not a finite number.
     """
     model.eval()
-    with apart(device, seed):
+    with seeded(device, seed), torch.inference_mode():
         facts = model.facts()
     for name, value in facts.items():
         if not (isinstance(value, int | float) and isfinite(value)):

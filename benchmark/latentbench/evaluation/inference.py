@@ -12,9 +12,9 @@ from torch import Tensor
 from latentbench.data.splits import DataInfo
 from latentbench.devices import fork_rng
 from latentbench.errors import LatentbenchError
-from latentbench.model import Model
+from latentbench.model import Model, memory_format_of
 
-__all__ = ["WHOLE_CODE", "Parts", "apart", "as_codes", "infer"]
+__all__ = ["WHOLE_CODE", "Parts", "as_codes", "infer", "seeded"]
 
 #: Arrays (N, ...) by part: by subspace, attribute, facet or score's name; "" alone where one tensor is given.
 Parts = dict[str, npt.NDArray[Any]]
@@ -34,13 +34,17 @@ def infer(
     where: str,
     codes: Iterable[Tensor | Mapping[str, Tensor]] | None = None,
 ) -> Parts:
-    """Run one capability over batches of images, without gradients.
+    """Run one capability over batches of images, in inference mode: float32, and without gradients.
+
+    The images themselves are made outside of inference mode, as the model's parameters and buffers were: so a method
+    that leaves it for gradients of its own can use them there (``latentbench.capabilities``).
 
     PyTorch's global generators are seeded for it and put back afterwards, so that the result depends on no other draw
     and no other draw depends on it.
 
     Args:
-        model: a fitted model that has the capability; it is left in eval mode.
+        model: a fitted model that has the capability; it is left in eval mode, and, as the images are, in the memory
+            format that its options ask for.
         capability: a name of ``latentbench.capabilities``; ``sample`` draws as many images as the batches hold.
         batches: images, each (B, C, H, W) float32 on ``device``.
         info: the shapes and attributes that the output is held against.
@@ -56,13 +60,20 @@ def infer(
         LatentbenchError: an output of the wrong type, names, shape or dtype, or not finite.
     """
     model.eval()
+    memory_format = memory_format_of(model.config)
+    reordered = memory_format is not torch.contiguous_format
+    if reordered:
+        model.to(memory_format=memory_format)  # type: ignore[call-overload]
     method = getattr(model, capability)
     chunks: list[Parts] = []
-    with apart(device, seed):
+    with seeded(device, seed):
         for given in batches if codes is None else codes:
             size = len(given if isinstance(given, Tensor) else next(iter(given.values())))
+            if reordered and codes is None and capability != "sample" and isinstance(given, Tensor):
+                given = given.contiguous(memory_format=memory_format)
             arguments = (given,) if capability != "sample" else (size,) if codes is None else (size, given)
-            parts = _parts(method(*arguments), capability, info, where)
+            with torch.inference_mode():
+                parts = _parts(method(*arguments), capability, info, where)
             if chunks and parts.keys() != chunks[0].keys():
                 raise LatentbenchError(where, f"expected {_names(chunks[0])} in every batch, got {_names(parts)}")
             chunks.append(
@@ -75,9 +86,9 @@ def infer(
 
 
 @contextmanager
-def apart(device: torch.device, seed: int) -> Iterator[None]:
-    """Inference mode, with PyTorch's global generators seeded for the block and put back after it."""
-    with fork_rng(device), torch.inference_mode():
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed PyTorch's global generators for the block, and put them back after it."""
+    with fork_rng(device):
         torch.manual_seed(seed)
         yield
 

@@ -16,7 +16,7 @@ from latentbench.capabilities import capabilities_of, samples_at_codes
 from latentbench.data.splits import Data, Role, content_hash
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.evaluate import Predictions
-from latentbench.evaluation.inference import Parts, apart, as_codes, infer
+from latentbench.evaluation.inference import Parts, as_codes, infer, seeded
 from latentbench.evaluation.readouts.readout import side_by_side
 from latentbench.evaluation.sheets import Row, Sheet, Tile, heat, png
 from latentbench.model import Model
@@ -203,7 +203,7 @@ class _Gallery:
     def own(self) -> Mapping[str, Sheet]:
         """What the model itself shows of test images."""
         images = self._tensor(_spread(len(self.split), self.shown))
-        with apart(self.device, self._derive("pictures")):
+        with seeded(self.device, self._derive("pictures")), torch.inference_mode():
             given = self.model.pictures(images)
         sheets = {}
         for name, tensor in given.items():

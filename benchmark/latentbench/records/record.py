@@ -6,7 +6,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from latentbench.spec import RunSpec
 
-__all__ = ["SCHEMA_VERSION", "Artefact", "Environment", "Failure", "Phase", "Readout", "Record", "Training", "Value"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Artefact",
+    "Environment",
+    "Failure",
+    "Phase",
+    "Readout",
+    "Record",
+    "Stopped",
+    "Training",
+    "TrainingPhase",
+    "Value",
+]
 
 #: Raise it when the meaning of a record's field changes.
 SCHEMA_VERSION: Literal[1] = 1
@@ -46,16 +58,33 @@ class Phase(_Part):
     images_per_second: float | None = None
 
 
+#: Why training ended.
+Stopped = Literal["epochs", "max_steps", "patience"]
+
+
+class TrainingPhase(_Part):
+    """How one of several phases of training went."""
+
+    phase: str
+    steps: int
+    epochs: int
+    stopped: Stopped
+    best_epoch: int | None = None
+
+
 class Training(_Part):
-    """How the harness's loop went; absent for a model with its own ``fit``."""
+    """How the harness's loop went, in all phases together; absent for a model with its own ``fit``."""
 
     steps: int
     epochs: int
-    stopped: Literal["epochs", "max_steps", "patience"]
+    stopped: Stopped
+    """Of several phases, the last one."""
     best_epoch: int | None = None
-    """1-based epoch whose weights were kept, with early stopping."""
+    """1-based epoch whose weights were kept, with early stopping; None for several phases, which have their own."""
     losses: list[dict[str, float]] = []
     """Mean training losses of each epoch by name, and "validation" where there is such a split."""
+    phases: list[TrainingPhase] = Field([], exclude_if=lambda phases: not phases)
+    """Each of them, in their order, if there are several."""
 
 
 class Environment(_Part):

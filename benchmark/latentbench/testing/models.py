@@ -1,9 +1,6 @@
 """Conformance of a model: it is built, fitted, resumed, saved, loaded and used on small synthetic images."""
 
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +9,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from latentbench.capabilities import capabilities_of, samples_at_codes
-from latentbench.config import Options
-from latentbench.data.splits import MISSING, Data, DataInfo, Role, StoredSplit, Targets
+from latentbench.data.splits import Role
 from latentbench.evaluation.facts import facts_of
 from latentbench.evaluation.inference import WHOLE_CODE, Parts, as_codes, infer
 from latentbench.model import Model
 from latentbench.plugins.contracts import KINDS
-from latentbench.running.training import TrainingLoop
+from latentbench.testing.fits import CPU, SIZES, build, cut_off_and_resume, expect_equal_states, fit, synthetic
 from latentbench.testing.on_device import check_model_on_device
 from latentbench.testing.promises import Promises, expect
 
@@ -27,9 +23,9 @@ __all__ = ["TOLERANCE", "check_model"]
 #: How far an image's result may move with the batch that it is in, relative to the largest result.
 TOLERANCE = 1e-4
 
-_CPU = torch.device("cpu")
-_SIZES = {Role.TRAIN: 64, Role.VALIDATION: 32, Role.TEST: 24}
 _SHORT = {"epochs": 2, "batch_size": 16}
+#: Steps of the budget that every model has to keep.
+_FEW_STEPS = 3
 
 
 def check_model(
@@ -43,12 +39,14 @@ def check_model(
 ) -> list[str]:
     """Try what a model promises, with 64 training images of which every tenth has no labels.
 
-    It can be offered, builds, and fits; fits with one seed are equal, also if one is cut off and resumed; all that it
-    has learned is in its ``state_dict``; and each capability takes images alone, leaves them as they are, gives the
-    right type, shape, dtype and range, draws from PyTorch's global generator alone, and, if it draws nothing, gives an
-    image the same result in any batch. What keeps all this on the CPU is tried on a simulated accelerator, too
-    (``latentbench.testing.simulated_device``): no tensor and no generator is left on the CPU, a training step does not
-    wait for the device, and a checkpoint is resumed there and moves between the devices.
+    It can be offered, builds, and fits; fits with one seed are equal, also if one is cut off and resumed again and
+    again, with its schedules, its start, its hooks and in all of its phases; it keeps a budget of steps, and trains and
+    evaluates with channels-last images as with others; all that it has learned is in its ``state_dict``; and each
+    capability takes images alone, leaves them as they are, gives the right type, shape, dtype and range, draws from
+    PyTorch's global generator alone, and, if it draws nothing, gives an image the same result in any batch. What keeps
+    all this on the CPU is tried on a simulated accelerator, too (``latentbench.testing.simulated_device``): no tensor
+    and no generator is left on the CPU, a training step does not wait for the device, and a checkpoint is resumed there
+    and moves between the devices.
 
     Args:
         model_class: the model.
@@ -65,26 +63,30 @@ def check_model(
         AssertionError: promises are broken; a line for each.
     """
     promises = Promises(f"model '{getattr(model_class, 'name', model_class)}'")
-    data = _synthetic(channels, height, width, {"left": 2, "right": 2} if attributes is None else attributes)
+    data = synthetic(channels, height, width, {"left": 2, "right": 2} if attributes is None else attributes)
     with torch.random.fork_rng(devices=[]):
         with promises.that("it can be offered: name, version, Config, presets, capabilities", vital=True):
             KINDS["models"].name(model_class)
         with promises.that("it builds", vital=True):
             short = {name: value for name, value in _SHORT.items() if name in model_class.Config.model_fields}
             config = model_class.configure("conformance", {**short, **(options or {})})
-            _build(model_class, config, data)
+            build(model_class, config, data)
         with promises.that("it fits, and what it has learned is finite", vital=True):
-            model, trainer = _fit(model_class, config, data)
+            model, trainer = fit(model_class, config, data)
             for name, value in model.state_dict().items():
                 expect(bool(torch.isfinite(value).all()), f"'{name}' is not finite")
         repeatable = False
         with promises.that("two fits with one seed are equal"):
-            _expect_equal_states(_fit(model_class, config, data)[0], model)
+            expect_equal_states(fit(model_class, config, data)[0], model)
             repeatable = True
         if repeatable and trainer.training is not None:
             with promises.that("a fit that is cut off and resumed equals one that is not"):
-                _expect_equal_states(_cut_off_and_resume(model_class, config, data), model)
-        images = data.splits["test"].batch(torch.arange(_SIZES[Role.TEST]), trainer.generator).images
+                expect_equal_states(cut_off_and_resume(model_class, config, data, trainer), model)
+        if trainer.training is not None:
+            with promises.that(f"it fits in a budget of {_FEW_STEPS} steps, in all of its phases"):
+                training = fit(model_class, config, data, max_steps=_FEW_STEPS)[1].training
+                expect(training is not None and training.steps <= _FEW_STEPS, "it makes more steps")
+        images = data.splits["test"].batch(torch.arange(SIZES[Role.TEST]), trainer.generator).images
         outputs: dict[str, Parts] = {}
         for name in capabilities_of(model):
             if name == "decode":
@@ -95,12 +97,21 @@ def check_model(
                 del outputs[name]
         _check_codes(promises, model, outputs)
         with promises.that("facts() are finite numbers, the same each time"):
-            expect(facts_of(model, _CPU, 0) == facts_of(model, _CPU, 0), "with one seed they are not the same")
+            expect(facts_of(model, CPU, 0) == facts_of(model, CPU, 0), "with one seed they are not the same")
         with promises.that("all that it has learned is in its state_dict: a new model that loads it gives the same"):
-            reloaded = _build(model_class, config, data, seed=1)
+            reloaded = build(model_class, config, data, seed=1)
             reloaded.load_state_dict(load(save({k: v.contiguous().clone() for k, v in model.state_dict().items()})))
             for capability, parts in outputs.items():
                 expect(_equal(_run(reloaded, capability, images), parts), f"its {capability}() differs")
+        if trainer.training is not None:
+            with promises.that("it trains channels-last, and gives the same with its weights in that order"):
+                channels_last = config.model_copy(update={"memory_format": "channels_last"})
+                fit(model_class, channels_last, data)
+                reordered = build(model_class, channels_last, data)
+                reordered.load_state_dict(model.state_dict())
+                for capability in outputs.keys() - {"cluster"}:  # which rounding may turn
+                    found = _run(reordered, capability, images)
+                    _expect_close(found, outputs[capability], f"channels-last, in {capability}(),")
         if not promises.broken:
             check_model_on_device(promises, model_class, config, data, outputs)
     return promises.kept()
@@ -148,66 +159,21 @@ def _run_at(model: Model, capability: str, codes: Parts, batch_size: int | None 
     size = len(next(iter(codes.values())))
     starts = range(0, size, batch_size or size)
     batches = [
-        as_codes({part: array[start : start + (batch_size or size)].copy() for part, array in codes.items()}, _CPU)
+        as_codes({part: array[start : start + (batch_size or size)].copy() for part, array in codes.items()}, CPU)
         for start in starts
     ]
-    images = infer(model, capability, (), model.info, seed=0, device=_CPU, where="its output", codes=batches)[""]
+    images = infer(model, capability, (), model.info, seed=0, device=CPU, where="its output", codes=batches)[""]
     for batch, start in zip(batches, starts, strict=True):
         for part, tensor in batch.items() if isinstance(batch, Mapping) else [(WHOLE_CODE, batch)]:
             expect(np.array_equal(tensor.numpy(), codes[part][start : start + len(tensor)]), "it changes the codes")
     return images
 
 
-def _synthetic(channels: int, height: int, width: int, attributes: Mapping[str, int]) -> Data:
-    """Noisy images in which each attribute lights up a band of columns, the brighter the greater its value."""
-    draw = np.random.default_rng(0)
-    splits = {}
-    for role, size in _SIZES.items():
-        images = draw.integers(0, 60, (size, channels, height, width))
-        labels = {name: draw.integers(values, size=size) for name, values in attributes.items()}
-        bands = np.array_split(np.arange(width), max(1, len(attributes)))
-        for band, (name, values) in zip(bands, attributes.items(), strict=False):
-            images[..., band] += (180 * labels[name] // max(1, values - 1))[:, None, None, None]
-            if role is Role.TRAIN:
-                labels[name][::10] = MISSING
-        targets = Targets(attributes=labels)
-        splits[str(role)] = StoredSplit(role, torch.from_numpy(images.astype(np.uint8)), targets)
-    return Data(DataInfo(channels, height, width, _SIZES[Role.TRAIN], attributes), splits)
-
-
-def _build(model_class: type[Model], config: Options, data: Data, seed: int = 0) -> Model:
-    torch.manual_seed(seed)
-    return model_class(config, data.info)
-
-
-def _fit(model_class: type[Model], config: Options, data: Data, **trainer_options: Any) -> tuple[Model, TrainingLoop]:
-    model = _build(model_class, config, data)
-    trainer = TrainingLoop(device=_CPU, seed=0, **trainer_options)
-    model.fit(data.train, data.validation, trainer)
-    return model, trainer
-
-
-class _CutOffError(Exception):
-    """Stands for whatever ends a run half-way."""
-
-
-def _cut_off_and_resume(model_class: type[Model], config: Options, data: Data) -> Model:
-    def cut_off(step: int, total: int, losses: dict[str, float]) -> None:
-        if 2 * step >= total:
-            raise _CutOffError
-
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "checkpoint.pt"
-        with suppress(_CutOffError):
-            _fit(model_class, config, data, checkpoint=checkpoint, checkpoint_seconds=0.0, notify=cut_off)
-        return _fit(model_class, config, data, checkpoint=checkpoint)[0]
-
-
 def _run(model: Model, capability: str, images: Tensor, *, seed: int = 0, batch_size: int | None = None) -> Parts:
     """What the capability gives, its form checked, and that it has left the images alone."""
     given = images.clone()
     batches = torch.split(given, batch_size or len(given))
-    parts = infer(model, capability, batches, model.info, seed=seed, device=_CPU, where="its output")
+    parts = infer(model, capability, batches, model.info, seed=seed, device=CPU, where="its output")
     expect(torch.equal(given, images), "it changes the images in place")
     return parts
 
@@ -221,10 +187,3 @@ def _expect_close(found: Parts, expected: Parts, how: str) -> None:
         moved, largest = np.abs(found[part] - values).max(), np.abs(values).max()
         label = f"'{part}'" if part else "it"
         expect(bool(moved <= TOLERANCE * largest), f"{how} {label} differs by {moved:.2g}, of {largest:.2g}")
-
-
-def _expect_equal_states(found: Model, expected: Model) -> None:
-    states = found.state_dict(), expected.state_dict()
-    expect(states[0].keys() == states[1].keys(), "they have learned different parameters and buffers")
-    for name, value in states[0].items():
-        expect(torch.equal(value, states[1][name]), f"'{name}' differs")

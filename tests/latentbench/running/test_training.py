@@ -438,7 +438,7 @@ def test_the_best_weights_are_kept_when_the_steps_run_out() -> None:
 
 
 def test_notices_tell_the_steps_and_mean_losses_since_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentbench.running.training._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("latentbench.running.fitting._LOOK_SECONDS", 0.0)
     notices: list[tuple[int, int, dict[str, float]]] = []
     training = outcome(
         train(

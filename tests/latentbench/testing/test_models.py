@@ -1,12 +1,14 @@
 """The kit passes models that keep their promises, and names the promise that a broken model really breaks."""
 
 import re
+from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 from latentbench import MISSING, Model, Options
 from latentbench.testing import check_model
@@ -130,8 +132,8 @@ class Decoding(Honest):
         return levels.expand(-1, *self.info.image_shape)
 
     def sample(self, count, codes=None):
-        codes = torch.randn(count, self.config.latent_dim) if codes is None else codes
-        return (self.decode(codes) + 0.1 * torch.rand(count, *self.info.image_shape)).clamp(0, 1)
+        codes = torch.randn(count, self.config.latent_dim, device=self.centre.device) if codes is None else codes
+        return (self.decode(codes) + 0.1 * torch.rand(count, *self.info.image_shape, device=codes.device)).clamp(0, 1)
 
 
 def test_decode_and_sample_are_tried_on_the_models_own_codes():
@@ -179,6 +181,63 @@ class Random(Mean):
 def test_facts_that_are_none_are_named(broken, line):
     with pytest.raises(AssertionError, match=rf"- facts\(\) are finite numbers, the same each time: .*{line}"):
         check_model(broken)
+
+
+class Everything(Honest):
+    """Two phases, each with a schedule, an initialization from data, and averaged weights."""
+
+    average: nn.Sequential
+    scale: nn.Module
+    brightness: Tensor
+
+    def build(self, info):
+        super().build(info)
+        self.average = deepcopy(self.encoder).requires_grad_(False)
+        self.scale = nn.Linear(1, 1)
+        self.register_buffer("brightness", torch.zeros(()))
+
+    def optimizers(self):
+        if self.progress.phase == "scale":
+            return torch.optim.SGD(self.scale.parameters(), 0.1, momentum=0.9)
+        parts = {"decoder": self.decoder, "encoder": self.encoder}
+        return {name: torch.optim.Adam(part.parameters(), 1e-3) for name, part in parts.items()}
+
+    def schedulers(self, optimizers):
+        if self.progress.phase == "scale":
+            return OneCycleLR(optimizers, 0.1, self.progress.total_steps)
+        return {"encoder": CosineAnnealingLR(optimizers["encoder"], self.progress.total_steps)}
+
+    def start(self, train, trainer):
+        images = train.batch(torch.randperm(len(train), device=trainer.device)[:8], trainer.generator).images
+        self.brightness.copy_(images.mean() + 0.1 * torch.rand((), device=trainer.device))
+
+    def training_step(self, batch):
+        if self.progress.phase == "scale":
+            return (self.scale(self.brightness.view(1, 1)) - batch.images.mean()).square().mean()
+        return self.steps(batch)
+
+    def steps(self, batch):
+        yield "encoder", self.score(batch.images).mean() * self.progress.step / self.progress.total_steps
+        if self.progress.step % 3 == 0:
+            yield "decoder", (self.reconstruct(batch.images) - batch.images).square().mean() * self.brightness
+
+    def after_update(self, optimizer):
+        for average, weight in zip(self.average.parameters(), self.encoder.parameters(), strict=True):
+            average.lerp_(weight, 0.1)
+
+    def encode(self, images):
+        return (self.encoder if self.training else self.average)(images)
+
+    def fit(self, train, validation, trainer):
+        trainer.fit(self, train, validation, budget_share=0.5)
+        trainer.fit(self, train, validation, phase="scale", epochs=1)
+
+
+def test_a_model_that_uses_all_that_training_offers_passes():
+    report = check_model(Everything)
+    assert "a fit that is cut off and resumed equals one that is not" in report
+    assert "it fits in a budget of 3 steps, in all of its phases" in report
+    assert "it trains channels-last, and gives the same with its weights in that order" in report
 
 
 class NoCapability(Model):
@@ -239,6 +298,96 @@ class AnnealsByAttribute(Honest):
     def training_step(self, batch):
         self.steps += 1
         return super().training_step(batch) + self.steps / 8 * self.encode(batch.images).square().sum()
+
+
+class AnnealsByPlainStart(Honest):
+    """What it finds at the start is not in a buffer."""
+
+    scale = 1.0
+
+    def start(self, train, trainer):
+        self.scale = float(torch.rand(()))
+
+    def training_step(self, batch):
+        return super().training_step(batch) * self.scale
+
+
+class PlainAverage(Honest):
+    """Its average is kept in a plain attribute, and written to a buffer."""
+
+    encoder: nn.Sequential
+    average: Tensor | float = 0.0
+
+    def after_update(self, optimizer):
+        self.average = 0.9 * self.average + 0.1 * self.encoder.get_parameter("1.bias").detach()
+        self.centre.copy_(self.average)
+
+
+class Forgetful(LRScheduler):
+    """Lowers the rate by a number that its state does not hold."""
+
+    def __init__(self, optimizer):
+        self.calls = 0
+        super().__init__(optimizer)
+
+    def get_lr(self):
+        self.calls += 1
+        return [group["initial_lr"] / self.calls for group in self.optimizer.param_groups]
+
+    def state_dict(self):
+        return {name: value for name, value in super().state_dict().items() if name != "calls"}
+
+
+class ForgetfulSchedule(Honest):
+    def schedulers(self, optimizers):
+        return Forgetful(optimizers)
+
+
+class ObjectInSchedule(Honest):
+    """The state of its scheduler holds an object, which a checkpoint cannot give back."""
+
+    def schedulers(self, optimizers):
+        scheduler = CosineAnnealingLR(optimizers, self.progress.total_steps)
+        scheduler.owner = Options()  # type: ignore[attr-defined]
+        return scheduler
+
+
+class ForgottenPhase(Honest):
+    """Its second phase needs what the first has left in a plain attribute."""
+
+    seen = 0.0
+
+    def training_step(self, batch):
+        if self.progress.phase == "main":
+            self.seen += float(batch.images.mean())
+            return super().training_step(batch)
+        return super().training_step(batch) * self.seen
+
+    def fit(self, train, validation, trainer):
+        trainer.fit(self, train, validation, budget_share=0.5)
+        trainer.fit(self, train, validation, phase="second")
+
+
+class GreedyPhase(Honest):
+    """Its first phase leaves nothing of a budget."""
+
+    def fit(self, train, validation, trainer):
+        trainer.fit(self, train, validation)
+        trainer.fit(self, train, validation, phase="second", epochs=1)
+
+
+class Viewed(Honest):
+    """Takes for granted how the images are stored."""
+
+    convolution: nn.Module
+
+    def build(self, info):
+        super().build(info)
+        self.convolution = nn.Conv2d(info.channels, 4, 3, padding=1)
+
+    def training_step(self, batch):
+        features = self.convolution(batch.images)
+        return super().training_step(batch) + features.view(len(features), -1).square().mean()
 
 
 class WrongShape(Mean):
@@ -335,6 +484,13 @@ class FloatCluster(Mean):
         (LabelsNeverMissing, "it fits, and what it has learned is finite: IndexError: Target -1 is out of bounds"),
         (NumpyInTraining, "two fits with one seed are equal: '*' differs"),
         (AnnealsByAttribute, "a fit that is cut off and resumed equals one that is not: '*' differs"),
+        (AnnealsByPlainStart, "a fit that is cut off and resumed equals one that is not: '*' differs"),
+        (PlainAverage, "a fit that is cut off and resumed equals one that is not: 'centre' differs"),
+        (ForgetfulSchedule, "a fit that is cut off and resumed equals one that is not: '*' differs"),
+        (ObjectInSchedule, "a fit that is cut off and resumed equals one that is not: its checkpoint cannot be"),
+        (ForgottenPhase, "a fit that is cut off and resumed equals one that is not: '*' differs"),
+        (GreedyPhase, "it fits in a budget of 3 steps, in all of its phases: model 'greedy-phase': the budget of 3 *"),
+        (Viewed, "it trains channels-last, and gives the same with its weights in that order: RuntimeError: view size"),
         (WrongShape, "score() takes images alone*: its output: expected shape (24,), got (24, 1)"),
         (NanScore, "score() takes images alone*: its output: expected finite values, got 24 NaN of 24"),
         (IntegerScore, "score() takes images alone*: its output: expected floating-point numbers, got torch.int64"),
