@@ -87,14 +87,25 @@ def simulated_device() -> Iterator[torch.device]:
         LatentbenchError: another backend has PyTorch's only place for one (``PrivateUse1``).
     """
     _register()
-    original = torch.Generator
+    autograd: Any = torch.autograd
+    generator, run_backward = torch.Generator, autograd._engine_run_backward
+
+    def in_this_thread(*args: Any, **kwargs: Any) -> Any:
+        """Run a backward pass where it is asked for: a device that is registered late gets no thread from PyTorch.
+
+        That is set for each pass, because ``torch.inference_mode(False)`` sets it back.
+        """
+        with torch.autograd.set_multithreading_enabled(False):
+            return run_backward(*args, **kwargs)
+
     torch.Generator = _Generator  # type: ignore[misc, assignment]
+    autograd._engine_run_backward = in_this_thread
     try:
-        # The backward pass stays in this thread: PyTorch gives a device that is registered late no thread of its own.
-        with torch.autograd.set_multithreading_enabled(False), _PythonSide():
+        with _PythonSide():
             yield torch.device(NAME, 0)
     finally:
-        torch.Generator = original  # type: ignore[misc]
+        torch.Generator = generator  # type: ignore[misc]
+        autograd._engine_run_backward = run_backward
 
 
 @contextmanager
