@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from latentbench.evaluation.evaluate import Predictions, measure
     from latentbench.executor import Execution, Executor, Outcome, Progress, Task
     from latentbench.files import replacing
-    from latentbench.metric import Evaluation, Metric
+    from latentbench.metric import Evaluation, Metric, Statistic
     from latentbench.model import Losses, Model, Step, Trainer, TrainingProgress
     from latentbench.plugins.registry import Plugins
     from latentbench.records.frame import values_frame
@@ -81,7 +81,7 @@ _PUBLIC = {
     "evaluation.evaluate": ("Predictions", "measure"),
     "executor": ("Execution", "Executor", "Outcome", "Progress", "Task"),
     "files": ("replacing",),
-    "metric": ("Evaluation", "Metric"),
+    "metric": ("Evaluation", "Metric", "Statistic"),
     "model": ("Losses", "Model", "Step", "Trainer", "TrainingProgress"),
     "plugins.registry": ("Plugins",),
     "records.frame": ("values_frame",),
@@ -125,6 +125,7 @@ __all__ = [
     "Source",
     "Split",
     "State",
+    "Statistic",
     "Status",
     "Step",
     "Store",

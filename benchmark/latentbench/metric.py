@@ -13,7 +13,7 @@ from latentbench.errors import LatentbenchError
 if TYPE_CHECKING:
     from latentbench.data.splits import Targets
 
-__all__ = ["MAX_SAMPLES", "Evaluation", "Metric"]
+__all__ = ["MAX_SAMPLES", "Evaluation", "Metric", "Statistic"]
 
 #: The most samples that a metric may ask for; see ``Metric.measured_version``.
 MAX_SAMPLES = 999_999
@@ -45,6 +45,25 @@ class Evaluation:
     """Gives the split's images, (N, C, H, W) in 0..255, to be left as they are. They are read when first asked for."""
 
 
+class Statistic(ABC):
+    """What is kept with a record of an output that is too large to be kept itself, such as anomaly maps.
+
+    It is sufficient for the metrics that name it as theirs: they can be computed again from it, and so can a metric
+    that comes later, without the model and the data. Metrics of one capability may share one.
+    """
+
+    name: ClassVar[str]
+    """As it stands in the names of the kept arrays, ``split/name/array``: "pixel-curve"."""
+
+    @abstractmethod
+    def summarize(self, evaluation: Evaluation) -> Mapping[str, npt.NDArray[Any]]:
+        """The arrays to keep of one split under one condition, by name. They should take some 100 KB at the most.
+
+        Raises:
+            LatentbenchError: undefined for these targets; then nothing is kept.
+        """
+
+
 class Metric(ABC):
     """A metric as a plugin."""
 
@@ -72,6 +91,11 @@ class Metric(ABC):
     Raise ``version`` when they change.
     """
 
+    statistic: ClassVar[type[Statistic] | None] = None
+    """What is kept of an output that is not kept itself; a metric that names one overrides ``compute_kept``."""
+    tolerance: ClassVar[float] = 0.0
+    """How far ``compute_kept`` may be from ``compute``, where the statistic is no exact one."""
+
     @classmethod
     def measured_version(cls) -> int:
         """What values are compared by: ``version``, and with it the number of samples.
@@ -97,6 +121,10 @@ class Metric(ABC):
             LatentbenchError: undefined for these targets (one class only, nothing labelled).
         """
 
+    def compute_kept(self, kept: Mapping[str, npt.NDArray[Any]]) -> float | Mapping[str, float]:
+        """The same as ``compute``, to within ``tolerance``, from the arrays that ``statistic`` keeps."""
+        raise NotImplementedError(f"metric '{self.name}' names a statistic and does not override compute_kept")
+
     def applies(self, targets: "Targets", conditions: Mapping[str, Any]) -> bool:
         """Whether a split with these targets and conditions can be measured."""
         return all(targets.has(name) for name in self.targets) and set(self.spans or ()) <= set(conditions)
@@ -107,7 +135,13 @@ class Metric(ABC):
         Raises:
             LatentbenchError: undefined, not finite or out of bounds.
         """
-        result = self.compute(evaluation)
+        return self._checked(self.compute(evaluation))
+
+    def measure_kept(self, kept: Mapping[str, npt.NDArray[Any]]) -> dict[str, float]:
+        """``compute_kept``, its result checked as by ``measure``."""
+        return self._checked(self.compute_kept(kept))
+
+    def _checked(self, result: float | Mapping[str, float]) -> dict[str, float]:
         values = dict(result) if isinstance(result, Mapping) else {"": result}
         low, high = self.bounds
         for part, value in values.items():

@@ -98,4 +98,4 @@ class VAE(VariationalDetector):
 
     def sample(self, count: int, codes: Tensor | None = None) -> Tensor:
         """(count, C, H, W) in [0, 1]: the mean images of p(x | z) for z ~ p(z), or at given codes (count, D)."""
-        return self.decode(self.prior(count) if codes is None else codes)
+        return self.likelihood.mean(self.outputs(self.prior(count))) if codes is None else self.decode(codes)

@@ -184,11 +184,18 @@ def _data(invocation: Invocation, spec: "RunSpec", data_root: Path) -> "Data":
 
 
 def _configurations(store: Store, scores: Iterable[str], least: int) -> Iterator[Configuration]:
-    """Those of at least so many seeds whose runs kept all these scores."""
+    """Those of at least so many seeds whose runs kept all these scores; runs whose predictions are gone are told of."""
     records: dict[str, list[tuple[Path, Record]]] = defaultdict(list)
+    gone = 0
     for path, record in store.records():
-        if record.status == "finished":
+        if record.status != "finished" or record.predictions is None:
+            continue
+        if (path.parent / record.predictions.file).is_file():
             records[record.spec.model_copy(update={"seed": 0}).key].append((path, record))
+        else:
+            gone += 1
+    if gone:
+        click.echo(f"latentbench: {gone} runs are left out: their predictions are not beside their records", err=True)
     for alike in records.values():
         if len(alike) < least:
             continue

@@ -3,13 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
 
 from latentbench import Evaluation, Metric
-from latentbench_metrics.pixels import PixelCurve, pixel_curve
+from latentbench_metrics.pixels import CURVE_TOLERANCE, KeptCurve, PixelCurve, shared_curve
 
 if TYPE_CHECKING:
     from latentbench import Targets
@@ -28,6 +27,8 @@ class Localization(Metric):
     targets = ("mask",)
     higher_is_better = True
     bounds = (0.0, 1.0)
+    statistic = KeptCurve
+    tolerance = CURVE_TOLERANCE
 
     def applies(self, targets: "Targets", conditions: Mapping[str, Any]) -> bool:
         """Whether the split has masks, and pixels of both kinds in those that are known."""
@@ -45,7 +46,11 @@ class Localization(Metric):
             LatentbenchError: maps and masks differ in shape, no mask is known, a map's value is NaN or infinite, or
                 there is no normal or no anomalous pixel.
         """
-        return float(np.clip(self.value(_shared_curve(evaluation)), *self.bounds))  # sums of fractions are rounded
+        return float(np.clip(self.value(shared_curve(evaluation)), *self.bounds))  # sums of fractions are rounded
+
+    def compute_kept(self, kept: Mapping[str, npt.NDArray[np.float64]]) -> float:
+        """The value from the curve that a record keeps."""
+        return float(np.clip(self.value(KeptCurve.curve(kept)), *self.bounds))
 
     @abstractmethod
     def value(self, curve: PixelCurve) -> float:
@@ -150,17 +155,3 @@ def _area(curve: PixelCurve, gain: npt.NDArray[np.float64], limit: float) -> flo
     tied = (curve.false - curve.false_above) / curve.normal
     lifted = np.divide(b - a, tied, out=np.zeros_like(a), where=tied > 0)  # share of the gain that is made by the limit
     return float(np.sum(gain * (limit - b + lifted * (b - a) / 2)) / np.sum(gain))
-
-
-#: The last curve and what it was made from: an evaluation's metrics share it, and it keeps none of their arrays alive.
-_last: tuple[tuple["ref[Any]", ...], PixelCurve] | None = None
-
-
-def _shared_curve(evaluation: Evaluation) -> PixelCurve:
-    """``pixel_curve``, made once for metrics that are computed one after the other on the same arrays."""
-    global _last
-    made_from = (evaluation.output, evaluation.targets, evaluation.weights)
-    last = _last
-    if last is None or any(source() is not given for source, given in zip(last[0], made_from, strict=True)):
-        last = _last = tuple(ref(source) for source in made_from), pixel_curve(evaluation)
-    return last[1]

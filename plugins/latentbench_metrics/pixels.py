@@ -1,14 +1,16 @@
 """Anomaly maps held against masks: the normal pixels above and at every anomalous pixel's score, counted exactly."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
 
-from latentbench import Evaluation, LatentbenchError
+from latentbench import Evaluation, LatentbenchError, Statistic
 
-__all__ = ["PixelCurve", "pixel_curve"]
+__all__ = ["CURVE_TOLERANCE", "KeptCurve", "PixelCurve", "coarsened", "pixel_curve", "shared_curve"]
 
 Floats = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.floating]
@@ -16,6 +18,12 @@ Indices = npt.NDArray[np.intp]
 
 #: Pixels that are looked at, and sorted, at a time; one image at the least.
 BLOCK_PIXELS = 2**22
+
+#: A curve of more thresholds than this is kept at fewer of them.
+KEPT_THRESHOLDS = 4096
+
+#: How far an area under a curve that is kept at fewer thresholds, or its average precision, may be from the exact one.
+CURVE_TOLERANCE = 2e-4
 
 #: Pixels that touch, at an edge or a corner, within an image of a block of images: 8-connectivity.
 _TOUCHING = np.array([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
@@ -82,6 +90,78 @@ def pixel_curve(evaluation: Evaluation) -> PixelCurve:
         false=false[::-1],
         normal=float(np.sum(weights[images] * (maps[0].size - anomalous))),
     )
+
+
+#: The last curve and what it was made from: an evaluation's metrics share it, and it keeps none of their arrays alive.
+_last: tuple[tuple["ref[Any]", ...], PixelCurve] | None = None
+
+
+def shared_curve(evaluation: Evaluation) -> PixelCurve:
+    """``pixel_curve``, made once for metrics that are computed one after the other on the same arrays."""
+    global _last
+    made_from = (evaluation.output, evaluation.targets, evaluation.weights)
+    last = _last
+    if last is None or any(source() is not given for source, given in zip(last[0], made_from, strict=True)):
+        last = _last = tuple(ref(source) for source in made_from), pixel_curve(evaluation)
+    return last[1]
+
+
+def coarsened(curve: PixelCurve, tolerance: float = CURVE_TOLERANCE) -> PixelCurve:
+    """The curve at fewer thresholds: neighbours whose pixels are taken for found at once.
+
+    Each group of them holds at most the share ``tolerance`` of the anomalous pixels and of the regions' overlap, and
+    within it the precision differs from that at its end by at most ``tolerance``, unless the group is one threshold.
+
+    So an area under the ROC or PRO curve up to any limit, as a share of the greatest possible, changes by at most
+    ``tolerance``: the curve and the straight line that takes its place climb by that much within the group, and the
+    groups lie side by side. The average precision changes by at most as much, for it is a mean of precisions.
+    """
+    shares = (np.cumsum(gain) / np.sum(gain) for gain in (curve.pixels, curve.overlap))
+    found = np.cumsum(curve.pixels)
+    columns = [column.tolist() for column in (*shares, found / (found + curve.false))]
+    ends = []
+    last = [0.0, 0.0]  # shares that the groups so far hold
+    least = most = columns[2][0]  # precision within the running group
+    for place, (pixels, overlap, precision) in enumerate(zip(*columns, strict=True)):
+        least, most = min(least, precision), max(most, precision)
+        if place and (pixels - last[0] > tolerance or overlap - last[1] > tolerance or most - least > tolerance):
+            ends.append(place - 1)
+            last = [columns[0][place - 1], columns[1][place - 1]]
+            least = most = precision
+    ends.append(curve.pixels.size - 1)
+    starts = np.array([0, *(end + 1 for end in ends[:-1])])
+    return PixelCurve(
+        pixels=np.add.reduceat(curve.pixels, starts),
+        overlap=np.add.reduceat(curve.overlap, starts),
+        false_above=curve.false_above[starts],
+        false=curve.false[ends],
+        normal=curve.normal,
+    )
+
+
+class KeptCurve(Statistic):
+    """The curve that every pixel metric follows from, at no more thresholds than a record has room for.
+
+    It is the exact one up to ``KEPT_THRESHOLDS`` thresholds, and ``coarsened`` beyond.
+    """
+
+    name = "pixel-curve"
+
+    def summarize(self, evaluation: Evaluation) -> dict[str, Floats]:
+        """Arrays by the names of ``PixelCurve``, ``normal`` as (1,).
+
+        Raises:
+            LatentbenchError: as ``pixel_curve``.
+        """
+        curve = shared_curve(evaluation)
+        kept = curve if curve.pixels.size <= KEPT_THRESHOLDS else coarsened(curve)
+        return {field.name: np.atleast_1d(getattr(kept, field.name)) for field in fields(kept)}
+
+    @staticmethod
+    def curve(kept: Mapping[str, Floats]) -> PixelCurve:
+        """The curve in what ``summarize`` gave."""
+        columns = {name: array for name, array in kept.items() if name != "normal"}
+        return PixelCurve(**columns, normal=float(kept["normal"][0]))
 
 
 def _anomalous(

@@ -60,7 +60,7 @@ def results(out: Path) -> dict[str, dict[str, object]]:
             weights = path.with_name(record.weights.file).read_bytes()
             assert hashlib.sha256(weights).hexdigest() == record.weights.sha256
         else:
-            assert path.suffix in {".npz", ".safetensors", ".png"}, path
+            assert path.name.endswith((".npz.xz", ".safetensors", ".png")), path
     return found
 
 

@@ -202,7 +202,7 @@ def test_the_same_key_gives_the_same_bytes_and_jobs_do_not_matter(cli: Cli) -> N
     assert cli("run", "toys.yaml", "--out", "again", "--jobs", "1")[0] == 0
     assert cli("run", "toys.yaml", "--out", "two", "--jobs", "2")[0] == 0
     assert records(Path("one")) == records(Path("again")) == records(Path("two"))
-    for path in Path("one").rglob("*.npz"):
+    for path in Path("one").rglob("*.npz.xz"):
         content = path.read_bytes()
         assert content == (Path("again") / path.relative_to("one")).read_bytes()
         assert content == (Path("two") / path.relative_to("one")).read_bytes()
@@ -453,7 +453,7 @@ def test_a_full_disk_stops_cleanly_and_the_same_command_resumes(cli: Cli, monkey
 
     def mkstemp(**where: Any) -> tuple[int, str]:
         made.append(where["prefix"])
-        if len([name for name in made if ".npz" in name]) == 2:
+        if len([name for name in made if re.match(r"\.[0-9a-f]{16}\.npz", name)]) == 2:
             descriptor, name = real(**where)
             full = os.open("/dev/full", os.O_WRONLY)
             os.dup2(full, descriptor)

@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from latentbench import Evaluation, LatentbenchError, Targets
-from latentbench_metrics import localization, pixels
+from latentbench_metrics import pixels
 from latentbench_metrics.localization import AUPRO5, AUPRO30, Localization, MissingMasks, PixelAP, PixelAUROC
 
 SETTINGS = settings(deadline=None, max_examples=40)
@@ -260,7 +260,7 @@ def test_metrics_of_one_evaluation_share_their_curve_and_keep_none_of_its_arrays
     targets, weights = Targets(mask=masks), np.ones(3)
 
     def curve(weights: npt.NDArray[np.float64], maps: Maps = maps) -> pixels.PixelCurve:
-        return localization._shared_curve(Evaluation(maps, targets, weights, {}))
+        return pixels.shared_curve(Evaluation(maps, targets, weights, {}))
 
     first = curve(weights)
     assert curve(weights) is first
@@ -386,3 +386,53 @@ def test_missing_masks_are_counted_among_images_of_weight_and_reported_only_wher
     assert not metric.applies(with_masks([0, 1], known=[True]), {})
     assert not metric.applies(with_masks([0, 1]), {})
     assert not metric.applies(Targets(), {})
+
+
+# What is kept of maps
+
+
+def _kept(maps: Maps, masks: Masks, weights: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+    return pixels.KeptCurve().summarize(Evaluation(maps, Targets(mask=masks), weights, {}))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@given(st.integers(0, 10**6), st.integers(1, 40))
+def test_from_a_kept_curve_of_few_thresholds_values_are_the_same_bit_for_bit(metric, seed: int, levels: int):
+    draw = np.random.default_rng(seed)
+    maps = draw.integers(0, levels, (4, 8, 8)).astype(np.float32)
+    masks = (draw.random((4, 8, 8)) < 0.3).astype(np.uint8)
+    assume(0 < masks.sum() < masks.size)
+    weights = draw.integers(1, 4, 4).astype(np.float64)
+    evaluation = Evaluation(maps, Targets(mask=masks), weights, {})
+    assert metric().measure_kept(_kept(maps, masks, weights)) == metric().measure(evaluation)
+
+
+@pytest.mark.parametrize("skill", [0.0, 0.5, 3.0])
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-3])
+def test_a_coarsened_curve_is_small_and_within_its_tolerance(skill: float, tolerance: float):
+    draw = np.random.default_rng(5)
+    masks = np.zeros((12, 64, 64), np.uint8)
+    masks[:6, 10:50, 10:50] = 1
+    masks[6:9, 3:5, 3:60] = 1
+    maps = (draw.normal(size=masks.shape) + skill * masks).astype(np.float32)
+    exact = pixels.pixel_curve(Evaluation(maps, Targets(mask=masks), np.ones(12), {}))
+    coarse = pixels.coarsened(exact, tolerance)
+    assert coarse.pixels.size < min(exact.pixels.size, 12 / tolerance)
+    assert coarse.pixels.sum() == exact.pixels.sum()
+    assert coarse.overlap.sum() == pytest.approx(exact.overlap.sum())
+    assert (coarse.false[-1], coarse.normal) == (exact.false[-1], exact.normal)
+    for metric in METRICS:
+        assert metric().value(coarse) == pytest.approx(metric().value(exact), abs=tolerance)
+
+
+def test_what_is_kept_of_large_maps_takes_little_room():
+    draw = np.random.default_rng(6)
+    masks = np.zeros((20, 256, 256), np.uint8)
+    masks[:10, 50:150, 50:150] = 1
+    maps = (draw.normal(size=masks.shape) + masks).astype(np.float32)
+    kept = _kept(maps, masks, np.ones(20))
+    assert sum(array.nbytes for array in kept.values()) < 600_000  # before compression, of 5 MB of maps
+    evaluation = Evaluation(maps, Targets(mask=masks), np.ones(20), {})
+    for metric in METRICS:
+        exact, again = metric().measure(evaluation)[""], metric().measure_kept(kept)[""]
+        assert again == pytest.approx(exact, abs=metric.tolerance)

@@ -10,6 +10,8 @@ VERBS = {
     "leaderboard": (
         "Write the tables of BOARD, a board's name or its YAML file; without one, of every board that has records."
     ),
+    "evaluate": "Measure finished runs again: those of a BOARD, or with a KEY; without either, all of them.",
+    "check-records": "Check the records in FOLDER (by default: results).",
     "list": "List what is installed: plugins, or what they offer.",
     "data": "Get datasets ready.",
 }

@@ -25,7 +25,7 @@ class _Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in VERBS:
-            command: click.Command = import_module(f"latentbench.commands.{cmd_name}").command
+            command: click.Command = import_module(f"latentbench.commands.{cmd_name.replace('-', '_')}").command
             return command
         offer = ctx.ensure_object(Invocation).plugins.offers("commands").get(cmd_name)
         return offer.value if offer else None

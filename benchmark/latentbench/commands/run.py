@@ -17,6 +17,7 @@ from latentbench.commands.common import (
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
+    from latentbench.plugins.registry import Plugins
     from latentbench.records.record import Record
 
 __all__ = ["command"]
@@ -123,6 +124,9 @@ def command(
     results = "" if out == Path("results") else f" --results {out}"
     finished = sum(record is not None and record.status == "finished" for record in records.values())
     click.echo(f"{finished} of {len(runs)} runs are finished; their records are in {out}")
+    lacking = sum(_lacks(records[run.spec.key], the_board.values(run.entry), plugins) for run in runs)
+    if lacking:
+        click.echo(f"{lacking} finished runs lack a value that the board shows: latentbench evaluate {board}{results}")
     click.echo(f"leaderboard: latentbench leaderboard {board}{results}")
     if lost:
         raise LatentbenchError(f"{len(lost)} of {len(runs)} runs did not end", lost[0])
@@ -132,6 +136,16 @@ def command(
 
 def _is_open(record: "Record | None", retry_failed: bool) -> bool:
     return record is None or (record.status == "failed" and retry_failed)
+
+
+def _lacks(record: "Record | None", shown: list[str], plugins: "Plugins") -> bool:
+    """Whether a finished run has no value of a metric that the board shows, though it can be had without training."""
+    from latentbench.evaluation.again import lacking
+    from latentbench.value_name import ValueName
+
+    if record is None or record.status != "finished":
+        return False
+    return bool(lacking(record, plugins, [ValueName.parse(name).metric for name in shown]))
 
 
 def _first_failure(record: "Record", results: str) -> str:

@@ -59,6 +59,9 @@ def _lines(path: Path, record: "Record") -> Iterator[str]:
         ]
         yield ""
         yield tabulate(rows, headers=("value", "", "better", "read by"), floatfmt=".4f")
+    later = {value.metric: value.measured for value in record.values.values() if value.measured}
+    for metric, measured in later.items():
+        yield f"{metric}: measured on {measured.at} from {measured.source}, with {measured.plugin}"
     for name, reason in record.unmeasured.items():
         yield f"no {name}: {reason}"
     if record.failure:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import repeat
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,15 @@ class Predictions:
         """The arrays that are kept with a record: numbers and labels of images; no codes, maps or pictures."""
         return {key: array for key, array in self.arrays.items() if key.split("/")[1] in PER_IMAGE}
 
+    def kept(self, split: str, statistic: str, condition: str) -> dict[str, npt.NDArray[Any]]:
+        """What is kept of a larger output in its place: the arrays of a ``Statistic`` by name, if there are any."""
+        start = _kept_name(split, statistic, condition, "")
+        return {
+            name.removeprefix(start): array
+            for name, array in self.arrays.items()
+            if name.startswith(start) and "/" not in name.removeprefix(start)
+        }
+
     def output(self, split: str, capability: str) -> Any:
         """The array of one capability on one split, or its arrays by part; None if there is none."""
         key = f"{split}/{capability}"
@@ -77,6 +87,9 @@ class Measurement:
     """By name: ``metric[part]@split/condition``."""
     unmeasured: Mapping[str, str]
     """``metric@split/condition`` -> why there is no value, in one line: one metric's failure costs no other's value."""
+    kept: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    """What metrics keep of outputs that are not kept themselves: ``split/statistic/array``, or with a condition
+    ``split/statistic/condition/array``."""
 
 
 def collect(
@@ -141,31 +154,43 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
     kept. Metrics of samples are computed on test splits alone. Of a model that gives several scores a metric sees one
     at a time, and its value is the part of the score's name; the first one's is the value without a part, too.
 
+    Where the output itself is not among the predictions, a metric that has a ``statistic`` is computed from what is
+    kept of it.
+
     Raises:
         LatentbenchError: the predictions are not of the split's images, or of too few samples.
     """
     values: dict[str, Value] = {}
     unmeasured: dict[str, str] = {}
+    kept: dict[str, npt.NDArray[Any]] = {}
     for name, split in _measured(data):
         even = np.ones(len(split))
         images = cache(partial(_images, split))  # read once if a metric asks for them, and let go with the split
         for _, metric_class in sorted(metrics.items()):
             metric = metric_class()
             output = predictions.output(name, metric.capability)
-            if output is None or not _applies(metric_class, split):
+            from_kept = output is None and metric.statistic is not None  # and where something is kept, it applies
+            if not from_kept and (output is None or not _applies(metric_class, split)):
                 continue
             if reason := metric.unavailable():
                 unmeasured[str(ValueName(metric.name, name))] = reason
                 continue
-            if metric.samples is None:
+            if from_kept:
+                pass
+            elif metric.samples is None:
                 _check_length(output, len(split), name, metric.capability)
             else:
                 output = _first(output, metric.samples, name, metric.name)
             conditions = split.conditions if metric.spans is None and split.conditions else {"": even}
             for condition, weights in conditions.items():
                 for score, given in _one_by_one(output, metric.capability).items():
+                    evaluation = Evaluation(given, split.targets, weights, split.conditions, images)
                     try:
-                        parts = metric.measure(Evaluation(given, split.targets, weights, split.conditions, images))
+                        if from_kept:
+                            parts = _measure_kept(metric, predictions, name, condition)
+                        else:
+                            parts = metric.measure(evaluation)
+                            kept |= _summary(metric, evaluation, name, condition)
                         named = {
                             str(ValueName.of(metric.name, name, condition, score=score, part=part)): value
                             for part, value in parts.items()
@@ -180,10 +205,37 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
                             version=metric.measured_version(),
                             title=metric.title,
                             higher_is_better=metric.higher_is_better,
+                            capability=metric.capability,
+                            bounds=_finite(metric.bounds),
                             readout=predictions.readout(metric.capability, score),
                             instrument=metric.instrument,
                         )
-    return Measurement(values, unmeasured)
+    return Measurement(values, unmeasured, kept)
+
+
+def _summary(metric: Metric, evaluation: Evaluation, split: str, condition: str) -> dict[str, npt.NDArray[Any]]:
+    """What the metric's statistic keeps of an output that is not kept itself, by the names of ``Measurement.kept``."""
+    if metric.statistic is None or metric.capability in PER_IMAGE:
+        return {}
+    arrays = metric.statistic().summarize(evaluation)
+    return {_kept_name(split, metric.statistic.name, condition, name): array for name, array in arrays.items()}
+
+
+def _measure_kept(metric: Metric, predictions: Predictions, split: str, condition: str) -> dict[str, float]:
+    """The metric from what is kept; nothing where nothing is."""
+    assert metric.statistic is not None, "its caller looked"
+    kept = predictions.kept(split, metric.statistic.name, condition)
+    return metric.measure_kept(kept) if kept else {}
+
+
+def _kept_name(split: str, statistic: str, condition: str, array: str) -> str:
+    return "/".join([*filter(None, (split, statistic, condition)), array])
+
+
+def _finite(bounds: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Bounds as a record has them: None for infinity."""
+    low, high = bounds
+    return (low if isfinite(low) else None, high if isfinite(high) else None)
 
 
 def _measured(data: Data) -> list[tuple[str, Split]]:

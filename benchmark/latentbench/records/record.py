@@ -1,16 +1,22 @@
-"""What a run leaves: one JSON file, small enough to review, that says what was measured and how it came about."""
+"""What a run leaves: a record, small enough to review, that says what was measured and how it came about.
 
-from typing import Any, Literal
+The record here is what the program works with. ``latentbench.records.form`` gives the form of its file.
+"""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+import latentbench
 from latentbench.spec import RunSpec
 
 __all__ = [
     "SCHEMA_VERSION",
     "Artefact",
     "Environment",
+    "Facts",
     "Failure",
+    "Measured",
     "Phase",
     "Readout",
     "Record",
@@ -20,8 +26,9 @@ __all__ = [
     "Value",
 ]
 
-#: Raise it when the meaning of a record's field changes.
-SCHEMA_VERSION: Literal[1] = 1
+#: The version of a record's file. A change of what a field means, or of where it stands, raises it, and
+#: ``latentbench.records.migrate`` learns to bring files of the version before to the new one when they are read.
+SCHEMA_VERSION: Literal[2] = 2
 
 
 class _Part(BaseModel):
@@ -35,17 +42,50 @@ class _Part(BaseModel):
 Readout = str
 
 
-class Value(_Part):
-    """One measured number."""
+class Measured(_Part):
+    """When and with what a metric's values were measured, where that was not in the run itself."""
 
-    value: float
-    metric: str
+    at: str
+    """ISO 8601, UTC."""
+    source: Literal["predictions", "weights"]
+    """What they were computed from: the predictions that the run left, or its fitted model."""
+    plugin: str
+    """The plugin that offered the metric: "name version"."""
+
+
+def _pair(bounds: Any) -> Any:
+    return tuple(bounds) if isinstance(bounds, list) else bounds  # JSON has no tuples, and a strict schema no lists
+
+
+class Facts(_Part):
+    """What is true of all values of one metric in a record."""
+
     version: int
     title: str
     higher_is_better: bool
+    capability: str | None = None
+    """The capability whose output the metric reads; None in records from before schema 2."""
+    bounds: Annotated[tuple[float | None, float | None] | None, BeforeValidator(_pair)] = None
+    """Least and greatest possible value, None for infinity; no bounds in records from before schema 2."""
     readout: Readout = "native"
     instrument: str | None = None
     """Name and hash of the weights that the metric measures with, where it has any."""
+    measured: Measured | None = None
+    """None: in the run itself, at its end."""
+
+
+class Value(Facts):
+    """One measured number, with the facts of its metric."""
+
+    value: float
+    metric: str
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> "Value":
+        low, high = self.bounds or (None, None)
+        if (low is not None and self.value < low) or (high is not None and self.value > high):
+            raise ValueError(f"{self.value} is not within the bounds {low} to {high} of metric '{self.metric}'")
+        return self
 
 
 class Phase(_Part):
@@ -110,10 +150,11 @@ class Environment(_Part):
 
 
 class Artefact(_Part):
-    """A file beside the record."""
+    """A file that belongs to the record."""
 
-    file: str
-    sha256: str
+    file: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]*$")
+    """Its name, without a folder."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Failure(_Part):
@@ -129,7 +170,9 @@ class Failure(_Part):
 class Record(_Part):
     """A finished or failed run."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
+    written_by: str = latentbench.__version__
+    """The version of latentbench that wrote the record."""
     key: str
     status: Literal["finished", "failed"]
     spec: RunSpec
@@ -157,6 +200,9 @@ class Record(_Part):
     artefacts: dict[str, Artefact] = Field({}, exclude_if=lambda artefacts: not artefacts)
     """Pictures beside the record, by name; no table needs them."""
     predictions: Artefact | None = None
+    """Per-image predictions and summaries of larger outputs, beside the record."""
+    targets: Artefact | None = None
+    """The truth that they are measured against, in the dataset's folder: one file for all runs on these splits."""
     weights: Artefact | None = None
     failure: Failure | None = None
 
@@ -164,6 +210,7 @@ class Record(_Part):
         """What must be equal in two runs of one key on a CPU: all but times, places and the road taken."""
         fields = {
             "key", "status", "spec", "values", "unmeasured", "training", "probe", "kmeans", "facts", "predictions",
+            "targets",
             "weights",
         }  # fmt: skip
         return self.model_dump(mode="json", include=fields)

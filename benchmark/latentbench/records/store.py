@@ -1,17 +1,18 @@
 """The store: a folder with one record per run, found by key, beside its predictions and weights.
 
     <root>/<dataset>/<model>/<key>.json           the record; it is written last, so what it names is complete
-    <root>/<dataset>/<model>/<key>.npz            per-image predictions
+    <root>/<dataset>/<model>/<key>.npz.xz         per-image predictions (``latentbench.records.arrays``)
     <root>/<dataset>/<model>/<key>.safetensors    the fitted model's state
     <root>/<dataset>/<model>/<key>.<name>.png     a picture; <key>.<name>.local.png: one that must not be published
+    <root>/<dataset>/<split hash>.npz.xz          targets and condition weights, once for all runs on these splits
     <root>/.work/<key>/                           checkpoint and lock of an unfinished run
 
-Records from elsewhere are untrusted: they are parsed by schema, and nothing is ever unpickled.
+Records from elsewhere are untrusted: they are parsed by schema, their key must be that of their spec and their place
+that of their key, and nothing is ever unpickled.
 """
 
 import fcntl
 import hashlib
-import io
 import logging
 import shutil
 import time
@@ -22,11 +23,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
-from latentbench.config import one_line
 from latentbench.errors import LatentbenchError
 from latentbench.files import StorageError, replacing
+from latentbench.records.arrays import SUFFIX, pack, unpack
+from latentbench.records.form import decode, encode
+from latentbench.records.migrate import NewerRecordError
 from latentbench.records.record import Artefact, Record
 from latentbench.spec import RunSpec
 
@@ -61,19 +63,29 @@ class Store:
         return self.root / ".work" / spec.key
 
     def read(self, spec: RunSpec) -> Record | None:
-        """The record of ``spec``, or None; a file that is no record counts as none, with a warning."""
+        """The record of ``spec``, or None; a file that is no record of it counts as none, with a warning.
+
+        Raises:
+            NewerRecordError: a later version of latentbench wrote it: to make the run again would destroy its work.
+        """
         path = self.path(spec)
         if not path.exists():
             return None
         try:
             return read_record(path)
+        except NewerRecordError:
+            raise
         except LatentbenchError as error:
             log.warning("%s; the run is made again", error)
             return None
 
+    def paths(self) -> list[Path]:
+        """The files of all records, sorted; they are not read."""
+        return sorted(self.root.glob("*/*/*.json"))
+
     def records(self) -> Iterator[tuple[Path, Record]]:
         """Every record with its path, in the order of the paths; a file that is no record is warned of and left out."""
-        for path in sorted(self.root.glob("*/*/*.json")):
+        for path in self.paths():
             try:
                 yield path, read_record(path)
             except LatentbenchError as error:
@@ -85,7 +97,7 @@ class Store:
         Raises:
             LatentbenchError: none, or several.
         """
-        paths = sorted(self.root.glob("*/*/*.json"))
+        paths = self.paths()
         found = [path for path in paths if path.stem.startswith(prefix)]
         if len(found) != 1:
             what = "no run" if not found else f"{len(found)} runs"
@@ -95,27 +107,40 @@ class Store:
 
     def save_predictions(self, spec: RunSpec, predictions: Mapping[str, npt.NDArray[np.generic]]) -> Artefact:
         """Write per-image predictions, in their order (compressed, equal arrays give equal bytes)."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **predictions)
-        return self._save(spec, ".npz", buffer.getvalue())
+        return self._save(spec, self.path(spec).with_suffix(SUFFIX), pack(predictions))
+
+    def save_targets(self, spec: RunSpec, targets: Mapping[str, npt.NDArray[np.generic]]) -> Artefact:
+        """Write the targets of the run's splits, unless they are there already, from another run on these splits."""
+        path = self.root / spec.dataset / f"{spec.split_hash}{SUFFIX}"
+        try:
+            there = path.read_bytes()
+            if _equal(unpack(there), targets):
+                return Artefact(file=path.name, sha256=hashlib.sha256(there).hexdigest())
+            log.warning("%s does not hold the targets of its splits; it is written again", path)
+        except FileNotFoundError:
+            pass
+        except (OSError, LatentbenchError) as error:
+            log.warning("%s cannot be read (%s); it is written again", path, error)
+        return self._save(spec, path, pack(targets))
 
     def save_weights(self, spec: RunSpec, state: Mapping[str, "Tensor"]) -> Artefact:
         """Write a model's state as safetensors."""
         from safetensors.torch import save
 
         own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-        return self._save(spec, ".safetensors", save(own))
+        return self._save(spec, self.path(spec).with_suffix(".safetensors"), save(own))
 
     def save_picture(self, spec: RunSpec, name: str, png: bytes, *, publishable: bool) -> Artefact:
         """Write a picture; one that shows images that must not be published is named so that git ignores it."""
-        return self._save(spec, f".{name}.png" if publishable else f".{name}.local.png", png)
+        suffix = f".{name}.png" if publishable else f".{name}.local.png"
+        return self._save(spec, self.path(spec).with_suffix(suffix), png)
 
     def save_record(self, record: Record, *, resumable: bool = False) -> None:
         """Write the record, then drop the work folder: from here on the run is finished, or failed.
 
         The work folder of a failed run that is ``resumable`` stays: when it is made again, its fit is not.
         """
-        self._save(record.spec, ".json", (record.model_dump_json(indent=1, exclude_none=True) + "\n").encode())
+        self._save(record.spec, self.path(record.spec), encode(record))
         if not resumable:
             shutil.rmtree(self.work(record.spec), ignore_errors=True)
 
@@ -127,16 +152,17 @@ class Store:
         """
         if record.predictions is None:
             raise LatentbenchError(f"{path} names no predictions")
-        file = path.with_suffix(".npz")
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise LatentbenchError(f"cannot read {file}: {error.strerror}") from None
-        found = hashlib.sha256(content).hexdigest()
-        if found != record.predictions.sha256:
-            raise LatentbenchError(f"{file} has SHA-256 {found}", f"its record expects {record.predictions.sha256}")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        return _arrays(path.parent, record.predictions)
+
+    def targets(self, path: Path, record: Record) -> dict[str, npt.NDArray[np.generic]]:
+        """The targets that the record at ``path`` names, their hash checked.
+
+        Raises:
+            LatentbenchError: the record names none, the file is missing or is not the one that the record names.
+        """
+        if record.targets is None:
+            raise LatentbenchError(f"{path} names no targets")
+        return _arrays(path.parent.parent, record.targets)
 
     @contextmanager
     def lock(self, spec: RunSpec, patience: float = 10.0) -> Iterator[None]:
@@ -158,9 +184,8 @@ class Store:
                     time.sleep(0.1)
             yield
 
-    def _save(self, spec: RunSpec, suffix: str, content: bytes) -> Artefact:
+    def _save(self, spec: RunSpec, path: Path, content: bytes) -> Artefact:
         """Write a file of the run; while it is half written it lies in the work folder."""
-        path = self.path(spec).with_suffix(suffix)
         with replacing(path, self._made_work(spec)) as file:
             file.write(content)
         return Artefact(file=path.name, sha256=hashlib.sha256(content).hexdigest())
@@ -176,14 +201,57 @@ class Store:
 
 
 def read_record(path: Path) -> Record:
-    """Parse one record file.
+    """Parse one record file, of this schema version or an earlier one.
 
     Raises:
-        LatentbenchError: unreadable, not JSON, or not a record; one line with the path.
+        NewerRecordError: a later version of latentbench wrote it.
+        LatentbenchError: unreadable, not JSON, not a record, or another run's than its spec, folder and name say; one
+            line with the path.
     """
     try:
-        return Record.model_validate_json(path.read_bytes())
+        record = decode(path.read_bytes())
     except OSError as error:
         raise LatentbenchError(f"cannot read {path}: {error.strerror}") from None
-    except ValidationError as error:
-        raise LatentbenchError(f"{path} is not a record of this version: {one_line(error)}") from None
+    except LatentbenchError as error:
+        raise type(error)(f"{path} {error}") from None
+    if misfit := _misfit(path, record):
+        raise LatentbenchError(f"{path} is not believed: {misfit}")
+    return record
+
+
+def _misfit(path: Path, record: Record) -> str:
+    """What in the record contradicts its spec or its place; empty if nothing does."""
+    spec = record.spec
+    if record.key != spec.key:
+        return f"its key is {record.key}, that of its spec is {spec.key}"
+    place = Path(spec.dataset) / spec.model / f"{spec.key}.json"
+    found = Path(*path.absolute().parts[-3:])
+    if found != place:
+        return f"its place is {place}, it lies at {found}"
+    names = [(record.predictions, spec.key), (record.weights, spec.key), (record.targets, spec.split_hash)]
+    for artefact, stem in names:
+        if artefact and artefact.file.partition(".")[0] != stem:
+            return f"it names the file {artefact.file}, which should begin with {stem}"
+    return ""
+
+
+def _arrays(folder: Path, artefact: Artefact) -> dict[str, npt.NDArray[np.generic]]:
+    """The arrays of a file, its hash checked."""
+    file = folder / artefact.file
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise LatentbenchError(f"cannot read {file}: {error.strerror}") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != artefact.sha256:
+        raise LatentbenchError(f"{file} has SHA-256 {found}", f"its record expects {artefact.sha256}")
+    try:
+        return unpack(content)
+    except LatentbenchError as error:
+        raise LatentbenchError(f"{file} {error}") from None
+
+
+def _equal(one: Mapping[str, npt.NDArray[np.generic]], other: Mapping[str, npt.NDArray[np.generic]]) -> bool:
+    return one.keys() == other.keys() and all(
+        one[name].dtype == array.dtype and np.array_equal(one[name], array) for name, array in other.items()
+    )

@@ -19,6 +19,7 @@ from latentbench.devices import NoDeviceError, open_device
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.evaluate import Predictions, collect, measure
 from latentbench.evaluation.facts import facts_of
+from latentbench.evaluation.kept import kept_targets
 from latentbench.evaluation.pictures import make_pictures
 from latentbench.executor import Outcome, Progress, Task
 from latentbench.files import StorageError
@@ -188,6 +189,8 @@ def _run(
             kept = store.save_predictions(spec, predictions.per_image)
             enter("measuring")
             measurement = measure(predictions, data, metrics)
+            if measurement.kept:
+                kept = store.save_predictions(spec, {**predictions.per_image, **measurement.kept})
         enter("describing the model")
         with Meter(device) as describe:
             facts = _facts(model, spec, device)
@@ -218,6 +221,7 @@ def _run(
             facts=facts,
             artefacts=artefacts,
             predictions=kept,
+            targets=store.save_targets(spec, kept_targets(data)),
             weights=weights,
         )
     except (StorageError, KeyboardInterrupt):

@@ -51,6 +51,13 @@ def check_metric(metric_class: type[Metric], *, evaluation: Evaluation | None = 
     with promises.that("it gives finite numbers within its bounds", vital=True):
         values = _measure(metric, given)
         expect(bool(values), "it gives none")
+    if metric.statistic is not None:
+        with promises.that("what its statistic keeps gives the same values, to within its tolerance"):
+            again = metric.measure_kept(metric.statistic().summarize(deepcopy(given)))
+            apart = max(abs(again[part] - value) for part, value in values.items())
+            expect(
+                apart <= metric.tolerance + TOLERANCE, f"they are {apart:g} apart, its tolerance is {metric.tolerance}"
+            )
     with promises.that("it gives such numbers, or a LatentbenchError, if all outputs are the same"):
         same = replace(given, output=_each(given.output, np.zeros_like))
         try:

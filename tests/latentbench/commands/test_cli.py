@@ -46,7 +46,7 @@ def process(arguments: Sequence[str], **options) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_short_help_of_a_verb_is_its_own(verb):
-    command = import_module(f"latentbench.commands.{verb}").command
+    command = import_module(f"latentbench.commands.{verb.replace('-', '_')}").command
     assert command.name == verb
     assert command.get_short_help_str(limit=1000) == VERBS[verb]
 
@@ -100,7 +100,8 @@ def test_the_help_imports_no_verb():
     [
         (
             ["lst"],
-            "unknown command 'lst': did you mean 'list'? known: data, extractor, holes, leaderboard, list, plan, ",
+            "unknown command 'lst': did you mean 'list'? "
+            "known: check-records, data, evaluate, extractor, holes, leaderboard, list, plan, run, show",
         ),
         (["list", "--jsn"], "No such option '--jsn'. Did you mean '--json'? (see latentbench list --help)"),
         (["--plugn", "x.py"], "No such option '--plugn'. Did you mean '--plugin'? (see latentbench --help)"),

@@ -32,6 +32,7 @@ from latentbench.evaluation import evaluate as evaluation_module
 from latentbench.evaluation.evaluate import Predictions, collect, measure
 from latentbench.evaluation.readouts.knn import K
 from latentbench.evaluation.readouts.probe import STRENGTHS, UNCHOSEN
+from latentbench.records.arrays import unpack
 from latentbench.records.store import Store
 from latentbench.spec import RunSpec
 
@@ -674,8 +675,8 @@ def test_metrics_computed_again_from_kept_predictions_are_the_same(tmp_path):
         model="all", model_version=1, config={}, dataset="made", dataset_version=1, options={}, split_hash="", seed=0
     )
     file = Store(tmp_path).save_predictions(spec, predictions.per_image).file
-    with np.load(Store(tmp_path).path(spec).with_name(file)) as arrays:
-        kept = Predictions(dict(arrays), predictions.readouts)
+    arrays = unpack(Store(tmp_path).path(spec).with_name(file).read_bytes())
+    kept = Predictions(arrays, predictions.readouts)
 
     assert {key.split("/")[1] for key in kept.arrays} == {"score", "predict", "cluster", "log_likelihood"}
     values, again = measured(predictions, data, *metrics), measured(kept, data, *metrics)

@@ -76,7 +76,7 @@ def test_predictions_come_back_and_equal_arrays_give_equal_bytes(tmp_path: Path)
     again = Store(tmp_path / "b").save_predictions(spec(), {"test/score": scores, "test/predict/left": np.arange(3)})
     assert artefact == again
     path = store.path(spec())
-    assert artefact.sha256 == hashlib.sha256(path.with_suffix(".npz").read_bytes()).hexdigest()
+    assert artefact.sha256 == hashlib.sha256(path.with_suffix(".npz.xz").read_bytes()).hexdigest()
     found = store.predictions(path, record(spec(), predictions=artefact))
     assert list(found) == ["test/score", "test/predict/left"]  # in the order that they were given in
     np.testing.assert_array_equal(found["test/score"], scores)
@@ -86,11 +86,11 @@ def test_predictions_that_are_not_the_records_are_refused(tmp_path: Path) -> Non
     store = Store(tmp_path)
     artefact = store.save_predictions(spec(), {"test/score": np.zeros(3)})
     path = store.path(spec())
-    content = path.with_suffix(".npz").read_bytes()
-    path.with_suffix(".npz").write_bytes(content[:-5])
+    content = path.with_suffix(".npz.xz").read_bytes()
+    path.with_suffix(".npz.xz").write_bytes(content[:-5])
     with pytest.raises(LatentbenchError, match=rf"its record expects {artefact.sha256}"):
         store.predictions(path, record(spec(), predictions=artefact))
-    path.with_suffix(".npz").unlink()
+    path.with_suffix(".npz.xz").unlink()
     with pytest.raises(LatentbenchError, match="No such file"):
         store.predictions(path, record(spec(), predictions=artefact))
 
@@ -121,6 +121,62 @@ def test_a_file_that_is_no_record_is_left_out_with_a_warning(
     assert str(bad) in caplog.text
     with pytest.raises(LatentbenchError, match="is not a record of this version"):
         read_record(bad)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"seed": 0', '"seed": 4', "is not believed: its key is"),
+        ('"auroc@test": 0.5', '"auroc@test": 8.0', "is not within the bounds"),
+        ('"auroc@test": 0.5', '"auroc@test": "0.5"', "should be a valid number"),
+        ('"a": 1', '"a": 1e400', "1e400 is not a finite number"),
+    ],
+)
+def test_a_record_that_is_not_believed_counts_as_none_and_is_named(
+    tmp_path: Path, old: str, new: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    value = Value(value=0.5, metric="auroc", version=1, title="AUROC", higher_is_better=True, bounds=(0.0, 1.0))
+    store.save_record(record(spec(), values={"auroc@test": value}))
+    path = store.path(spec())
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert store.read(spec()) is None
+    assert list(store.records()) == []
+    for line in caplog.messages:
+        assert line.startswith(str(path))
+        assert reason in line
+    with pytest.raises(LatentbenchError, match=reason):
+        store.find(spec().key)
+
+
+@pytest.mark.parametrize("place", ["e/m/{key}.json", "d/n/{key}.json", "d/m/0123456789abcdef.json"])
+def test_a_record_in_the_place_of_another_run_is_not_believed(tmp_path: Path, place: str) -> None:
+    store = Store(tmp_path)
+    store.save_record(record(spec()))
+    other = tmp_path / place.format(key=spec().key)
+    other.parent.mkdir(parents=True, exist_ok=True)
+    store.path(spec()).rename(other)
+    with pytest.raises(LatentbenchError, match="is not believed: its place is"):
+        read_record(other)
+    assert list(store.records()) == []
+
+
+def test_targets_are_written_once_and_again_where_they_are_broken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    targets = {"facts": np.array("{}"), "test/anomaly": np.arange(50, dtype=np.uint8) % 2}
+    artefact = store.save_targets(spec(), targets)
+    path = tmp_path / "d" / artefact.file
+    before = path.stat().st_mtime_ns
+    assert store.save_targets(spec(seed=1), targets) == artefact
+    assert path.stat().st_mtime_ns == before
+    found = store.targets(store.path(spec()), record(spec(), targets=artefact))
+    np.testing.assert_array_equal(found["test/anomaly"], targets["test/anomaly"])
+    path.write_bytes(b"broken")
+    assert store.save_targets(spec(), targets) == artefact
+    assert "it is written again" in caplog.text
 
 
 def test_a_key_prefix_must_name_one_run(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""``latentbench check-records``: every record against its spec, its place, its files and its predictions."""
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latentbench.commands.common import Invocation, common_options, pass_invocation
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from latentbench.evaluation.check import Checked
+
+__all__ = ["command"]
+
+#: What a worker process checks with: the folder, and the metrics by name.
+_worker: dict[str, Any] = {}
+
+
+@click.command("check-records")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("results"))
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
+@common_options
+@pass_invocation
+def command(invocation: Invocation, folder: Path, jobs: int | None) -> None:
+    """Check the records in FOLDER (by default: results).
+
+    Each must be of a known schema, under the key of its spec and in the place of its key, within its metrics' bounds;
+    its files must have the hashes that it names; and every value that follows from the predictions kept with it is
+    computed again. What cannot be is counted by the reason. Exit code 2 if anything is wrong.
+    """
+    from latentbench.records.store import Store
+
+    paths = Store(folder).paths()
+    if not paths:
+        raise LatentbenchError(f"no records in {folder}", "name the folder that holds them, as in leaderboards/results")
+    slots = min(jobs or len(os.sched_getaffinity(0)), len(paths))
+    found = _check(paths, folder, invocation.plugin_files, slots)
+    for one in found:
+        for fault in one.faults:
+            click.echo(f"{one.path}: {fault}")
+    left = sum((one.left for one in found), Counter[str]())
+    click.echo(f"{len(paths)} records, {sum(one.recomputed for one in found):,} values computed again from predictions")
+    for reason, count in sorted(left.items(), key=lambda item: (-item[1], item[0])):
+        click.echo(f"{count:,} values not computed again: {reason}")
+    wrong = [one for one in found if one.faults]
+    if wrong:
+        raise LatentbenchError(
+            f"{len(wrong)} of {len(paths)} records in {folder} are not to be believed", "see the lines above"
+        )
+
+
+def _check(paths: Sequence[Path], folder: Path, plugin_files: Sequence[Path], slots: int) -> "list[Checked]":
+    """Check all records in so many processes, this one alone if it is one; in the order of the paths."""
+    if slots == 1:
+        _start(folder, plugin_files)
+        return [_check_one(path) for path in paths]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["latentbench.evaluation.check"])
+    with context.Pool(slots, _start, (folder, plugin_files)) as pool:
+        return pool.map(_check_one, paths, chunksize=4)
+
+
+def _start(folder: Path, plugin_files: Sequence[Path]) -> None:
+    from latentbench.plugins.registry import Plugins
+    from latentbench.records.store import Store
+
+    offers = Plugins.load(plugin_files).offers("metrics")
+    _worker.update(store=Store(folder), metrics={name: offer.value for name, offer in offers.items()})
+
+
+def _check_one(path: Path) -> "Checked":
+    from latentbench.evaluation.check import check_record
+
+    return check_record(path, _worker["store"], _worker["metrics"])

@@ -1,0 +1,80 @@
+"""``latentbench evaluate``: metrics that came later, or in a new version, reach finished runs without training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from latentbench.commands.common import Invocation, common_options, data_root_option, pass_invocation, results_option
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from latentbench.plugins.registry import Plugins
+    from latentbench.records.record import Record
+    from latentbench.records.store import Store
+
+__all__ = ["command"]
+
+
+@click.command("evaluate")
+@click.argument("runs", nargs=-1, metavar="[BOARD | KEY]...")
+@click.option("--metrics", metavar="A,B", help="Just these metrics.  [default: all that a run lacks]")
+@results_option("--results")
+@data_root_option
+@common_options
+@pass_invocation
+def command(invocation: Invocation, runs: tuple[str, ...], metrics: str | None, results: Path, data_root: Path) -> None:
+    """Measure finished runs again: those of a BOARD, or with a KEY; without either, all of them.
+
+    A metric is computed from the predictions and targets kept with a run where these suffice, else from its weights and
+    the data set. The record says when and from what. A metric that is named is measured even where the run has it.
+    Exit code 2 if a run has neither.
+    """
+    from latentbench.evaluation.again import evaluate_again, lacking
+    from latentbench.records.store import Store
+
+    plugins, store = invocation.plugins, Store(results)
+    named = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else []
+    for name in named:
+        plugins.get("metrics", name)
+    failed = []
+    changed = 0
+    for path, record in _chosen(runs, store, plugins):
+        wanted = named or lacking(record, plugins)
+        if not wanted:
+            continue
+        try:
+            news = evaluate_again(path, record, wanted, store, plugins, data_root)
+        except LatentbenchError as error:
+            failed.append(f"{record.key} ({record.spec}): {error}")
+            click.echo(f"{record.key}: {record.spec}: {error}")
+            continue
+        if news is not None:
+            store.save_record(news)
+            changed += 1
+            click.echo(f"{record.key}: {record.spec}: {', '.join(wanted)}")
+    click.echo(f"{changed} records in {results} have new values")
+    if failed:
+        raise LatentbenchError(f"{len(failed)} runs could not be evaluated", failed[0])
+
+
+def _chosen(runs: tuple[str, ...], store: "Store", plugins: "Plugins") -> "list[tuple[Path, Record]]":
+    """The finished records that the arguments mean, each once, in the order of their paths."""
+    from latentbench.boards.board import find_board
+    from latentbench.boards.standings import standings
+
+    chosen: dict[Path, Record] = {}
+    every = {path: record for path, record in store.records() if record.status == "finished"}
+    for run in runs:
+        if run in plugins.offers("boards") or run.endswith(".yaml"):
+            tables = standings(find_board(run, plugins), every.values())
+            keys = {record.key for table in tables for row in table.rows for record in row.finished}
+            chosen |= {path: record for path, record in every.items() if record.key in keys}
+        else:
+            path, record = store.find(run)
+            if record.status != "finished":
+                raise LatentbenchError(f"run {record.key} ({record.spec}) failed", "make it again with --retry-failed")
+            chosen[path] = record
+    if not (chosen or (every and not runs)):
+        raise LatentbenchError(f"no finished runs in {store.root}", "name their folder with --results")
+    return sorted((chosen or every).items())

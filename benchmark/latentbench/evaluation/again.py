@@ -1,0 +1,189 @@
+"""Metrics for a run that has finished: from what is kept with its record where that suffices, else from its weights."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from latentbench.capabilities import capabilities_of
+from latentbench.data.splits import Data, Role
+from latentbench.errors import LatentbenchError
+from latentbench.evaluation.check import readouts_of
+from latentbench.evaluation.evaluate import PER_IMAGE, Measurement, Predictions, collect, measure
+from latentbench.evaluation.kept import KeptSplit, kept_data, kept_targets
+from latentbench.evaluation.readouts import READOUTS
+from latentbench.metric import Metric
+from latentbench.model import Model
+from latentbench.plugins.registry import Plugins
+from latentbench.records.record import Measured, Record, Value
+from latentbench.records.store import Store
+from latentbench.value_name import ValueName
+
+__all__ = ["evaluate_again", "lacking"]
+
+
+def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None) -> list[str]:
+    """The metrics that a finished run has no value of in their present version, though its model can be measured.
+
+    A metric that was tried, and gave a reason in the value's place, is not lacking, nor is one that this machine cannot
+    compute.
+
+    Args:
+        record: of the run.
+        plugins: which metrics there are.
+        among: just these, by name; what no plugin offers is passed over.
+    """
+    offers = plugins.offers("metrics")
+    has = {value.metric for value in record.values.values() if _is_current(value, offers)}
+    tried = {ValueName.parse(name).metric for name in record.unmeasured}
+    models = plugins.offers("models")
+    able = _able(models[record.spec.model].value) if record.spec.model in models else set(PER_IMAGE)
+    return [
+        name
+        for name in sorted(set(offers) if among is None else set(among) & set(offers))
+        if name not in has | tried and offers[name].value.capability in able and not offers[name].value.unavailable()
+    ]
+
+
+def _is_current(value: Value, offers: Mapping[str, Any]) -> bool:
+    return value.metric in offers and value.version == offers[value.metric].value.measured_version()
+
+
+def _able(model_class: type[Model]) -> set[str]:
+    """The capabilities that the model has, and those that a readout supplies from its codes."""
+    own = set(capabilities_of(model_class))
+    return own | ({readout.capability for readout in READOUTS} if "encode" in own else set())
+
+
+def evaluate_again(
+    path: Path, record: Record, names: Iterable[str], store: Store, plugins: Plugins, data_root: Path
+) -> Record | None:
+    """The record with new values of these metrics, not yet written; values of other metrics stay as they are.
+
+    New values take the place of all that the record has of a metric: a record holds one version of each.
+
+    Returns:
+        None where none of them applies to the run's splits.
+
+    Raises:
+        LatentbenchError: neither predictions nor weights give a metric; or the data set is not the run's.
+    """
+    offers = plugins.offers("metrics")
+    wanted = {name: plugins.get("metrics", name).value for name in names}
+    targets = _targets(path, record, store)
+    if targets is not None:
+        wanted = {name: metric for name, metric in wanted.items() if _may_apply(metric, targets)}
+    kept = _from_kept(path, record, wanted, store, targets, lambda: _data(record, plugins, data_root))
+    rest = {name: metric for name, metric in wanted.items() if kept is None or name not in _measured_by(kept)}
+    parts: list[tuple[Measurement, Literal["predictions", "weights"]]] = [(kept, "predictions")] if kept else []
+    update: dict[str, Any] = {}
+    if rest:
+        data = _data(record, plugins, data_root)
+        measurement, predictions = _from_weights(path, record, rest, data, plugins)
+        parts.append((measurement, "weights"))
+        new = {**predictions.per_image, **measurement.kept}
+        if new:
+            before = store.predictions(path, record) if record.predictions else {}
+            update["predictions"] = store.save_predictions(record.spec, {**before, **new})
+        update["targets"] = store.save_targets(record.spec, kept_targets(data))
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    replaced = {name for measurement, _ in parts for name in _measured_by(measurement)}
+    if not replaced:
+        return None
+    values = {name: value for name, value in record.values.items() if value.metric not in replaced}
+    reasons = {name: why for name, why in record.unmeasured.items() if ValueName.parse(name).metric not in replaced}
+    for measurement, source in parts:
+        for name, value in measurement.values.items():
+            measured = Measured(at=at, source=source, plugin=str(offers[value.metric].plugin))
+            values[name] = value.model_copy(update={"measured": measured})
+        reasons |= measurement.unmeasured
+    return record.model_copy(update={**update, "values": values, "unmeasured": reasons})
+
+
+def _measured_by(measurement: Measurement) -> set[str]:
+    """The metrics that were measured, or gave a reason why not."""
+    return {ValueName.parse(name).metric for name in (*measurement.values, *measurement.unmeasured)}
+
+
+def _targets(path: Path, record: Record, store: Store) -> Data | None:
+    """The targets that are kept for the run; None if there are none."""
+    if record.targets is None or not (path.parent.parent / record.targets.file).is_file():
+        return None
+    return kept_data(store.targets(path, record))
+
+
+def _may_apply(metric: type[Metric], targets: Data) -> bool:
+    """Whether a split has what the metric needs, as far as kept targets tell: of masks, only whether there are any."""
+    for split in targets.splits.values():
+        if split.role is Role.TRAIN:
+            continue
+        if "mask" in metric.targets:
+            fits = isinstance(split, KeptSplit) and split.masked
+        else:
+            fits = metric().applies(split.targets, split.conditions)
+        if fits and (metric.capability != "sample" or split.role is Role.TEST):
+            return True
+    return False
+
+
+def _from_kept(
+    path: Path,
+    record: Record,
+    metrics: Mapping[str, type[Metric]],
+    store: Store,
+    targets: Data | None,
+    load: Callable[[], Data],
+) -> Measurement | None:
+    """What predictions and targets give; None where they are not kept, or the metrics need what is not in them."""
+    if record.predictions is None or not (path.parent / record.predictions.file).is_file():
+        return None
+    arrays = store.predictions(path, record)
+    contents = {name.split("/")[1] for name in arrays}
+    able = {
+        name: metric
+        for name, metric in metrics.items()
+        if metric.capability in contents or (metric.statistic and metric.statistic.name in contents)
+    }
+    if not able:
+        return None
+    return measure(Predictions(arrays, readouts_of(record)), targets or load(), able)
+
+
+def _from_weights(
+    path: Path, record: Record, metrics: Mapping[str, type[Metric]], data: Data, plugins: Plugins
+) -> tuple[Measurement, Predictions]:
+    """What the fitted model gives: its capabilities are run as at the end of the run, and nothing is trained."""
+    from safetensors.torch import load
+
+    if record.weights is None or not (file := path.parent / record.weights.file).is_file():
+        raise LatentbenchError(
+            f"its predictions do not give {', '.join(metrics)}, and its weights are not beside its record",
+            "evaluate where it was run, or run it again",
+        )
+    content = file.read_bytes()
+    if (found := hashlib.sha256(content).hexdigest()) != record.weights.sha256:
+        raise LatentbenchError(f"{file} has SHA-256 {found}", f"its record expects {record.weights.sha256}")
+    spec, offer = record.spec, plugins.get("models", record.spec.model)
+    if offer.value.version != spec.model_version:
+        what = f"its weights are of version {spec.model_version} of model '{spec.model}'"
+        raise LatentbenchError(what, f"this is version {offer.value.version}, so run it again")
+    model = offer.value(offer.value.Config.parse(spec.config, f"model '{spec.model}'"), data.info)
+    model.load_state_dict(load(content))
+    device = torch.device("cpu")
+    predictions = collect(model, data, metrics, owner=str(offer.plugin), device=device, seed=spec.seed)
+    return measure(predictions, data, metrics), predictions
+
+
+def _data(record: Record, plugins: Plugins, data_root: Path) -> Data:
+    """The data set that the run was on, and no other."""
+    spec = record.spec
+    offer = plugins.get("datasets", spec.dataset)
+    data: Data = offer.value(offer.value.Config.parse(spec.options, f"dataset '{spec.dataset}'")).load(data_root)
+    if data.split_hash != spec.split_hash:
+        raise LatentbenchError(
+            f"dataset '{spec.dataset}' in {data_root} is not the one that it was run on", "name another --data-root"
+        )
+    return data

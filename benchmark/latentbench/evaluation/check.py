@@ -1,0 +1,161 @@
+"""A record held against what lies beside it: files against their hashes, values against their predictions."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isclose
+from pathlib import Path
+from typing import Any
+
+from latentbench.data.splits import Data
+from latentbench.errors import LatentbenchError
+from latentbench.evaluation.evaluate import PER_IMAGE, Measurement, Predictions, measure
+from latentbench.evaluation.kept import kept_data
+from latentbench.metric import Metric
+from latentbench.records.record import Record, Value
+from latentbench.records.store import Store, read_record
+from latentbench.value_name import ValueName
+
+__all__ = ["Checked", "check_record", "readouts_of"]
+
+#: Another CPU, or another build of NumPy, may add numbers in another order. No edit by hand is that small.
+_ROUNDING = 1e-9
+
+#: What a capability gives that is not kept with a record.
+_NOT_KEPT = {"encode": "codes", "localize": "maps", "sample": "samples", "reconstruct": "reconstructions"}
+
+
+@dataclass
+class Checked:
+    """What was found of one record."""
+
+    path: Path
+    recomputed: int = 0
+    """Values that follow from the predictions, and were compared."""
+    faults: list[str] = field(default_factory=list)
+    """What is wrong, each in a line, without the path."""
+    left: Counter[str] = field(default_factory=Counter)
+    """Values that could not be recomputed, counted by the reason."""
+
+
+def check_record(path: Path, store: Store, metrics: Mapping[str, type[Metric]]) -> Checked:
+    """Check a record's schema, key, place and bounds, its files' hashes, and every value that its predictions give.
+
+    Args:
+        path: the record's file.
+        store: the folder that it lies in.
+        metrics: by name. A value of a metric that is not here, or is in another version, is not recomputed.
+    """
+    checked = Checked(path)
+    try:
+        record = read_record(path)
+    except LatentbenchError as error:
+        checked.faults.append(str(error).removeprefix(f"{path} "))
+        return checked
+    current: dict[str, type[Metric]] = {}
+    for name, value in record.values.items():
+        metric = metrics.get(value.metric)
+        if metric is None:
+            checked.left[f"metric '{value.metric}' is not known here"] += 1
+        elif metric.measured_version() != value.version:
+            checked.left["the metric has another version now"] += 1
+        else:
+            current[name] = metric
+            checked.faults += _contradictions(name, value, metric)
+    if current:
+        _recompute(record, current, store, checked)
+    return checked
+
+
+def _contradictions(name: str, value: Value, metric: type[Metric]) -> list[str]:
+    """Where the facts that the record gives of a metric are not the metric's."""
+    found = []
+    low, high = metric.bounds
+    if not low <= value.value <= high:
+        found.append(f"value '{name}' is {value.value}, its metric's bounds are [{low}, {high}]")
+    bounds = tuple(limit if limit is not None else (low, high)[place] for place, limit in enumerate(value.bounds or ()))
+    stated = {"higher_is_better": value.higher_is_better, "capability": value.capability, "bounds": bounds}
+    for fact, its in stated.items():
+        expected = getattr(metric, fact)
+        if its not in (expected, None, ()):
+            found.append(f"value '{name}' states {fact} {its}, its metric has {expected}")
+    return found
+
+
+def _recompute(record: Record, current: Mapping[str, type[Metric]], store: Store, checked: Checked) -> None:
+    """Measure again what the kept predictions and targets allow, and compare."""
+    predictions, data, reason = _kept(record, store, checked)
+    if predictions is None or data is None:
+        for metric in current.values():
+            checked.left[_need(metric) or reason] += 1
+        return
+    try:
+        measurement = measure(predictions, data, {metric.name: metric for metric in current.values()})
+    except LatentbenchError as error:
+        checked.faults.append(f"its predictions do not fit its targets: {error}")
+        return
+    for name, metric in current.items():
+        stored = record.values[name].value
+        if name in measurement.values:
+            checked.recomputed += 1
+            again = measurement.values[name].value
+            tolerance = metric.tolerance if _need(metric) else 0.0
+            if not isclose(stored, again, rel_tol=_ROUNDING, abs_tol=max(tolerance, _ROUNDING)):
+                checked.faults.append(f"value '{name}' is {stored}, its predictions give {again}")
+        elif fault := _impossible(name, metric, data, predictions, measurement):
+            checked.faults.append(fault)
+        else:
+            checked.left[_need(metric) or "the output is not among the kept predictions"] += 1
+
+
+def _kept(record: Record, store: Store, checked: Checked) -> tuple[Predictions | None, Data | None, str]:
+    """What the record keeps, and if something is missing the reason; a file that is not the record's is a fault."""
+    arrays: list[dict[str, Any]] = []
+    files = (
+        ("predictions", record.predictions, checked.path.parent, store.predictions),
+        ("targets", record.targets, checked.path.parent.parent, store.targets),
+    )
+    reason = ""
+    for what, artefact, folder, read in files:
+        if artefact is None or not (folder / artefact.file).exists():
+            reason = reason or f"{what} not {'kept' if artefact is None else 'here'}"
+            continue
+        try:
+            arrays.append(read(checked.path, record))
+        except LatentbenchError as error:
+            checked.faults.append(str(error))
+            reason = reason or f"{what} not the record's"
+    if reason:
+        return None, None, reason
+    try:
+        return Predictions(arrays[0], readouts_of(record)), kept_data(arrays[1]), ""
+    except LatentbenchError as error:
+        checked.faults.append(str(error))
+        return None, None, "targets not readable"
+
+
+def readouts_of(record: Record) -> dict[str, dict[str, float]]:
+    """What read the record's codes, as ``Predictions`` has it."""
+    chosen: dict[str, dict[str, float]] = {"probe": dict(record.probe), "k-means": dict(record.kmeans)}
+    read = {value.readout for value in record.values.values()} - {"native"}
+    return {name: chosen.get(name, {}) for name in sorted(read)}
+
+
+def _need(metric: type[Metric]) -> str:
+    """What the metric would need that is not kept; empty where outputs are."""
+    if metric.capability in PER_IMAGE:
+        return ""
+    return f"needs {_NOT_KEPT.get(metric.capability, metric.capability)}"
+
+
+def _impossible(name: str, metric: type[Metric], data: Data, predictions: Predictions, measurement: Measurement) -> str:
+    """Why no run can have left this value; empty where what it came from is merely not kept."""
+    parsed = ValueName.parse(name)
+    if parsed.split not in data.splits:
+        return f"value '{name}': the data has no split '{parsed.split}'"
+    output = predictions.output(parsed.split, metric.capability)
+    score, _ = parsed.resolve(metric.capability)
+    if output is None or (isinstance(output, Mapping) and score not in ("", *output)):
+        return ""
+    unmeasured = measurement.unmeasured.get(str(parsed.whole))
+    return f"value '{name}' does not follow from its predictions" + (f": {unmeasured}" if unmeasured else "")
