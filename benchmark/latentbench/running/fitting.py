@@ -47,6 +47,8 @@ class Plan:
     """Steps that earlier phases have made."""
     checkpoint: Path | None
     """The phase's own file."""
+    resumable: bool
+    """Whether to go on from what is in the file: not if an earlier phase was trained anew since it was written."""
 
 
 @dataclass
@@ -88,6 +90,8 @@ class Fit:
         self._unread = UnreadLosses()
         self._saved_step: int | None = None
         self.state = State()
+        self.restored = False
+        """Whether the phase was found at its end, and nothing of it was made again."""
         self._set_progress()
         if self._options.memory_format != "contiguous":
             model.to(memory_format=memory_format_of(self._options))  # type: ignore[call-overload]
@@ -105,6 +109,7 @@ class Fit:
         if not resumed:
             self._start()
         state = self.state
+        self.restored = state.stopped is not None
         while state.stopped is None:
             self._model.train()
             for index in self._rest_of_epoch():
@@ -246,7 +251,7 @@ class Fit:
     def _resume(self) -> bool:
         """Put everything back as it was at the checkpoint; False, and nothing is changed, where there is none."""
         path, trainer = self._plan.checkpoint, self._trainer
-        content = load_checkpoint(path) if path is not None else None
+        content = load_checkpoint(path) if path is not None and self._plan.resumable else None
         if content is None:
             return False
         if content.get("identity") != self._identity():

@@ -71,6 +71,7 @@ class TrainingLoop:
         self.earlier_seconds = 0.0
         self._model: Model | None = None
         self._phases: dict[str, State] = {}
+        self._restored = True  # all phases up to here, as they ended
         self._options = TrainingOptions()
         self._started: float | None = None
 
@@ -113,6 +114,7 @@ class TrainingLoop:
         fit = Fit(self, model, train, validation, plan)
         fit.run()
         self._phases[phase] = fit.state
+        self._restored = self._restored and fit.restored
         self.images = sum(state.images for state in self._phases.values())
         self.training = _summary(self._phases)
 
@@ -207,7 +209,8 @@ class TrainingLoop:
                 f"the budget of {self.max_steps} steps has none left for the phase '{phase}'",
                 "divide it with trainer.fit(..., budget_share=...)",
             )
-        return Plan(phase, options, steps_per_epoch, total, before, self._checkpoint(len(self._phases)))
+        checkpoint = self._checkpoint(len(self._phases))
+        return Plan(phase, options, steps_per_epoch, total, before, checkpoint, resumable=self._restored)
 
     def _checkpoint(self, earlier_phases: int) -> Path | None:
         """The file of a phase: that of the first as given, that of the second with "-2" added to its name."""

@@ -146,7 +146,28 @@ def test_a_run_that_is_cut_off_in_any_phase_resumes_there_to_the_same_bits(tmp_p
     assert (trainer.images, trainer.resumed) == (whole.images, steps), "all but the first found a checkpoint"
 
 
-def test_seconds_before_a_resume_are_those_of_all_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Changed(Inverted):
+    """The code of its first phase is another."""
+
+    def optimizers(self) -> Optimizer | dict[str, Optimizer]:
+        if self.progress.phase == "encoder":
+            return super().optimizers()
+        return {"decoder": torch.optim.Adam(self.decoder.parameters(), 0.1)}
+
+
+def test_a_later_phase_is_not_resumed_on_an_earlier_one_that_began_afresh(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    train(make(), checkpoint=path)
+    whole = make(kind=Changed)
+    train(whole)
+    again = make(kind=Changed)
+    trainer = train(again, checkpoint=path)
+    assert bits(again) == bits(whole)
+    assert trainer.resumed == 0
+    assert train(make(kind=Changed), checkpoint=path).resumed == 1, "its own checkpoints have taken their place"
+
+
+def test_seconds_before_a_resume_are_those_of_all_phases(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     train(make(), checkpoint=path)
     first = torch.load(path, weights_only=True)["state"]["seconds"]
