@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,18 @@ from latentbench import (
     DataInfo,
     Dataset,
     Evaluation,
+    Executor,
     LatentbenchError,
     Metric,
     Model,
     Options,
+    Outcome,
+    Progress,
     Role,
     StoredSplit,
     Targets,
+    Task,
+    execute,
     hookimpl,
 )
 
@@ -152,6 +158,31 @@ class Broken(Metric):
 
     def compute(self, evaluation: Evaluation) -> float:
         return [][0]
+
+
+class Here(Executor):
+    """Carries runs out in the process that asks, so that a test can put a fault into it."""
+
+    name = "here"
+
+    def run(self, tasks: Sequence[Task], jobs: int, progress: Callable[[Progress], None]) -> Iterator[Outcome]:
+        for task in tasks:
+            yield execute(task, progress=progress)
+
+
+class Silent(Executor):
+    """Carries nothing out and says nothing."""
+
+    name = "silent"
+
+    def run(self, tasks: Sequence[Task], jobs: int, progress: Callable[[Progress], None]) -> Iterator[Outcome]:
+        return iter(())
+
+
+@hookimpl
+def latentbench_executors() -> list[type[Executor]]:
+    """Offer one that tests can reach into, and a faulty one."""
+    return [Here, Silent]
 
 
 @hookimpl

@@ -36,15 +36,16 @@ if TYPE_CHECKING:
     from latentbench.evaluation.evaluate import Predictions, measure
     from latentbench.executor import Execution, Executor, Outcome, Progress, Task
     from latentbench.files import replacing
-    from latentbench.metric import Evaluation, Metric, value_name
+    from latentbench.metric import Evaluation, Metric
     from latentbench.model import Losses, Model, Step, Trainer
     from latentbench.plugins.registry import Plugins
     from latentbench.records.frame import values_frame
     from latentbench.records.record import Record
     from latentbench.records.store import Store
-    from latentbench.running.execute import execute, load_data
+    from latentbench.running.execute import execute, give_up, load_data
     from latentbench.spec import RunSpec
     from latentbench.torchvision_compat import import_torchvision
+    from latentbench.value_name import ValueName
 
 __version__ = "0.1.0"
 
@@ -70,15 +71,16 @@ _PUBLIC = {
     "evaluation.evaluate": ("Predictions", "measure"),
     "executor": ("Execution", "Executor", "Outcome", "Progress", "Task"),
     "files": ("replacing",),
-    "metric": ("Evaluation", "Metric", "value_name"),
+    "metric": ("Evaluation", "Metric"),
     "model": ("Losses", "Model", "Step", "Trainer"),
     "plugins.registry": ("Plugins",),
     "records.frame": ("values_frame",),
     "records.record": ("Record",),
     "records.store": ("Store",),
-    "running.execute": ("execute", "load_data"),
+    "running.execute": ("execute", "give_up", "load_data"),
     "spec": ("RunSpec",),
     "torchvision_compat": ("import_torchvision",),
+    "value_name": ("ValueName",),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
@@ -121,12 +123,14 @@ __all__ = [
     "Task",
     "Trainer",
     "TrainingOptions",
+    "ValueName",
     "common_options",
     "content_hash",
     "data_root_option",
     "did_you_mean",
     "execute",
     "format_options",
+    "give_up",
     "hookimpl",
     "import_torchvision",
     "load_data",
@@ -135,7 +139,6 @@ __all__ = [
     "replacing",
     "results_option",
     "unpack",
-    "value_name",
     "values_frame",
 ]
 

@@ -24,6 +24,8 @@ class Execution:
     checkpoint_seconds: float = 60.0
     """Time between two checkpoints of a run: what a killed run loses at most."""
     plugin_files: tuple[Path, ...] = ()
+    timeout: float | None = None
+    """Seconds that a run may take; one that takes longer is ended and recorded as failed. None: no limit."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Progress:
     step: int
     total: int
     losses: dict[str, float] = field(default_factory=dict)
+    phase: str = "starting"
+    """What the run is doing, as in "fitting": where a process that ends without a word has come to."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Executor(ABC):
     def run(self, tasks: Sequence[Task], jobs: int, progress: Callable[[Progress], None]) -> Iterator[Outcome]:
         """Carry out every task, at most ``jobs`` at a time, and yield each outcome as it comes.
 
-        A task whose process dies (killed, out of memory) is yielded as "lost"; the others go on. ``progress`` may be
-        called from any thread.
+        A task whose process is killed from outside (a signal, no memory) is yielded as "lost": the same command
+        resumes it. One whose process ends otherwise, or takes longer than ``Execution.timeout``, has failed:
+        ``latentbench.give_up`` writes its record. The others go on. ``progress`` may be called from any thread.
         """

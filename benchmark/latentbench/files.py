@@ -1,4 +1,4 @@
-"""Files that are never half written: a new content replaces the old one in one step, or not at all."""
+"""Atomic replacement of files, and folders in which one process works at a time."""
 
 import fcntl
 import os
@@ -24,12 +24,12 @@ class StorageError(LatentbenchError):
 
 @contextmanager
 def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
-    """A file to write; on leaving the block its content becomes ``path``'s, after an error nothing has changed.
+    """Open a temporary file for writing that replaces ``path`` when the block ends, or is deleted if the block raises.
 
     Args:
-        path: the file; its folder is made if need be.
-        scratch: an existing folder on the same file system for what is half written, and what a killed process leaves
-            of it; by default the folder of ``path``.
+        path: the file; its folder is made if necessary.
+        scratch: an existing folder on the same file system for the temporary file, which a killed process leaves behind
+            there; by default the folder of ``path``.
 
     Raises:
         StorageError: no space, no permission, not a folder; one line with the path and the system's reason.
@@ -55,13 +55,14 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """A folder that this process alone works in until the block ends.
+    """Yield a folder in which no other process works until the block ends.
 
-    It is ``folder`` itself, made if need be, with what the one before left there: a process that was killed holds
-    nothing. While another process works there, or where the file system has no locks, it is a new folder beside it,
-    named ``folder``, a dash and a random text, and deleted at the end of the block.
+    Normally this is ``folder`` itself, created if necessary, with whatever an earlier process left there: the lock of a
+    process that was killed is released by the system. While another process holds ``folder``, or on a file system
+    without locks, it is a new folder beside it, named ``folder``, a dash and a random text, which is deleted at the end
+    of the block.
 
-    Whoever moves the folder away deletes its ``LOCK`` then, and not before.
+    A caller that moves the folder away must delete its ``LOCK`` file afterwards, and not before.
 
     Args:
         folder: its parent exists.
@@ -83,14 +84,14 @@ def workplace(folder: Path) -> Iterator[Path]:
 
 
 def discard(folder: Path) -> None:
-    """Delete a ``workplace`` with all that is in it, in one step for whoever would work there next."""
+    """Delete a ``workplace`` and its content. It is renamed first, so that nobody finds it half deleted."""
     with suppress(OSError):  # it is deleted where it is, or is gone
         folder = folder.rename(folder.with_name(f"{folder.name}-{uuid.uuid4().hex}"))
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _held(folder: Path) -> BinaryIO | None:
-    """The open lock of ``folder``, which it is made for; None if it is not to be had."""
+    """Create ``folder`` and lock it; returns the open lock file, or None if the lock cannot be had."""
     try:
         folder.mkdir(exist_ok=True)
         lock = (folder / LOCK).open("ab")

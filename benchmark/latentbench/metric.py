@@ -13,7 +13,7 @@ from latentbench.errors import LatentbenchError
 if TYPE_CHECKING:
     from latentbench.data.splits import Targets
 
-__all__ = ["MAX_SAMPLES", "Evaluation", "Metric", "metric_of", "value_name"]
+__all__ = ["MAX_SAMPLES", "Evaluation", "Metric"]
 
 #: The most samples that a metric may ask for; see ``Metric.measured_version``.
 MAX_SAMPLES = 999_999
@@ -116,13 +116,3 @@ class Metric(ABC):
                     f"gave {value}{f' for part {part!r}' if part else ''}", f"its bounds are [{low}, {high}]"
                 )
         return {part: float(value) for part, value in values.items()}
-
-
-def metric_of(value_name: str) -> str:
-    """The metric's name in that of a value."""
-    return value_name.partition("@")[0].partition("[")[0]
-
-
-def value_name(metric: str, split: str, condition: str = "", part: str = "") -> str:
-    """How one measured number is called in records and boards: ``metric[part]@split/condition``."""
-    return metric + (f"[{part}]" if part else "") + f"@{split}" + (f"/{condition}" if condition else "")

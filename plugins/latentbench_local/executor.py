@@ -1,125 +1,162 @@
-"""Runs on this machine: in this process when one slot is enough, else in one process per slot."""
+"""Runs on this machine, each in a process of its own, several at a time."""
 
+import logging
 import multiprocessing
 import os
+import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import ClassVar
 
-from latentbench import Executor, Outcome, Progress, Task
+from latentbench import Executor, Outcome, Progress, Task, execute, give_up
 
 __all__ = ["LocalExecutor"]
 
-#: Workers are forked from a server that has imported what a run needs and nothing else: quick, and no threads to copy.
+#: Runs are forked from a server that has imported what every run needs and no plugin: a run then starts in a fraction
+#: of a second, and inherits nothing that an earlier one did to its process.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["latentbench.running.execute"])
+_context.set_forkserver_preload(
+    ["latentbench.running.execute", "torch._dynamo", "sklearn.cluster", "sklearn.linear_model", "sklearn.neighbors"]
+)
+#: Seconds that a process may take to end when its run has ended: for what runs at exit, as a tracker's last write.
+_GRACE = 10.0
 
 
 class LocalExecutor(Executor):
-    """A process per slot; the slots take the tasks in turn, and share the GPUs among themselves."""
+    """A process for every run; the slots share the GPUs among themselves."""
 
     name: ClassVar[str] = "local"
 
     def run(self, tasks: Sequence[Task], jobs: int, progress: Callable[[Progress], None]) -> Iterator[Outcome]:
         """Carry out every task, at most ``jobs`` at a time."""
-        slots = min(jobs, len(tasks))
-        if slots == 1:
-            yield from _run_here(tasks, progress)
-        elif slots > 1:
-            yield from _run_in_processes(deque(tasks), slots, progress)
-
-
-def _run_here(tasks: Sequence[Task], progress: Callable[[Progress], None]) -> Iterator[Outcome]:
-    from latentbench import Plugins, execute
-
-    plugins = Plugins.load(tasks[0].execution.plugin_files)
-    for task in tasks:
-        yield execute(task, plugins, progress)
-
-
-class _Slot:
-    """One worker process, started when there is a task for it, and again if it died at the last one."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.process: ForkServerProcess | None = None
-
-    def give(self, task: Task) -> None:
-        """Hand over the next task."""
-        if self.process is None:
-            self.connection, theirs = _context.Pipe()
-            self.process = _context.Process(target=_work, args=(theirs, self.number), daemon=True)
-            self.process.start()
-            theirs.close()
-        self.task = task
-        self.connection.send(task)
-
-    def hear(self) -> Progress | Outcome:
-        """The worker's next word; if it has died, the outcome says of what."""
+        waiting = deque(tasks)
+        free = deque(range(jobs))
+        busy: list[_Run] = []
         try:
-            word: Progress | Outcome = self.connection.recv()
-        except EOFError:
-            word = Outcome(self.task.spec.key, "lost", _death(self._joined()))
-        return word
-
-    def end(self, *, now: bool = False) -> None:
-        """Let the worker go home, or take it down at once."""
-        if self.process is not None:
-            if now:
-                self.process.terminate()
-            else:
-                self.connection.send(None)
-            self._joined()
-
-    def _joined(self) -> int | None:
-        process, self.process = self.process, None
-        if process is None:
-            return None
-        process.join()
-        return process.exitcode
-
-
-def _run_in_processes(tasks: deque[Task], jobs: int, progress: Callable[[Progress], None]) -> Iterator[Outcome]:
-    busy = [_Slot(number) for number in range(jobs)]
-    try:
-        for slot in busy:
-            slot.give(tasks.popleft())
-        while busy:
-            ready = wait([slot.connection for slot in busy])
-            for slot in [slot for slot in busy if slot.connection in ready]:
-                word = slot.hear()
-                if isinstance(word, Progress):
-                    progress(word)
-                    continue
-                yield word
-                if tasks:
-                    slot.give(tasks.popleft())
-                else:
-                    slot.end()
-                    busy.remove(slot)
-    finally:
-        for slot in busy:
-            slot.end(now=True)
+            while waiting or busy:
+                while waiting and free:
+                    busy.append(_Run(waiting.popleft(), free.popleft()))
+                patience = min((run.patience for run in busy if run.patience is not None), default=None)
+                ready = wait([run.connection for run in busy], patience)
+                for run in [run for run in busy if run.connection in ready or run.patience == 0]:
+                    message = run.receive()
+                    match message:
+                        case Progress():
+                            progress(message)
+                        case logging.LogRecord():
+                            logging.getLogger(message.name).handle(message)
+                        case Outcome():
+                            busy.remove(run)
+                            free.append(run.slot)
+                            yield message
+        finally:
+            for run in busy:
+                run.kill()
 
 
-def _work(connection: Connection, slot: int) -> None:
-    """A worker's life: take a task, carry it out, report; until there is none, or the parent is gone."""
+class _Run:
+    """One task in its process."""
+
+    def __init__(self, task: Task, slot: int) -> None:
+        self.task = task
+        self.slot = slot
+        self.connection, theirs = _context.Pipe()
+        level = logging.getLogger("latentbench").getEffectiveLevel()
+        self._process: ForkServerProcess = _context.Process(
+            target=_carry_out, args=(theirs, task, slot, dict(os.environ), level), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        timeout = task.execution.timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._last = Progress(task.spec.key, 0, 0)
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds until the run's time is over; 0 when it is; None where it has no end."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def receive(self) -> Progress | logging.LogRecord | Outcome:
+        """The process's next message, or what became of a process that sends none any more."""
+        if self.connection.poll():
+            try:
+                message: Progress | logging.LogRecord | Outcome = self.connection.recv()
+            except (EOFError, ConnectionResetError):
+                return self._death()
+            if isinstance(message, Progress):
+                self._last = message
+            elif isinstance(message, Outcome):
+                self._join()
+            return message
+        self.kill()
+        return give_up(
+            self.task, "Timeout", f"{self._where} did not end within {self.task.execution.timeout:g} seconds"
+        )
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self._process.join()
+
+    def _join(self) -> None:
+        """Wait for the process to end; one that a thread keeps alive is killed after a while."""
+        self._process.join(_GRACE)
+        if self._process.exitcode is None:
+            self.kill()
+
+    def _death(self) -> Outcome:
+        self._process.join()
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            hint = ", perhaps for want of memory: try fewer --jobs" if code == -signal.SIGKILL else ""
+            reason = f"its process was killed by signal {-code}{hint}; the same command resumes it"
+            return Outcome(self.task.spec.key, "lost", reason)
+        return give_up(self.task, "ProcessExit", f"{self._where} ended the process with exit code {code}")
+
+    @property
+    def _where(self) -> str:
+        """Where the run was when it was last heard of."""
+        return f"{self.task.spec} ({self._last.phase})"
+
+
+class _Sender(QueueHandler):
+    """Sends messages to the parent, what is logged among them."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(None)  # type: ignore[arg-type]  # it has the connection in a queue's place
+        self._connection = connection
+        self._one_at_a_time = threading.Lock()
+
+    def send(self, message: Progress | logging.LogRecord | Outcome) -> None:
+        with self._one_at_a_time:
+            self._connection.send(message)
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.send(record)
+
+
+def _carry_out(connection: Connection, task: Task, slot: int, environ: Mapping[str, str], log_level: int) -> None:
+    """What the process of a run does: carry the task out and report."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle: it then kills its runs
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from latentbench import Plugins, execute
-
-    plugins: Plugins | None = None
-    while (task := connection.recv()) is not None:
-        if plugins is None:
-            plugins = Plugins.load(task.execution.plugin_files)
-            _choose_gpu(task.execution.device, slot)
-        connection.send(execute(task, plugins, connection.send))
+    os.environ.clear()
+    os.environ.update(environ)  # the fork server's may be older
+    sender = _Sender(connection)
+    log = logging.getLogger("latentbench")
+    log.addHandler(sender)
+    log.setLevel(log_level)
+    log.propagate = False
+    _choose_gpu(task.execution.device, slot)
+    sender.send(execute(task, progress=sender.send))
 
 
 def _end_with_parent() -> None:
-    """A killed command must leave no worker behind that goes on writing."""
+    """Let no run go on writing when the command that started it is gone."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()
@@ -131,10 +168,3 @@ def _choose_gpu(device: str, slot: int) -> None:
         import torch
 
         torch.cuda.set_device(slot % torch.cuda.device_count())
-
-
-def _death(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        hint = ", perhaps for want of memory: try fewer --jobs" if exitcode == -9 else ""
-        return f"its process was killed by signal {-exitcode}{hint}; the same command resumes it"
-    return f"its process ended with exit code {exitcode}; the same command resumes it"

@@ -50,6 +50,6 @@ def _score(code: npt.NDArray[np.float64], values: npt.NDArray[np.int64], weights
     if np.ptp(code) == 0:
         return 1 / len(shares)
     balance = dict(enumerate(1 / (len(shares) * shares)))  # "balanced", by weight instead of by number
-    machine = LinearSVC(C=_C, class_weight=balance, dual=False, tol=1e-6)
+    machine = LinearSVC(C=_C, class_weight=balance, dual=False, tol=1e-6, random_state=0)
     machine.fit(code[:, None], values, sample_weight=weights * (_IMAGES / weights.sum()))
     return float(np.average(machine.predict(code[:, None]) == values, weights=weights))

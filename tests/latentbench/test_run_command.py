@@ -168,7 +168,7 @@ def test_one_dataset_of_a_board_is_run_by_its_label_and_the_table_of_means_says_
 )  # fmt: skip
 def test_a_failed_run_is_a_record_and_the_others_go_on(cli: Cli, model: str, message: str) -> None:
     Path("toys.yaml").write_text(BOARD.replace("[centre-distance,", f"[{model}, centre-distance,"))
-    code, out, err = cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1")
+    code, out, err = cli("run", "toys.yaml", "--seeds", "1", "--executor", "here")
     assert code == 2
     assert "2 of 3 runs are finished" in out
     assert "Traceback" not in out + err
@@ -280,7 +280,7 @@ def test_a_read_only_results_folder_is_named_and_nothing_is_lost(
         board = Path(folder) / "toys.yaml"
         board.write_text(BOARD)
         plugin = shutil.copy(toys, folder)
-        arguments = ["--plugin", plugin, "run", str(board), "--seeds", "1", "--jobs", "1", "--out", str(out)]
+        arguments = ["--plugin", plugin, "run", str(board), "--seeds", "1", "--executor", "here", "--out", str(out)]
         assert main([*arguments, "--models", "pca"]) == 0
         kept = records(out)
         for path in (out, out / ".work"):
@@ -311,7 +311,7 @@ def test_a_full_disk_stops_cleanly_and_the_same_command_resumes(cli: Cli, monkey
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "mkstemp", mkstemp)
         patch.setattr(os, "fchmod", lambda fd, mode: None if os.isatty(fd) or _is_device(fd) else chmod(fd, mode))
-        code, out, err = cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1")
+        code, out, err = cli("run", "toys.yaml", "--seeds", "1", "--executor", "here")
     assert code == 2
     assert "No space left on device" in err
     assert "Traceback" not in out + err

@@ -11,21 +11,22 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from latentbench.config import Options
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.spec import Budget
+from latentbench.value_name import FORM, ValueName
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
 __all__ = ["Board", "BoardDataset", "find_board", "load_board"]
 
-_VALUE_NAME = re.compile(r"[^][@/\s]+(\[[^][@/\s]+\])?@[^][@/\s]+(/[^][@/\s]+)?")
 #: What a label must not hold, because the command line gives these characters a meaning.
 _NO_LABEL = re.compile(r"[\s,=]")
 
 
 def _value_name(value: str) -> str:
-    if not _VALUE_NAME.fullmatch(value):
-        raise ValueError("is not of the form metric[part]@split/condition, as in auroc@test")
-    return value
+    try:
+        return str(ValueName.parse(value))
+    except LatentbenchError:
+        raise ValueError(f"is not of the form {FORM}") from None
 
 
 def _label(value: str) -> str:
@@ -34,8 +35,8 @@ def _label(value: str) -> str:
     return value
 
 
-#: The name of a measured value: what ``latentbench.metric.value_name`` makes.
-ValueName = Annotated[str, AfterValidator(_value_name)]
+#: A ``ValueName`` as text.
+ValueText = Annotated[str, AfterValidator(_value_name)]
 
 
 class BoardDataset(Options):
@@ -50,8 +51,8 @@ class BoardDataset(Options):
     )
     options: dict[str, Any] = {}
     optional: bool = Field(False, description="left out, with a warning, where the data is not there")
-    rank: ValueName | None = Field(None, description="the value that ranks here, in place of the board's")
-    columns: list[ValueName] | None = Field(None, description="further values to show, in place of the board's")
+    rank: ValueText | None = Field(None, description="the value that ranks here, in place of the board's")
+    columns: list[ValueText] | None = Field(None, description="further values to show, in place of the board's")
 
     @model_validator(mode="before")
     @classmethod
@@ -71,10 +72,10 @@ class Board(Options):
     models: list[str] | Literal["all"] = "all"
     seeds: int = Field(1, ge=1, description="runs of each model, with seeds 0, 1, ...")
     budget: Budget = Budget()
-    rank: ValueName | None = Field(
+    rank: ValueText | None = Field(
         None, description="the value that ranks: metric[part]@split/condition; may be absent if every dataset has one"
     )
-    columns: list[ValueName] = Field([], description="further values to show, in order")
+    columns: list[ValueText] = Field([], description="further values to show, in order")
     average: bool = Field(False, description="a table of means over the datasets comes first")
 
     def values(self, entry: BoardDataset) -> list[str]:

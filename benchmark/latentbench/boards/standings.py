@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from latentbench.boards.board import Board, BoardDataset
 from latentbench.boards.significance import Summary, rank
 from latentbench.config import canonical, format_options
-from latentbench.metric import metric_of
 from latentbench.records.record import Readout, Record, Value
+from latentbench.value_name import ValueName
 
 __all__ = ["Column", "Row", "Table", "grouped", "make_column", "ranked", "standings"]
 
@@ -37,12 +37,12 @@ class Column:
     @property
     def metric(self) -> str:
         """The metric's name."""
-        return metric_of(self.name)
+        return ValueName.parse(self.name).metric
 
     @property
     def whole(self) -> str:
         """The name without the part: ``metric@split/condition``."""
-        return self.metric + "@" + self.name.partition("@")[2]
+        return str(ValueName.parse(self.name).whole)
 
     def value(self, record: Record) -> Value | None:
         """The column's value in ``record``; None if it is not there in the column's version."""

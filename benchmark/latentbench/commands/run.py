@@ -38,6 +38,10 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     "--checkpoint-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True,
     help="Time between two checkpoints of a run.",
 )  # fmt: skip
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="End a run that takes longer than this, and record it as failed.",
+)  # fmt: skip
 @click.option("--executor", default="local", show_default=True, help="What carries the runs out.")
 @results_option("--out")
 @data_root_option
@@ -55,6 +59,7 @@ def command(
     jobs: int | None,
     threads: int,
     checkpoint_seconds: float,
+    timeout: float | None,
     executor: str,
     out: Path,
     data_root: Path,
@@ -86,26 +91,29 @@ def command(
     store = Store(out)
     records = {run.spec.key: store.read(run.spec) for run in runs}
     to_do = {run.spec.key: run for run in runs if _is_open(records[run.spec.key], retry_failed)}
-    how = Execution(out, data_root, where, threads, checkpoint_seconds, tuple(invocation.plugin_files))
+    how = Execution(out, data_root, where, threads, checkpoint_seconds, tuple(invocation.plugin_files), timeout)
     slots = jobs or (1 if where == "cuda" else max(1, len(os.sched_getaffinity(0)) // threads))
 
     title = f"board {the_board.name}, {where}, results in {out}"
     with Display([*to_do.values()], total=len(runs), title=title) as display:
-        lost = []
+        lost: list[str] = []
+        silent = dict(to_do)
         for outcome in run_in.run([Task(run.spec, how) for run in to_do.values()], slots, display.progress):
-            run = to_do[outcome.key]
+            run = silent.pop(outcome.key)
             record = store.read(run.spec) if outcome.status != "lost" else None
             records[outcome.key] = record
             display.outcome(outcome, record, the_board.values(run.entry)[0])
             if outcome.status == "lost":
-                lost.append(outcome)
+                lost.append(outcome.message)
+    lost += [f"executor '{executor}' told nothing of {run}" for run in silent.values()]
 
     failed = [record for record in records.values() if record is not None and record.status == "failed"]
     results = "" if out == Path("results") else f" --results {out}"
-    click.echo(f"{len(runs) - len(failed) - len(lost)} of {len(runs)} runs are finished; their records are in {out}")
+    finished = sum(record is not None and record.status == "finished" for record in records.values())
+    click.echo(f"{finished} of {len(runs)} runs are finished; their records are in {out}")
     click.echo(f"leaderboard: latentbench leaderboard {board}{results}")
     if lost:
-        raise LatentbenchError(f"{len(lost)} of {len(runs)} runs did not end", lost[0].message)
+        raise LatentbenchError(f"{len(lost)} of {len(runs)} runs did not end", lost[0])
     if failed:
         raise LatentbenchError(f"{len(failed)} of {len(runs)} runs failed", _first_failure(failed[0], results))
 

@@ -1,4 +1,4 @@
-"""Archives from elsewhere, unpacked so that they cannot write anywhere but into a new folder, and not half of it."""
+"""Safe unpacking of untrusted archives: into a new folder, which appears only when everything has been unpacked."""
 
 import gzip
 import hashlib
@@ -46,25 +46,25 @@ def unpack(
     md5: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Unpack a .zip, .tar, .tar.gz or .tar.xz, told by its content, into a folder that is not there yet.
+    """Unpack a .zip, .tar, .tar.gz or .tar.xz, recognized by its content, into a folder that does not exist yet.
 
-    The folder appears in one step when all is unpacked: after an error, and in a process that is killed, it does not.
-    The whole archive is read, and refused for any of its members that is no plain file or folder (links and devices),
-    whose path is absolute, has a drive, a backslash or "..", or equals another's but for case and Unicode form; for a
-    checksum that is not right, its own ones included; and if what it declares does not fit the free disk space.
-    Owners, permissions and times are not taken over.
+    The folder appears in one step when everything has been unpacked; after an error, or if the process is killed, it
+    does not appear. The archive is read to its end. It is refused if any member is not a plain file or folder (a link
+    or device, say), if a member's path is absolute, contains a drive, a backslash or "..", or equals another member's
+    up to case and Unicode normalization, if a checksum is wrong (its internal ones included), and if the declared sizes
+    exceed the free disk space. Owners, permissions and times are not restored.
 
     Args:
         archive: the file.
         target: the folder to make.
-        folder: a folder of the archive: its content alone becomes that of ``target``. Empty: all of the archive.
-        sha256: hex digest that the file must have.
-        md5: the same, for publishers who tell no better one.
-        progress: told (done, of how many) bytes of the archive, those for the checksum included.
+        folder: unpack only what lies below this folder of the archive. Empty: everything.
+        sha256: hex digest that the archive must have.
+        md5: the same, for publishers that give no better digest.
+        progress: called with (bytes done, bytes in total); the pass that computes a digest is included in both.
 
     Raises:
-        LatentbenchError: ``target`` is there; ``archive`` is not, or it is refused, with the member and the reason.
-        StorageError: no space, or the system refuses to write.
+        LatentbenchError: ``target`` exists, ``archive`` does not, or it is refused; names the member and the reason.
+        StorageError: the disk is full, or the system refuses to write.
     """
     if os.path.lexists(target):
         raise LatentbenchError(f"cannot unpack {archive} into {target}: that is there already", "move it elsewhere")
@@ -94,23 +94,23 @@ def unpack(
 
 @dataclass(frozen=True)
 class _Member:
-    """What an archive says of one of its files and folders."""
+    """One entry of an archive, as the archive declares it."""
 
     name: str
     size: int
     """Bytes, once unpacked."""
     is_folder: bool
     fault: str
-    """Why it is refused whatever its name; empty for a plain file or folder."""
+    """Why it is refused regardless of its name; empty for a plain file or folder."""
     open: Callable[[], IO[bytes]]
 
 
 class _Archive:
-    """An open archive, whose faults are told in one line with the member that was at hand.
+    """An open archive. Errors while reading it name the archive and the member that was being read.
 
     Args:
-        path: names it.
-        file: its content.
+        path: the archive's path, for messages.
+        file: the open file.
     """
 
     def __init__(self, path: Path, file: io.BufferedReader) -> None:
@@ -119,11 +119,11 @@ class _Archive:
         self._at = ""
         file.seek(0)
         self._start = file.read(6)
-        #: Whether it lists its members without being read through.
+        #: A zip lists its members in a directory; a tar has to be read through.
         self.is_zip = self._start.startswith((b"PK\3\4", b"PK\5\6"))
 
     def members(self) -> Iterator[_Member]:
-        """Every member, in the order of the archive; one can be opened until the next one is asked for."""
+        """Iterate over the members in the archive's order; each can be opened until the next is requested."""
         self.file.seek(0)
         members = _zip_members(self.file) if self.is_zip else _tar_members(_decompressed(self.file, self._start))
         while True:
@@ -136,7 +136,7 @@ class _Archive:
 
     @contextmanager
     def reading(self, where: str) -> Iterator[None]:
-        """Turn what a decoder raises into one line; they have no common type of error."""
+        """Turn any exception of a decoder into one line: the decoders share no exception type."""
         try:
             yield
         except Exception as error:
@@ -162,16 +162,16 @@ class _Archive:
 
 
 class _Places:
-    """Where members go: no two to one place, on any file system."""
+    """Target paths of members: no two may collide, not even on a case-insensitive file system."""
 
     def __init__(self) -> None:
         self._taken: dict[str, tuple[str, bool]] = {}
 
     def of(self, name: str, is_folder: bool) -> tuple[str, ...]:
-        """The parts of a member's path; none for the archive's own folder.
+        """The parts of a member's path below the target; empty for the archive's top folder.
 
         Raises:
-            ValueError: why there is no place for it.
+            ValueError: the path is refused; says why.
         """
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
         if not name.isprintable():
@@ -193,7 +193,7 @@ class _Places:
         if folded not in self._taken:
             self._taken[folded] = (path, is_folder)
         elif self._taken[folded] != (path, True) or not is_folder:
-            raise ValueError(f"has the place of another one, {self._taken[folded][0]!a}")
+            raise ValueError(f"has the same path as another member, {self._taken[folded][0]!a}")
 
 
 def _extract(archive: _Archive, content: Path, folder: str, progress: Callable[[int], None]) -> None:

@@ -20,16 +20,13 @@ from latentbench.capabilities import capabilities_of
 from latentbench.data.splits import Data, Role, Split, content_hash
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.inference import Parts, infer
-from latentbench.evaluation.readouts.kmeans import KMeansReadout, fit_kmeans
-from latentbench.evaluation.readouts.probe import MAX_IMAGES, LabelledCodes, Probe, fit_probe
-from latentbench.metric import Evaluation, Metric, value_name
+from latentbench.evaluation.readouts import MAX_IMAGES, READOUTS, Codes, Reader, Readout, TrainingCodes
+from latentbench.metric import Evaluation, Metric
 from latentbench.model import Model
-from latentbench.records.record import Readout, Value
+from latentbench.records.record import Value
+from latentbench.value_name import ValueName
 
 __all__ = ["PER_IMAGE", "Measurement", "Predictions", "collect", "measure"]
-
-#: Attribute -> (N,) int64, MISSING where it is not known.
-Labels = dict[str, npt.NDArray[np.int64]]
 
 #: Capabilities that give a number or a label per image: what is kept beside a record.
 PER_IMAGE = ("score", "predict", "cluster", "log_likelihood")
@@ -48,10 +45,8 @@ class Predictions:
     In the forms of ``latentbench.metric.Evaluation.output``; a code without named subspaces is the part "z". Of
     ``sample`` every test split has the same images, as many as the metric that needs most.
     """
-    probe: Mapping[str, float] = field(default_factory=dict)
-    """Attribute -> the C that the probe chose; empty where it read nothing."""
-    kmeans: Mapping[str, int] = field(default_factory=dict)
-    """Facet -> the clusters that the harness's k-means made of codes; empty where it read nothing."""
+    readouts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Name of each readout that read codes -> what its fit chose (``Reader.facts``)."""
     images: int = 0
     """Images that the model was given or drew, counted once for each capability."""
 
@@ -67,6 +62,11 @@ class Predictions:
             name.removeprefix(f"{key}/"): array for name, array in self.arrays.items() if name.startswith(f"{key}/")
         }
         return self.arrays.get(key, parts or None)
+
+    def readout(self, capability: str, part: str = "") -> str:
+        """What gave a capability, or one of several scores: the name of a readout, or "native" for the model itself."""
+        read = (one.name for one in READOUTS if one.capability == capability and one.name in self.readouts)
+        return next((name for name in read if part in ("", name) or capability != "score"), "native")
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,9 @@ def collect(
 ) -> Predictions:
     """Run every capability that the model has and an applicable metric needs, once over each validation and test split.
 
-    A model that gives codes but does not predict has its codes read by the probe, which is fitted on codes of the
-    training split. One that does not cluster has them clustered by k-means, fitted on the same codes without their
-    labels. Each pass has a seed of its own, derived from ``seed``, split and capability: what one capability
-    gives does not depend on which others ran. PyTorch's global generators are left as they were.
+    What a model that gives codes cannot do itself is read from its codes by ``READOUTS``, which are all fitted on the
+    same codes of the training split. Each pass has a seed of its own, derived from ``seed``, split and capability: what
+    one capability gives does not depend on which others ran. PyTorch's global generators are left as they were.
 
     Samples are drawn once, for the test splits: they are no split's, and the validation split's share would be spent on
     a number that nobody selects by. They are drawn in whole batches, so that a metric that needs few of them sees the
@@ -110,14 +109,11 @@ def collect(
         batch_size: images at a time.
 
     Raises:
-        LatentbenchError: an output that breaks its capability's promise, or an attribute that the probe cannot learn.
+        LatentbenchError: an output that breaks its capability's promise, or codes that a readout refuses.
     """
     able = set(capabilities_of(model))
-    readable = "encode" in able and bool(data.info.attributes)
     passes = _Passes(model, data, owner, device, seed, batch_size)
     most = max((m.samples or 0 for m in metrics.values() if not m.unavailable()), default=0)
-    probe: Probe | None = None
-    kmeans: KMeansReadout | None = None
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, split in _measured(data):
         for capability in sorted(
@@ -127,22 +123,13 @@ def collect(
                 parts = passes.samples(most) if capability == "sample" else passes.run(name, capability)
                 if capability == "predict":
                     parts = {attribute: logits.argmax(1) for attribute, logits in parts.items()}
-            elif capability == "predict" and readable:
-                probe = probe or passes.fit_probe()
-                parts = probe.predict(passes.code(name))
-            elif capability == "cluster" and readable:
-                kmeans = kmeans or passes.fit_kmeans()
-                parts = kmeans.cluster(passes.run(name, "encode"))
+            elif "encode" in able:
+                parts = passes.read(name, capability)
             else:
                 continue
             for part, array in parts.items():
                 arrays["/".join(filter(None, (name, capability, part)))] = array
-    return Predictions(
-        arrays,
-        probe=probe.strengths if probe else {},
-        kmeans=kmeans.clusters if kmeans else {},
-        images=passes.images,
-    )
+    return Predictions(arrays, readouts=passes.facts, images=passes.images)
 
 
 def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Metric]]) -> Measurement:
@@ -159,11 +146,6 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
     """
     values: dict[str, Value] = {}
     unmeasured: dict[str, str] = {}
-    read_by_harness: dict[str, Readout] = {}
-    if predictions.probe:
-        read_by_harness["predict"] = "probe"
-    if predictions.kmeans:
-        read_by_harness["cluster"] = "k-means"
     for name, split in _measured(data):
         even = np.ones(len(split))
         images = cache(partial(_images, split))  # read once if a metric asks for them, and let go with the split
@@ -173,29 +155,32 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
             if output is None or not _applies(metric_class, split):
                 continue
             if reason := metric.unavailable():
-                unmeasured[value_name(metric.name, name)] = reason
+                unmeasured[str(ValueName(metric.name, name))] = reason
                 continue
             if metric.samples is None:
                 _check_length(output, len(split), name, metric.capability)
             else:
                 output = _first(output, metric.samples, name, metric.name)
-            readout = read_by_harness.get(metric.capability, "native")
             conditions = split.conditions if metric.spans is None and split.conditions else {"": even}
             for condition, weights in conditions.items():
                 for score, given in _one_by_one(output, metric.capability).items():
                     try:
                         parts = metric.measure(Evaluation(given, split.targets, weights, split.conditions, images))
-                    except Exception as error:
-                        unmeasured[value_name(metric.name, name, condition, score)] = _reason(error)
+                        named = {
+                            str(ValueName.of(metric.name, name, condition, score=score, part=part)): value
+                            for part, value in parts.items()
+                        }
+                    except (Exception, SystemExit) as error:
+                        unmeasured[str(ValueName.of(metric.name, name, condition, score=score))] = _reason(error)
                         continue
-                    for part, value in parts.items():
-                        values[value_name(metric.name, name, condition, ":".join(filter(None, (score, part))))] = Value(
+                    for full_name, value in named.items():
+                        values[full_name] = Value(
                             value=value,
                             metric=metric.name,
                             version=metric.measured_version(),
                             title=metric.title,
                             higher_is_better=metric.higher_is_better,
-                            readout=readout,
+                            readout=predictions.readout(metric.capability, score),
                             instrument=metric.instrument,
                         )
     return Measurement(values, unmeasured)
@@ -230,7 +215,7 @@ def _first(samples: Any, count: int, split: str, metric: str) -> npt.NDArray[np.
     return first
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception | SystemExit) -> str:
     """What a metric raised, in one line."""
     text = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())
@@ -259,7 +244,8 @@ class _Passes:
         self.images = 0
         self._names = {split.role: name for name, split in data.splits.items()}
         self._made: dict[tuple[str, str], Parts] = {}
-        self._training: tuple[Parts, Labels] | None = None
+        self._training: Codes | None = None
+        self._readers: dict[str, Reader | None] = {}
 
     def run(self, split: str, capability: str) -> Parts:
         """What the capability gives for all images of a split, in their order."""
@@ -284,36 +270,47 @@ class _Passes:
             self.images += batches * self.batch_size
         return {"": self._made["", "sample"][""][:count]}
 
-    def code(self, split: str) -> npt.NDArray[np.float32]:
-        """The whole code (N, D) of a split's images: subspaces side by side."""
-        return _side_by_side(self.run(split, "encode"))
+    def read(self, split: str, capability: str) -> Parts:
+        """What the readouts of a capability that the model lacks give for a split; empty where none applies."""
+        parts: Parts = {}
+        for readout in READOUTS:
+            if readout.capability == capability and (self.data.info.attributes or not readout.needs_attributes):
+                reader = self._reader(readout)
+                parts |= reader.read(self.run(split, "encode")) if reader else {}
+        return parts
 
-    def fit_probe(self) -> Probe:
-        """A probe fitted on the training codes and chosen on the validation split."""
-        parts, labels = self._training_codes()
-        validation = self._names.get(Role.VALIDATION)
-        chosen_on = self.data.splits[validation].targets.attributes if validation else {}
-        return fit_probe(
-            self.data.info.attributes,
-            LabelledCodes(_side_by_side(parts), labels),
-            LabelledCodes(self.code(validation), chosen_on) if validation else None,
-        )
+    @property
+    def facts(self) -> dict[str, Mapping[str, float]]:
+        """Name of each readout that was fitted -> what its fit chose."""
+        return {name: reader.facts for name, reader in self._readers.items() if reader}
 
-    def fit_kmeans(self) -> KMeansReadout:
-        """k-means fitted on the training codes; their labels are left aside."""
-        parts, _ = self._training_codes()
-        return fit_kmeans(self.data.info.attributes, parts, self._derive("cluster"))
+    def _reader(self, readout: Readout) -> Reader | None:
+        """The fitted readout; None where it cannot read these codes."""
+        if readout.name not in self._readers:
+            given = TrainingCodes(
+                self._training_codes(),
+                self._validation_codes,
+                self.data.info.attributes,
+                self._derive(readout.capability),
+            )
+            self._readers[readout.name] = readout.fit(given)
+        return self._readers[readout.name]
 
-    def _training_codes(self) -> tuple[Parts, Labels]:
+    def _training_codes(self) -> Codes:
         """Codes and labels of at most ``MAX_IMAGES`` images of the training split."""
         if self._training is None:
             train = self._names[Role.TRAIN]
             generator = torch.Generator().manual_seed(self._derive(train, "encode", "order"))
             index = torch.randperm(len(self.data.train), generator=generator)[:MAX_IMAGES]
-            self._training = self._pass(train, "encode", index)
+            self._training = Codes(*self._pass(train, "encode", index))
         return self._training
 
-    def _pass(self, split: str, capability: str, index: Tensor) -> tuple[Parts, Labels]:
+    def _validation_codes(self) -> Codes | None:
+        """Codes and labels of the validation split, if there is one."""
+        name = self._names.get(Role.VALIDATION)
+        return Codes(self.run(name, "encode"), self.data.splits[name].targets.attributes) if name else None
+
+    def _pass(self, split: str, capability: str, index: Tensor) -> tuple[Parts, dict[str, npt.NDArray[np.int64]]]:
         """What the capability gives for the images at ``index``, and the labels that came with them."""
         generator = torch.Generator(self.device).manual_seed(self._derive(split, capability, "images"))
         labels: dict[str, list[Tensor]] = defaultdict(list)
@@ -340,7 +337,3 @@ class _Passes:
     def _derive(self, *purpose: str) -> int:
         """A seed of its own for each purpose."""
         return int(content_hash(self.seed, *purpose)[:15], 16)
-
-
-def _side_by_side(parts: Parts) -> npt.NDArray[np.float32]:
-    return np.concatenate(list(parts.values()), axis=1)

@@ -3,6 +3,11 @@
 A plugin is a module (or one local file, ``--plugin FILE.py``) with functions of these names, marked ``@hookimpl``. A
 distribution offers it under the entry-point group ``latentbench``. Keep a plugin's top level light and import what is
 heavy (torch, scikit-learn) inside the functions, so that commands that train nothing start at once.
+
+Each plugin is registered with a pluggy manager of its own, so that a faulty plugin can be left out without harm to the
+others. This has a price: what pluggy offers for plugins that share a manager has no effect here. A hook wrapper
+(``wrapper=True``) wraps its own plugin's functions and nobody else's, and ``tryfirst`` and ``trylast`` order the
+functions of one plugin only. Across plugins the order is that of ``latentbench list plugins``.
 """
 
 from collections.abc import Sequence

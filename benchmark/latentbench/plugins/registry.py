@@ -1,4 +1,4 @@
-"""Plugins: loaded and asked for what they offer, each on its own, so that a broken one spoils no other."""
+"""The plugin registry: plugins are loaded and queried in isolation, so that a broken one does not affect the others."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -17,7 +17,7 @@ __all__ = ["Offer", "PluginInfo", "Plugins"]
 
 log = logging.getLogger("latentbench")
 
-#: What a plugin may do wrong without harm to others. One that wants to end the process is wrong, too.
+#: Exceptions of a plugin that do not reach the caller. A plugin that tries to exit the process is broken as well.
 _FAULTS = (Exception, SystemExit)
 
 
@@ -32,13 +32,13 @@ class Offer:
 
 
 class Plugins:
-    """The plugins of this process. Make it with ``Plugins.load``.
+    """The plugins of this process. Create it with ``Plugins.load``.
 
-    An installed plugin is isolated. If it cannot be imported or registered, all of it is left out; if it raises in a
-    hook, what it would offer there; of several offered objects, just those that are invalid or whose name is taken.
-    ``infos()`` has the reasons.
+    Installed plugins are isolated. One that cannot be imported or registered is left out as a whole; one that raises in
+    a hook offers nothing through that hook; of several offered objects, only those that are invalid or whose name is
+    taken are left out. ``infos()`` gives the reasons.
 
-    A file that the user named is not isolated: whatever is wrong with it is raised at once.
+    A plugin file that the user named is not isolated: whatever is wrong with it is raised at once.
     """
 
     def __init__(self, found: Sequence[Found], verbs: Collection[str] = ()) -> None:
@@ -59,13 +59,13 @@ class Plugins:
         return cls([*find_installed(), *find_files(files)], verbs)
 
     def infos(self) -> list[PluginInfo]:
-        """Every plugin, broken ones included: built-in ones first, then by distribution and name, then files."""
+        """Every plugin, including broken ones: first the built-in ones, then by distribution and name, then files."""
         return [plugin.info for plugin in self._plugins]
 
     def offers(self, kind: KindName) -> dict[str, Offer]:
-        """All offers of one kind, sorted by name. A name that two plugins offer is the first one's, as in ``infos()``.
+        """All offers of one kind, sorted by name. Where two plugins offer the same name, the first in ``infos()`` wins.
 
-        The first call for a kind calls its hook, and no other kind's.
+        The first call for a kind calls that kind's hook and no other.
 
         Raises:
             LatentbenchError: a plugin file raises in the hook, or offers an invalid object or a name that is taken.
@@ -110,7 +110,7 @@ class Plugins:
                         place = f"plugin '{first.name}' of {first.distribution}"
                         raise OfferError(f"{KINDS[kind].noun} '{name}' is already offered by {place}")
                 except _FAULTS as error:
-                    plugin.blame(error)
+                    plugin.mark_broken(error)
                 else:
                     offers[name] = Offer(name, value, plugin.info)
                     plugin.info.offers.setdefault(kind, []).append(name)
@@ -127,7 +127,7 @@ class _Plugin:
         try:
             self._manager = _manager(found.load())
         except _FAULTS as error:
-            self.blame(error)
+            self.mark_broken(error)
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """What the plugin's functions for ``hook`` return."""
@@ -142,11 +142,11 @@ class _Plugin:
             if len(lists) < len(functions):
                 raise OfferError("returns no list")
         except _FAULTS as error:
-            self.blame(error, where=f"{hook}: ")
+            self.mark_broken(error, where=f"{hook}: ")
             return []
         return [value for some in lists for value in some]
 
-    def blame(self, error: BaseException, where: str = "") -> None:
+    def mark_broken(self, error: BaseException, where: str = "") -> None:
         """Keep why the plugin is broken.
 
         Raises:

@@ -18,9 +18,9 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-#: The model had the capability itself; or its code was read by the harness, attributes by a logistic probe and clusters
-#: by k-means.
-Readout = Literal["native", "probe", "k-means"]
+#: "native": the model had the capability itself; otherwise the name of the readout by which the harness read its code
+#: (``latentbench.evaluation.readouts``), such as "probe".
+Readout = str
 
 
 class Value(_Part):
@@ -74,6 +74,10 @@ class Environment(_Part):
     dirty: bool | None = None
     plugins: dict[str, str]
     """Plugin that offered the model, the dataset, and each metric: "name version"."""
+    loaded: dict[str, str] = Field({}, exclude_if=lambda loaded: not loaded)
+    """Every plugin in the process that is not built in, used by the run or not: name -> distribution and version."""
+    changes: list[str] = Field([], exclude_if=lambda changes: not changes)
+    """What the run's plugins changed of the process, such as its default dtype: put back after each phase."""
 
 
 class Artefact(_Part):

@@ -105,10 +105,14 @@ class Store:
         own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
         return self._save(spec, ".safetensors", save(own))
 
-    def save_record(self, record: Record) -> None:
-        """Write the record, then drop the work folder: from here on the run is finished, or failed."""
+    def save_record(self, record: Record, *, resumable: bool = False) -> None:
+        """Write the record, then drop the work folder: from here on the run is finished, or failed.
+
+        The work folder of a failed run that is ``resumable`` stays: when it is made again, its fit is not.
+        """
         self._save(record.spec, ".json", (record.model_dump_json(indent=1, exclude_none=True) + "\n").encode())
-        shutil.rmtree(self.work(record.spec), ignore_errors=True)
+        if not resumable:
+            shutil.rmtree(self.work(record.spec), ignore_errors=True)
 
     def predictions(self, path: Path, record: Record) -> dict[str, npt.NDArray[np.generic]]:
         """The predictions of the record at ``path``, their hash checked.

@@ -5,7 +5,7 @@ import logging
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -19,38 +19,82 @@ from latentbench.errors import LatentbenchError
 from latentbench.evaluation.evaluate import collect, measure
 from latentbench.executor import Outcome, Progress, Task
 from latentbench.files import StorageError
-from latentbench.metric import metric_of
+from latentbench.plugins.contracts import KindName
 from latentbench.plugins.registry import Offer, Plugins
-from latentbench.records.record import Failure, Record
+from latentbench.records.record import Environment, Failure, Record
 from latentbench.records.store import BusyError, Store
+from latentbench.running.process_state import ProcessState
 from latentbench.running.provenance import Meter, environment
 from latentbench.running.training import TrainingLoop
 from latentbench.spec import RunSpec
+from latentbench.value_name import ValueName
 
-__all__ = ["execute", "load_data"]
+__all__ = ["execute", "give_up", "load_data"]
 
 log = logging.getLogger("latentbench")
 
 
-def execute(task: Task, plugins: Plugins, progress: Callable[[Progress], None] = lambda _: None) -> Outcome:
+def execute(
+    task: Task, plugins: Plugins | None = None, progress: Callable[[Progress], None] = lambda _: None
+) -> Outcome:
     """Carry out one run, or resume it, and write its record.
+
+    Call it in a process that has carried out nothing else: what plugins do to the process is told and put back where
+    that is possible, but not all of it is.
 
     A run that is already in the store, finished, is left alone. An error in a plugin becomes a failed record. A run
     whose record cannot be written, or that another process holds, is "lost": it stays unfinished, and nothing else is.
+
+    Args:
+        task: the run, and how to carry it out.
+        plugins: by default those that are installed and the task's files are loaded.
+        progress: told how far the run has come.
     """
-    spec, store = task.spec, Store(task.execution.out)
+    untouched = ProcessState.now()
+    if plugins is None:
+        plugins = Plugins.load(task.execution.plugin_files)
+    kinds: tuple[KindName, ...] = ("models", "datasets", "metrics")
+    for kind in kinds:
+        plugins.offers(kind)
+    imported = untouched.undo()
+    spec, store = task.spec, Store(task.execution.out.absolute())  # wherever a plugin goes in the meantime
     try:
         with store.lock(spec):
             record = store.read(spec)
             if record is None or record.status == "failed":
                 plugins.notify("latentbench_run_started", spec=spec)
                 with threadpool_limits(task.execution.threads):
-                    record = _run(task, plugins, store, progress)
-                store.save_record(record)
+                    record = _run(task, plugins, imported, store, progress)
+                store.save_record(record, resumable=record.weights is not None and record.status == "failed")
                 plugins.notify("latentbench_run_finished", spec=spec, record=record)
     except (StorageError, BusyError) as error:
         return Outcome(spec.key, "lost", str(error))
     return Outcome(spec.key, record.status, record.failure.message if record.failure else "")
+
+
+def give_up(task: Task, kind: str, reason: str) -> Outcome:
+    """Record that a run failed whose process can no longer do so itself.
+
+    Args:
+        task: the run.
+        kind: of the failure, in one word: "Timeout".
+        reason: one line for the user.
+    """
+    now = _now()
+    record = Record(
+        key=task.spec.key,
+        status="failed",
+        spec=task.spec,
+        started=now,
+        finished=now,
+        environment=environment(torch.device("cpu"), plugins={}),
+        failure=Failure(type=kind, message=reason, traceback=""),
+    )
+    try:
+        Store(task.execution.out).save_record(record)
+    except StorageError as error:
+        return Outcome(task.spec.key, "lost", str(error))
+    return Outcome(task.spec.key, "failed", reason)
 
 
 def load_data(plugins: Plugins, dataset: str, options: dict[str, Any], data_root: Path) -> Data:
@@ -64,8 +108,13 @@ def _load_data(dataset: type[Any], options: str, data_root: Path) -> Data:
     return loaded
 
 
-def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progress], None]) -> Record:
-    """Fit and evaluate; returns the record, finished or failed, with the artefacts that it names already written."""
+def _run(
+    task: Task, plugins: Plugins, imported: Sequence[str], store: Store, progress: Callable[[Progress], None]
+) -> Record:
+    """Fit and evaluate; returns the record, finished or failed, with the artefacts that it names already written.
+
+    ``imported`` is what importing the plugins has changed of the process.
+    """
     spec, execution = task.spec, task.execution
     device = torch.device(execution.device)
     started = _now()
@@ -74,22 +123,35 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
     log.addHandler(tail)
     offers: dict[str, Offer] = {}
     trainer: TrainingLoop | None = None
-    last_step = 0
+    last_step = last_total = 0
+    phase, state, changes = "starting", ProcessState.now(), [f"importing plugins: {change}" for change in imported]
+    weights = kept = None
+
+    def enter(next_phase: str) -> None:
+        """End a phase, put back what a plugin changed of the process in it, and begin the next one."""
+        nonlocal phase, state
+        for change in state.undo():
+            changes.append(f"{phase}: {change}")
+            log.warning("%s, %s: %s", spec, phase, change)
+        phase, state = next_phase, ProcessState.now()
+        progress(Progress(spec.key, last_step, last_total, phase=phase))
 
     def notify(step: int, total: int, losses: dict[str, float]) -> None:
-        nonlocal last_step
-        last_step = step
-        progress(Progress(spec.key, step, total, losses))
+        nonlocal last_step, last_total
+        last_step, last_total = step, total
+        progress(Progress(spec.key, step, total, losses, phase))
         plugins.notify("latentbench_run_progress", spec=spec, step=step, total=total, losses=losses)
 
     try:
         offers = {"model": plugins.get("models", spec.model), "dataset": plugins.get("datasets", spec.dataset)}
         metrics = {name: offer.value for name, offer in plugins.offers("metrics").items()}
+        enter("loading data")
         data = load_data(plugins, spec.dataset, spec.options, execution.data_root)
         if data.split_hash != spec.split_hash:
             raise LatentbenchError(f"dataset '{spec.dataset}' has changed since the run was planned", "start it again")
         data = data.to(device)
 
+        enter("building the model")
         torch.manual_seed(spec.seed)
         model_class = offers["model"].value
         model = model_class(model_class.Config.parse(spec.config, f"model '{spec.model}'"), data.info).to(device)
@@ -102,15 +164,21 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             notify=notify,
         )
         _import_optimizers()
+        enter("fitting")
         with Meter(device) as fit:
             model.fit(data.train, data.validation, trainer)
+        weights = store.save_weights(spec, model.state_dict())
+        enter("evaluating")
         with Meter(device) as evaluate:
             predictions = collect(
                 model, data, metrics, owner=str(offers["model"].plugin), device=device, seed=spec.seed
             )
+            kept = store.save_predictions(spec, predictions.per_image)
+            enter("measuring")
             measurement = measure(predictions, data, metrics)
+        enter("recording")
         for name, reason in measurement.unmeasured.items():
-            if not metrics[metric_of(name)].unavailable():
+            if not metrics[ValueName.parse(name).metric].unavailable():
                 log.warning("%s: no %s: %s", spec, name, reason)
         return Record(
             key=spec.key,
@@ -119,8 +187,8 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             values=dict(measurement.values),
             unmeasured=dict(measurement.unmeasured),
             training=trainer.training,
-            probe=predictions.probe,
-            kmeans=predictions.kmeans,
+            probe=dict(predictions.readouts.get("probe", {})),
+            kmeans={facet: int(count) for facet, count in predictions.readouts.get("k-means", {}).items()},
             parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
             phases={
                 "fit": fit.phase(trainer.images, trainer.earlier_seconds),
@@ -129,13 +197,13 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             started=started,
             finished=_now(),
             resumed=trainer.resumed,
-            environment=_environment(device, offers),
-            predictions=store.save_predictions(spec, predictions.per_image),
-            weights=store.save_weights(spec, model.state_dict()),
+            environment=_environment(device, offers, plugins, changes),
+            predictions=kept,
+            weights=weights,
         )
     except (StorageError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log.debug("run %s failed", spec.key, exc_info=True)
         return Record(
             key=spec.key,
@@ -144,10 +212,12 @@ def _run(task: Task, plugins: Plugins, store: Store, progress: Callable[[Progres
             started=started,
             finished=_now(),
             resumed=trainer.resumed if trainer else 0,
-            environment=_environment(device, offers),
+            environment=_environment(device, offers, plugins, changes),
+            predictions=kept,
+            weights=weights,
             failure=Failure(
                 type=type(error).__name__,
-                message=_reason(error, spec, last_step),
+                message=_reason(error, spec, last_step, phase),
                 traceback="".join(traceback.format_exception(error)),
                 log=list(tail.lines),
             ),
@@ -161,8 +231,10 @@ def _import_optimizers() -> None:
     torch.optim.SGD([torch.zeros(1)])
 
 
-def _reason(error: Exception, spec: RunSpec, step: int) -> str:
+def _reason(error: Exception | SystemExit, spec: RunSpec, step: int, phase: str) -> str:
     """Why the run failed, as one line for a user."""
+    if isinstance(error, SystemExit):
+        return f"{spec} ({phase}) called sys.exit({error.code!r}): a plugin must not end the process"
     if isinstance(error, LatentbenchError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
@@ -171,11 +243,13 @@ def _reason(error: Exception, spec: RunSpec, step: int) -> str:
     return f"{type(error).__name__} in model '{spec.model}' on '{spec.dataset}' after step {step}: {text}"
 
 
-def _environment(device: torch.device, offers: dict[str, Offer]) -> Any:
+def _environment(device: torch.device, offers: dict[str, Offer], plugins: Plugins, changes: list[str]) -> Environment:
     return environment(
         device,
         plugins={role: str(offer.plugin) for role, offer in offers.items()},
+        loaded={info.name: f"{info.distribution} {info.version}" for info in plugins.infos() if not info.builtin},
         distributions=[offer.plugin.distribution for offer in offers.values()],
+        changes=changes,
     )
 
 

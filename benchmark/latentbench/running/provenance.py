@@ -21,13 +21,21 @@ __all__ = ["Meter", "environment"]
 _PACKAGES = ("latentbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn")
 
 
-def environment(device: torch.device, plugins: Mapping[str, str], distributions: Iterable[str] = ()) -> Environment:
+def environment(
+    device: torch.device,
+    plugins: Mapping[str, str],
+    loaded: Mapping[str, str] | None = None,
+    distributions: Iterable[str] = (),
+    changes: Iterable[str] = (),
+) -> Environment:
     """The environment of this process.
 
     Args:
         device: what the run computes on.
         plugins: role in the run ("model", "dataset", ...) -> the plugin's name and version.
+        loaded: name -> distribution and version of every plugin in the process that is not built in.
         distributions: further packages whose versions matter.
+        changes: what plugins have changed of the process.
     """
     commit, dirty = _git(Path(latentbench.__file__).parent)
     cuda = device.type == "cuda"
@@ -43,6 +51,8 @@ def environment(device: torch.device, plugins: Mapping[str, str], distributions:
         commit=commit,
         dirty=dirty,
         plugins=dict(plugins),
+        loaded=dict(loaded or {}),
+        changes=list(changes),
     )
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import latentbench_boards
 from latentbench.boards.board import Board, find_board, load_board
 from latentbench.errors import LatentbenchError
-from latentbench.metric import value_name
 from latentbench.plugins.registry import Plugins
+from latentbench.value_name import ValueName
 
 BOARDS = sorted(Path(latentbench_boards.__file__).parent.glob("*.yaml"))
 MINIMAL = "name: b\ntitle: A board\ndatasets: [digits]\nrank: auroc@test\n"
@@ -289,7 +289,8 @@ def test_an_unknown_key_is_found_on_whatever_line_it_is(tmp_path_factory, data):
 
 
 WORDS = st.text(ascii_lowercase + "-0123456789", min_size=1, max_size=8)
-VALUE_NAMES = st.builds(value_name, WORDS, WORDS, st.one_of(st.just(""), WORDS), st.one_of(st.just(""), WORDS))
+OPTIONAL = st.just("") | WORDS
+VALUE_NAMES = st.builds(ValueName, WORDS, WORDS, OPTIONAL, OPTIONAL).map(str)
 ENTRIES = st.fixed_dictionaries(
     {"name": WORDS},
     optional={

@@ -160,13 +160,13 @@ HOSTILE_NAMES = {
     "line\nbreak": "cannot be printed",
     "bell\a": "cannot be printed",
     "right\u202eto left": "cannot be printed",
-    "parts/readme.txt": "has the place of another one, 'parts/readme.txt'",
-    "./parts//readme.txt": "has the place of another one, 'parts/readme.txt'",
-    "parts/README.txt": "has the place of another one, 'parts/readme.txt'",
-    "PARTS/file": "has the place of another one, 'parts'",
-    "parts/pru\u0308fung/file": "has the place of another one, 'parts/Pr\\xfcfung'",
-    "parts/readme.txt/file": "has the place of another one, 'parts/readme.txt'",
-    "parts/train": "has the place of another one, 'parts/train'",
+    "parts/readme.txt": "has the same path as another member, 'parts/readme.txt'",
+    "./parts//readme.txt": "has the same path as another member, 'parts/readme.txt'",
+    "parts/README.txt": "has the same path as another member, 'parts/readme.txt'",
+    "PARTS/file": "has the same path as another member, 'parts'",
+    "parts/pru\u0308fung/file": "has the same path as another member, 'parts/Pr\\xfcfung'",
+    "parts/readme.txt/file": "has the same path as another member, 'parts/readme.txt'",
+    "parts/train": "has the same path as another member, 'parts/train'",
 }
 
 

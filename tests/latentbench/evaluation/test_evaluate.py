@@ -6,7 +6,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
+from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score, log_loss
 from sklearn.pipeline import make_pipeline
@@ -28,6 +30,7 @@ from latentbench import (
 )
 from latentbench.evaluation import evaluate as evaluation_module
 from latentbench.evaluation.evaluate import Predictions, collect, measure
+from latentbench.evaluation.readouts.knn import K
 from latentbench.evaluation.readouts.probe import STRENGTHS, UNCHOSEN
 from latentbench.records.store import Store
 from latentbench.spec import RunSpec
@@ -223,7 +226,7 @@ def test_only_what_an_applicable_metric_needs_and_the_model_can_do_is_run():
     assert set(predictions.arrays) == {"test/score", "shifted/score"}  # validation has no anomalies
     assert fitted.calls == {"score": 2}
     assert predictions.images == 50 + 30
-    assert predictions.probe == {}
+    assert predictions.readouts == {}
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 500])
@@ -293,7 +296,7 @@ def test_on_a_gpu_it_gives_what_it_gives_on_a_cpu_and_leaves_the_gpus_generator_
     found = collect(model(Both).to(cuda), dataset().to(cuda), metrics, owner="acme 1.2", device=cuda, seed=0)
     assert torch.equal(torch.rand(3, device=cuda), expected)
     reference = collect(model(Both), dataset(), metrics, owner="acme 1.2", device=CPU, seed=0)
-    assert found.probe == reference.probe
+    assert found.readouts == reference.readouts
     for key, array in reference.arrays.items():
         np.testing.assert_allclose(found.arrays[key], array, rtol=1e-5)
 
@@ -324,7 +327,7 @@ def test_codes_are_read_by_a_probe_fitted_on_training_codes_and_chosen_on_valida
             truth = data.splits["val"].targets.attributes[attribute]
             fits[strength] = log_loss(truth, reader.predict_proba(codes("val"))), reader
         best = min(fits, key=lambda strength: (fits[strength][0], strength))
-        assert predictions.probe[attribute] == best
+        assert predictions.readouts["probe"][attribute] == best
         for name in ("val", "test", "shifted"):
             expected = fits[best][1].predict(codes(name))
             np.testing.assert_array_equal(predictions.arrays[f"{name}/predict/{attribute}"], expected)
@@ -340,7 +343,7 @@ def test_the_test_split_has_no_say_in_the_probe():
     for labels in inverted.targets.attributes.values():
         labels[:] = labels.max() - labels
     other = collected(model(Encoder), dataset(test=inverted), Accuracy)
-    assert other.probe == plain.probe
+    assert other.readouts == plain.readouts
     for attribute in INFO.attributes:
         assert np.array_equal(
             other.arrays[f"shifted/predict/{attribute}"], plain.arrays[f"shifted/predict/{attribute}"]
@@ -349,7 +352,7 @@ def test_the_test_split_has_no_say_in_the_probe():
 
 def test_without_a_validation_split_the_probe_takes_its_documented_strength():
     predictions = collected(model(Encoder), dataset(val=None), Accuracy)
-    assert predictions.probe == dict.fromkeys(INFO.attributes, UNCHOSEN)
+    assert predictions.readouts["probe"] == dict.fromkeys(INFO.attributes, UNCHOSEN)
 
 
 def test_an_attribute_that_training_shows_one_value_of_is_refused():
@@ -411,7 +414,7 @@ def test_of_a_stored_training_split_the_probe_reads_a_random_part(monkeypatch):
 
 def test_a_model_that_predicts_is_not_probed():
     fitted = model(Classifier)
-    assert collected(fitted, dataset(), Accuracy).probe == {}
+    assert collected(fitted, dataset(), Accuracy).readouts == {}
     assert fitted.calls == {"predict": 3}
 
 
@@ -431,10 +434,12 @@ def test_codes_are_clustered_by_k_means_fitted_on_training_codes():
         pixels = data.splits[name].images.numpy()[:, 0, 0].astype(int)
         return {"left": 10 ** (pixels[:, :1] // 50), "right": 10 ** (pixels[:, -1:] // 50)}
 
-    assert predictions.kmeans == {"left-k2": 2, "left-k3": 3, "right-k2": 2, "right-k3": 3}
-    facets = {f"{split}/cluster/{facet}" for split in ("val", "test", "shifted") for facet in predictions.kmeans}
+    assert predictions.readouts["k-means"] == {"left-k2": 2, "left-k3": 3, "right-k2": 2, "right-k3": 3}
+    facets = {
+        f"{split}/cluster/{facet}" for split in ("val", "test", "shifted") for facet in predictions.readouts["k-means"]
+    }
     assert set(predictions.arrays) == facets
-    for facet, clusters in predictions.kmeans.items():
+    for facet, clusters in predictions.readouts["k-means"].items():
         part = facet.partition("-")[0]
         reference = KMeans(clusters, random_state=1).fit(codes("train")[part])
         for name in ("val", "test", "shifted"):
@@ -452,7 +457,7 @@ def test_k_means_and_probe_share_a_pass_and_do_not_change_each_other():
         for one, metrics in ((fitted, (Accuracy, Purity)), (model(Encoder), (Accuracy,)), (model(Encoder), (Purity,)))
     )
     assert fitted.calls == {"encode": 4}
-    assert (both.probe, both.kmeans) == (probe.probe, kmeans.kmeans)
+    assert both.readouts == {**probe.readouts, **kmeans.readouts}
     assert set(both.arrays) == {*probe.arrays, *kmeans.arrays}
     for key, array in {**probe.arrays, **kmeans.arrays}.items():
         np.testing.assert_array_equal(both.arrays[key], array)
@@ -475,12 +480,74 @@ def test_no_label_has_a_say_in_the_clusters():
 def test_a_model_that_clusters_is_not_clustered_by_the_harness():
     fitted, data = model(Clusterer), dataset()
     predictions = collected(fitted, data, Purity)
-    assert predictions.kmeans == {}
+    assert predictions.readouts == {}
     assert fitted.calls == {"cluster": 3}
     assert {value.readout for value in measured(predictions, data, Purity).values()} == {"native"}
     beside = collected(fitted, data, Purity, Accuracy)
     readouts = {value.metric: value.readout for value in measured(beside, data, Purity, Accuracy).values()}
     assert readouts == {"purity": "native", "accuracy": "probe"}
+
+
+def test_codes_of_a_model_that_does_not_score_are_read_as_detectors_named_so():
+    data, fitted = dataset(), model(Encoder)
+    predictions = collected(fitted, data, MeanDifference)
+    codes = {
+        name: np.concatenate(list(fitted.encode(one.images.float().div(255)).values()), axis=1).astype(np.float64)
+        for name, one in data.splits.items()
+    }
+    covariance = LedoitWolf().fit(codes["train"])
+    for name in ("test", "shifted"):
+        nearest = np.sort(cdist(codes[name], codes["train"]), axis=1)[:, K - 1]
+        np.testing.assert_allclose(predictions.arrays[f"{name}/score/knn"], nearest, rtol=1e-5)
+        distance = np.sqrt(covariance.mahalanobis(codes[name]))
+        np.testing.assert_allclose(predictions.arrays[f"{name}/score/mahalanobis"], distance, rtol=1e-4)
+    assert predictions.readouts == {"knn": {}, "mahalanobis": {}}
+    assert set(predictions.per_image) == set(predictions.arrays)
+    values = measured(predictions, data, MeanDifference)
+    assert {name: value.readout for name, value in values.items() if "@test" in name} == {
+        "difference@test": "knn",
+        "difference[knn]@test": "knn",
+        "difference[mahalanobis]@test": "mahalanobis",
+    }
+    assert values["difference@test"].value == values["difference[knn]@test"].value
+    assert predictions.images == 80 + 50 + 30  # no pass over the validation split, which has no anomalies
+
+
+def test_a_model_that_scores_is_no_detector_by_its_codes():
+    class Both(Encoder, Detector):
+        pass
+
+    fitted, data = model(Both), dataset()
+    predictions = collected(fitted, data, MeanDifference)
+    assert set(predictions.arrays) == {"test/score", "shifted/score"}
+    assert predictions.readouts == {}
+    assert fitted.calls == {"score": 2}
+    assert {value.readout for value in measured(predictions, data, MeanDifference).values()} == {"native"}
+
+
+def test_readouts_beside_each_other_share_a_pass_and_each_value_says_its_own():
+    data, fitted = dataset(), model(Encoder)
+    metrics = (Accuracy, Purity, MeanDifference)
+    predictions = collected(fitted, data, *metrics)
+    assert fitted.calls == {"encode": 4}
+    readouts = {(value.metric, value.readout) for value in measured(predictions, data, *metrics).values()}
+    assert readouts == {
+        ("accuracy", "probe"), ("purity", "k-means"), ("difference", "knn"), ("difference", "mahalanobis")
+    }  # fmt: skip
+
+
+def test_a_part_that_cannot_stand_in_a_name_is_told_and_costs_no_other_value():
+    class Odd(MeanDifference):
+        name = "odd"
+
+        def compute(self, evaluation):
+            return {"a[b]": 0.0}
+
+    data = dataset()
+    both = {one.name: one for one in (Odd, MeanDifference)}
+    measurement = measure(collected(model(Detector), data, *both.values()), data, both)
+    assert measurement.unmeasured["odd@test"].startswith("'odd[a[b]]@test' cannot be the name of a value")
+    assert "difference@test" in measurement.values
 
 
 def test_errors_name_plugin_model_capability_and_split():
@@ -608,7 +675,7 @@ def test_metrics_computed_again_from_kept_predictions_are_the_same(tmp_path):
     )
     file = Store(tmp_path).save_predictions(spec, predictions.per_image).file
     with np.load(Store(tmp_path).path(spec).with_name(file)) as arrays:
-        kept = Predictions(dict(arrays), predictions.probe, predictions.kmeans)
+        kept = Predictions(dict(arrays), predictions.readouts)
 
     assert {key.split("/")[1] for key in kept.arrays} == {"score", "predict", "cluster", "log_likelihood"}
     values, again = measured(predictions, data, *metrics), measured(kept, data, *metrics)

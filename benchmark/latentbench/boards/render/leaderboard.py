@@ -15,6 +15,7 @@ from latentbench.boards.significance import seeds_to_separate
 from latentbench.boards.standings import Column, Row, Table, standings
 from latentbench.config import format_options
 from latentbench.records.record import Environment, Record
+from latentbench.value_name import ValueName
 
 __all__ = ["CSV_COLUMNS", "render"]
 
@@ -33,7 +34,7 @@ CSV_COLUMNS = {
     "value": "metric[part]@split/condition",
     "metric_version": "of its plugin",
     "higher_is_better": "true or false",
-    "readout": "native: the model's own capability; probe, k-means: its code, read by the harness",
+    "readout": "native: the model's own capability; any other: the readout by which the harness read its code",
     "n": "seeds that have the value, of a mean on every one of its datasets",
     "mean": "over these seeds",
     "half_width": "of the mean's 95 % Student-t interval",
@@ -139,10 +140,10 @@ def _coverage(table: Table | Means, column: Column) -> str:
 
 def _heading(column: Column) -> str:
     """``accuracy ↑ test, uncorrelated`` for ``accuracy@test/uncorrelated``."""
-    metric, _, place = column.name.partition("@")
-    part = metric.partition("[")[2].removesuffix("]")
+    name = ValueName.parse(column.name)
+    place = ", ".join(filter(None, (name.split, name.condition)))
     arrow = {True: "↑", False: "↓", None: ""}[column.higher_is_better]
-    words = [plain_markdown(column.title), plain_markdown(part), arrow, plain_markdown(", ".join(place.split("/")))]
+    words = [plain_markdown(column.title), plain_markdown(name.selector), arrow, plain_markdown(place)]
     return " ".join(word for word in words if word)
 
 
@@ -199,12 +200,11 @@ def _comparisons(table: Table | Means) -> Iterator[str]:
             yield _tie(first, row, ranking)
     if any(row.summaries[ranking.name].n == 1 for row in ranked):
         yield "A row with a single seed is ranked by its value; its order is not tested."
-    for readout in ("probe", "k-means"):
-        read = [(row, column) for row in table.rows for column in table.columns if row.readout(column) == readout]
-        if read:
-            titles = ", ".join(sorted({plain_markdown(column.title) for _, column in read}))
-            models = _code_spans(row.model for row, _ in read)
-            yield f"Read by the harness's {readout} from the codes of {models}: {titles}."
+    read = [(row.readout(column), row, column) for row in table.rows for column in table.columns]
+    for readout in sorted({name for name, _, _ in read if name not in (None, "native")}):
+        titles = ", ".join(sorted({plain_markdown(column.title) for name, _, column in read if name == readout}))
+        models = _code_spans(row.model for name, row, _ in read if name == readout)
+        yield f"Read by the harness's {plain_markdown(readout)} from the codes of {models}: {titles}."
 
 
 def _older_values(column: Column) -> Iterator[str]:

@@ -11,8 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from latentbench.evaluation.inference import WHOLE_CODE, Parts
+from latentbench.evaluation.readouts.readout import Readout, TrainingCodes
 
-__all__ = ["RESTARTS", "Facet", "KMeansReadout", "fit_kmeans"]
+__all__ = ["K_MEANS", "RESTARTS", "Facet", "KMeansReadout", "fit_kmeans"]
 
 #: Times that k-means starts anew; the result with the least distances is kept.
 RESTARTS = 10
@@ -33,15 +34,15 @@ class KMeansReadout:
     facets: Mapping[str, Facet]
 
     @property
-    def clusters(self) -> dict[str, int]:
-        """Number of clusters of each facet."""
+    def facts(self) -> dict[str, int]:
+        """Facet -> its number of clusters."""
         return {name: int(facet.clusterer.n_clusters) for name, facet in self.facets.items()}
 
-    def cluster(self, code: Parts) -> dict[str, npt.NDArray[np.int64]]:
+    def read(self, codes: Parts) -> dict[str, npt.NDArray[np.int64]]:
         """Facet -> (N,) the nearest cluster, for codes by subspace, each (N, D_k)."""
         with threadpool_limits(1):
             return {
-                name: facet.clusterer.predict(code[facet.subspace].astype(np.float64)).astype(np.int64)
+                name: facet.clusterer.predict(codes[facet.subspace].astype(np.float64)).astype(np.int64)
                 for name, facet in self.facets.items()
             }
 
@@ -75,3 +76,10 @@ def fit_kmeans(attributes: Mapping[str, int], code: Parts, seed: int) -> KMeansR
             name = f"k{values}" if subspace == WHOLE_CODE else f"{subspace}-k{values}"
             facets[name] = Facet(subspace, clusterer)
     return KMeansReadout(facets)
+
+
+def _fit(given: TrainingCodes) -> KMeansReadout:
+    return fit_kmeans(given.attributes, given.train.parts, given.seed)
+
+
+K_MEANS = Readout("k-means", "cluster", _fit, needs_attributes=True)

@@ -13,11 +13,11 @@ from threadpoolctl import threadpool_limits
 
 from latentbench.data.splits import MISSING
 from latentbench.errors import LatentbenchError
+from latentbench.evaluation.inference import Parts
+from latentbench.evaluation.readouts.readout import Codes, Readout, TrainingCodes, side_by_side
 
-__all__ = ["MAX_IMAGES", "STRENGTHS", "UNCHOSEN", "LabelledCodes", "Probe", "fit_probe"]
+__all__ = ["PROBE", "STRENGTHS", "UNCHOSEN", "LabelledCodes", "Probe", "fit_probe"]
 
-#: Images of the training split that the probe is fitted on, at most.
-MAX_IMAGES = 10_000
 #: Inverse regularization strengths C that validation chooses from, the strongest regularization first.
 STRENGTHS = tuple(10.0**exponent for exponent in range(-4, 5))
 #: The C of an attribute for which there are no validation labels to choose by.
@@ -48,6 +48,15 @@ class Probe:
     """Attribute -> scaler and classifier."""
     strengths: Mapping[str, float]
     """Attribute -> its C, the inverse regularization strength."""
+
+    @property
+    def facts(self) -> Mapping[str, float]:
+        """Attribute -> its C."""
+        return self.strengths
+
+    def read(self, codes: Parts) -> dict[str, npt.NDArray[np.int64]]:
+        """Attribute -> (N,) the most probable values, for codes by subspace, each (N, D_k)."""
+        return self.predict(side_by_side(codes))
 
     def predict(self, codes: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.int64]]:
         """Attribute -> (N,) the most probable values, for codes (N, D)."""
@@ -88,3 +97,15 @@ def fit_probe(attributes: Iterable[str], train: LabelledCodes, validation: Label
                 if loss < least:
                     least, readers[name], strengths[name] = loss, reader, strength
     return Probe(readers, strengths)
+
+
+def _fit(given: TrainingCodes) -> Probe:
+    validation = given.validation()
+    return fit_probe(given.attributes, _labelled(given.train), _labelled(validation) if validation else None)
+
+
+def _labelled(codes: Codes) -> LabelledCodes:
+    return LabelledCodes(side_by_side(codes.parts), codes.labels)
+
+
+PROBE = Readout("probe", "predict", _fit, needs_attributes=True)

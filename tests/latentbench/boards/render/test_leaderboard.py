@@ -258,6 +258,14 @@ def test_what_k_means_clustered_is_named_and_what_a_model_clusters_itself_is_not
     assert {line["model"]: line["readout"] for line in csv.DictReader(io.StringIO(files["pairs.csv"]))} == readouts
 
 
+def test_readouts_that_the_renderer_does_not_know_are_named_as_the_records_name_them():
+    values = {RANK: value(0.5, readout="knn"), "f1@test": value(0.5, "f1", title="F1", readout="mahala|nobis")}
+    board = BOARD.model_copy(update={"columns": ["f1@test"]})
+    text = render(board, [record("code", values=values)])["pairs.md"]
+    assert "Read by the harness's knn from the codes of `code`: accuracy." in text
+    assert "Read by the harness's mahala&#124;nobis from the codes of `code`: F1." in text
+
+
 def test_hardware_commits_and_packages_of_all_runs_are_listed_once_each():
     gpu = ENVIRONMENT.model_copy(update={"device": "Some GPU", "commit": "f" * 40, "dirty": True})
     none = ENVIRONMENT.model_copy(update={"commit": None, "packages": {"torch": "2.11.0"}})

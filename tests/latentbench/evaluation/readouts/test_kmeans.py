@@ -48,7 +48,7 @@ def inertia(readout: KMeansReadout, facet: str, codes) -> float:
 def test_clusters_that_lie_apart_are_found_in_unseen_codes(values, width):
     codes, _ = blobs(1000, values, width, 0)
     unseen, labels = blobs(500, values, width, 1)
-    found = fit_kmeans({"a": values}, {"z": codes}, 0).cluster({"z": unseen})
+    found = fit_kmeans({"a": values}, {"z": codes}, 0).read({"z": unseen})
     assert list(found) == [f"k{values}"]
     assert found[f"k{values}"].dtype == np.int64
     assert agreement(found[f"k{values}"], labels) == 1
@@ -68,27 +68,27 @@ def test_an_image_belongs_to_the_nearest_centre():
     readout = fit_kmeans({"a": 6}, {"z": codes}, 0)
     centres = readout.facets["k6"].clusterer.cluster_centers_
     nearest = ((unseen[:, None] - centres) ** 2).sum(2).argmin(1)
-    np.testing.assert_array_equal(readout.cluster({"z": unseen})["k6"], nearest)
+    np.testing.assert_array_equal(readout.read({"z": unseen})["k6"], nearest)
 
 
 def test_there_is_a_facet_for_each_subspace_and_each_number_of_values():
     code = {"shape": blobs(60, 3, 2, 0)[0], "ground": blobs(60, 4, 5, 1)[0]}
     readout = fit_kmeans({"a": 4, "b": 3, "c": 4, "d": 1}, code, 0)
-    assert readout.clusters == {"shape-k3": 3, "shape-k4": 4, "ground-k3": 3, "ground-k4": 4}
-    alone = {name: fit_kmeans({"a": 4}, {name: codes}, 0).cluster({name: codes}) for name, codes in code.items()}
-    together = readout.cluster(code)
+    assert readout.facts == {"shape-k3": 3, "shape-k4": 4, "ground-k3": 3, "ground-k4": 4}
+    alone = {name: fit_kmeans({"a": 4}, {name: codes}, 0).read({name: codes}) for name, codes in code.items()}
+    together = readout.read(code)
     for name in code:  # a facet does not depend on which others there are
         np.testing.assert_array_equal(together[f"{name}-k4"], alone[name][f"{name}-k4"])
 
 
 def test_without_an_attribute_of_two_values_there_is_no_facet():
-    assert fit_kmeans({"a": 1}, {"z": blobs(20, 2, 2, 0)[0]}, 0).clusters == {}
+    assert fit_kmeans({"a": 1}, {"z": blobs(20, 2, 2, 0)[0]}, 0).facts == {}
 
 
 def test_a_collapsed_dimension_has_no_say():
     codes, labels = blobs(600, 3, 3, 0)
     noise = 1e-3 * np.random.default_rng(1).normal(size=(600, 40)).astype(np.float32)
-    found = fit_kmeans({"a": 3}, {"z": np.hstack([codes, noise])}, 0).cluster({"z": np.hstack([codes, noise])})
+    found = fit_kmeans({"a": 3}, {"z": np.hstack([codes, noise])}, 0).read({"z": np.hstack([codes, noise])})
     assert agreement(found["k3"], labels) == 1
 
 
@@ -97,7 +97,7 @@ def test_a_collapsed_dimension_has_no_say():
 def test_the_unit_and_the_origin_of_a_code_do_not_matter(exponent, shift):
     codes = np.random.default_rng(0).integers(-50, 50, (150, 3)).astype(np.float32)
     moved = (codes + np.float32(shift)) * np.float32(2.0) ** np.float32(exponent)  # exact in floating point
-    plain, other = (fit_kmeans({"a": 4}, {"z": z}, 3).cluster({"z": z})["k4"] for z in (codes, moved))
+    plain, other = (fit_kmeans({"a": 4}, {"z": z}, 3).read({"z": z})["k4"] for z in (codes, moved))
     assert agreement(plain, other) == 1
 
 
@@ -105,7 +105,7 @@ def test_the_unit_and_the_origin_of_a_code_do_not_matter(exponent, shift):
 def test_fewer_images_or_fewer_different_codes_make_fewer_clusters(codes, clusters):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = fit_kmeans({"a": 5}, {"z": codes}, 0).cluster({"z": codes})["k5"]
+        found = fit_kmeans({"a": 5}, {"z": codes}, 0).read({"z": codes})["k5"]
     assert len(np.unique(found)) == clusters
 
 

@@ -1,0 +1,54 @@
+"""The nearest-neighbour readout: scores an image by how far its code is from those of the training images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
+
+from latentbench.evaluation.inference import Parts
+from latentbench.evaluation.readouts.readout import Readout, TrainingCodes, side_by_side
+
+__all__ = ["KNN", "K", "Neighbours", "fit_knn"]
+
+#: The neighbour whose distance is the score.
+K = 5
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """A fitted readout."""
+
+    index: NearestNeighbors
+    """Of the training codes less their mean."""
+    mean: npt.NDArray[np.float64]
+    """(D,) of the training codes."""
+
+    @property
+    def facts(self) -> Mapping[str, float]:
+        """Nothing is chosen."""
+        return {}
+
+    def read(self, codes: Parts) -> Parts:
+        """``knn`` -> (N,) float32: the distance to the ``K``-th nearest training code."""
+        with threadpool_limits(1):
+            distances, _ = self.index.kneighbors(side_by_side(codes).astype(np.float64) - self.mean)
+        return {KNN.name: distances[:, -1].astype(np.float32)}
+
+
+def fit_knn(given: TrainingCodes) -> Neighbours:
+    """Keep the training codes to measure Euclidean distances to.
+
+    An outlier is what is far from its k-th nearest neighbour (Ramaswamy, Rastogi & Shim, SIGMOD 2000); on the codes of
+    a network this is the detector of Sun et al. (ICML 2022), without their normalization. k is ``K``, the default of
+    PyOD, or the number of training codes where there are fewer. The search is exact. Dimensions count as the model
+    scales them, and subspaces stand side by side.
+    """
+    train = side_by_side(given.train.parts).astype(np.float64)
+    mean = train.mean(0)  # distances do not depend on it, but lose fewer digits near it
+    return Neighbours(NearestNeighbors(n_neighbors=min(K, len(train)), algorithm="brute").fit(train - mean), mean)
+
+
+KNN = Readout("knn", "score", fit_knn)

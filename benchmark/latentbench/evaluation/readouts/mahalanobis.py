@@ -1,0 +1,54 @@
+"""The Mahalanobis readout: scores an image by the density of its code under one Gaussian of the training codes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.covariance import LedoitWolf
+from threadpoolctl import threadpool_limits
+
+from latentbench.evaluation.inference import Parts
+from latentbench.evaluation.readouts.readout import Readout, TrainingCodes, side_by_side
+
+__all__ = ["MAHALANOBIS", "MAX_DIMS", "Gaussian", "fit_mahalanobis"]
+
+#: Codes of more dimensions are not read: their covariance would take too much memory and time.
+MAX_DIMS = 2048
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A fitted readout."""
+
+    covariance: LedoitWolf
+
+    @property
+    def facts(self) -> Mapping[str, float]:
+        """Nothing is recorded: the shrinkage follows from the codes."""
+        return {}
+
+    def read(self, codes: Parts) -> Parts:
+        """``mahalanobis`` -> (N,) float32: the distance to the mean of the training codes."""
+        with threadpool_limits(1):
+            squared = self.covariance.mahalanobis(side_by_side(codes).astype(np.float64))
+        return {MAHALANOBIS.name: np.sqrt(squared.clip(0)).astype(np.float32)}
+
+
+def fit_mahalanobis(given: TrainingCodes) -> Gaussian | None:
+    """Fit one Gaussian to the training codes: their mean, and their covariance, shrunk.
+
+    The covariance is drawn towards a multiple of the identity, by the weight of Ledoit & Wolf (Journal of Multivariate
+    Analysis 88, 2004) as scikit-learn computes it. That keeps it invertible where a dimension has collapsed, or where
+    there are more dimensions than images. Subspaces stand side by side.
+
+    Returns:
+        None for codes of more than ``MAX_DIMS`` dimensions.
+    """
+    train = side_by_side(given.train.parts).astype(np.float64)
+    if train.shape[1] > MAX_DIMS:
+        return None
+    with threadpool_limits(1):
+        return Gaussian(LedoitWolf().fit(train))
+
+
+MAHALANOBIS = Readout("mahalanobis", "score", fit_mahalanobis)

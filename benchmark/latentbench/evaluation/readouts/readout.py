@@ -1,0 +1,76 @@
+"""The interface of a readout: a name, the capability that it supplies, and how it is fitted on training codes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from latentbench.evaluation.inference import Parts
+
+__all__ = ["MAX_IMAGES", "Codes", "Reader", "Readout", "TrainingCodes", "side_by_side"]
+
+#: Images of the training split that readouts are fitted on, at most.
+MAX_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes of images, and what is known of the images."""
+
+    parts: Parts
+    """Subspace -> (N, D_k) float32."""
+    labels: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    """Attribute -> (N,), MISSING where it is not known."""
+
+
+@dataclass(frozen=True)
+class TrainingCodes:
+    """What a readout may be fitted with."""
+
+    train: Codes
+    """Of at most ``MAX_IMAGES`` images of the training split, drawn at random."""
+    validation: Callable[[], Codes | None]
+    """Gives those of the validation split, None where there is none. They are computed when first asked for."""
+    attributes: Mapping[str, int]
+    """Name -> number of values."""
+    seed: int
+    """Of the readout's own draws."""
+
+
+class Reader(Protocol):
+    """A fitted readout."""
+
+    @property
+    def facts(self) -> Mapping[str, float]:
+        """What the fit chose, for the record; empty where it chooses nothing."""
+
+    def read(self, codes: Parts) -> Parts:
+        """What the readout's capability gives for codes by subspace, each (N, D_k).
+
+        ``predict``: attribute -> (N,) int64; ``cluster``: facet -> (N,) int64; ``score``: the readout's name -> (N,)
+        float32, larger = more anomalous.
+        """
+
+
+@dataclass(frozen=True)
+class Readout:
+    """One way to read codes."""
+
+    name: str
+    """What a value's ``readout`` says; of a readout of scores also the name of its one score."""
+    capability: str
+    """The capability that it supplies: "predict", "cluster" or "score"."""
+    fit: Callable[[TrainingCodes], Reader | None]
+    """Fits it; None where these codes cannot be read so.
+
+    The result depends on the arguments alone, not on the number of threads.
+    """
+    needs_attributes: bool = False
+    """Whether it is for datasets with attributes alone."""
+
+
+def side_by_side(parts: Parts) -> npt.NDArray[np.float32]:
+    """The whole code (N, D): all subspaces, in their order."""
+    return np.concatenate(list(parts.values()), axis=1)

@@ -1,0 +1,129 @@
+"""What a plugin can change of the process that it runs in, and what else in that process depends on."""
+
+import builtins
+import math
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional
+
+__all__ = ["ProcessState"]
+
+#: Where a replaced function would change what others compute.
+_WATCHED: tuple[ModuleType | type, ...] = (
+    torch,
+    torch.Tensor,
+    torch.nn.Module,
+    torch.nn.functional,
+    torch.linalg,
+    torch.optim,
+    torch.random,
+    np,
+    np.linalg,
+    np.random,
+    math,
+    builtins,
+)
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """Global state at one moment: numeric defaults, folder, threads, generators, and functions of shared libraries."""
+
+    dtype: torch.dtype
+    device: str
+    deterministic: bool
+    gradients: bool
+    threads: int
+    folder: Path
+    numpy_generator: int
+    python_generator: int
+    functions: dict[tuple[int, str], Any]
+    """(place in the watched modules, name) -> the callable that is there."""
+
+    @classmethod
+    def now(cls) -> Self:
+        """The state at this moment."""
+        return cls(
+            dtype=torch.get_default_dtype(),
+            device=str(torch.get_default_device()),
+            deterministic=torch.are_deterministic_algorithms_enabled(),
+            gradients=torch.is_grad_enabled(),
+            threads=torch.get_num_threads(),
+            folder=Path.cwd(),
+            numpy_generator=_numpy_state(),
+            python_generator=hash(random.getstate()),
+            functions={
+                (place, name): value
+                for place, owner in enumerate(_WATCHED)
+                for name, value in vars(owner).items()
+                if callable(value)
+            },
+        )
+
+    def undo(self) -> list[str]:
+        """Put back what has changed since, and say what that was.
+
+        A generator is left where it is: that it has moved is told, for the harness neither seeds nor checkpoints it.
+
+        Returns:
+            A clause for each change, as in "the default dtype became torch.float64".
+        """
+        found = self.now()
+        changes = [*self._replaced_functions()]
+        if found.dtype != self.dtype:
+            changes.append(f"the default dtype became {found.dtype}")
+            torch.set_default_dtype(self.dtype)
+        if found.device != self.device:
+            changes.append(f"the default device became {found.device}")
+            torch.set_default_device(self.device)
+        if found.deterministic != self.deterministic:
+            changes.append(f"deterministic algorithms were turned {'on' if found.deterministic else 'off'}")
+            torch.use_deterministic_algorithms(self.deterministic)
+        if found.gradients != self.gradients:
+            changes.append(f"gradients were turned {'on' if found.gradients else 'off'}")
+            torch.set_grad_enabled(self.gradients)
+        if found.threads != self.threads:
+            changes.append(f"the number of threads became {found.threads}")
+            torch.set_num_threads(self.threads)
+        if found.folder != self.folder:
+            changes.append(f"the working folder became {found.folder}")
+            os.chdir(self.folder)
+        if found.numpy_generator != self.numpy_generator:
+            changes.append("NumPy's global generator was drawn from, which a resumed run does not restore")
+        if found.python_generator != self.python_generator:
+            changes.append("Python's global generator was drawn from, which a resumed run does not restore")
+        return changes
+
+    def _replaced_functions(self) -> Iterator[str]:
+        for (place, name), original in self.functions.items():
+            owner = _WATCHED[place]
+            present = vars(owner).get(name)
+            if present is original or _root(present) == _root(owner):  # a library may prepare its own functions late
+                continue
+            where = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
+            yield f"{where}.{name} was replaced by one of module {_module(present)}"
+            setattr(owner, name, original)
+
+
+def _numpy_state() -> int:
+    name, keys, place, *_ = np.random.get_state(legacy=True)  # noqa: NPY002  # to see whether anybody draws from it
+    return hash((name, np.asarray(keys).tobytes(), place))
+
+
+def _module(value: Any) -> str:
+    """The module whose code a callable runs, which a decorator's ``functools.wraps`` does not hide."""
+    function = getattr(value, "__func__", value)
+    return str(getattr(function, "__globals__", {}).get("__name__") or getattr(value, "__module__", None) or "unknown")
+
+
+def _root(value: Any) -> str:
+    name = value.__name__ if isinstance(value, ModuleType) else _module(value)
+    return name.partition(".")[0]

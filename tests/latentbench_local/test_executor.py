@@ -1,0 +1,200 @@
+"""The local executor: every run in a process of its own, so that what a plugin does to its process stays there."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from latentbench.commands.cli import main
+from latentbench.records.record import Record
+from latentbench.records.store import Store
+
+FAULTS = '''
+import os, sys, threading, time
+from functools import wraps
+import numpy as np
+import torch
+from latentbench import Metric, Model, hookimpl
+
+class Honest(Model):
+    class Config(Model.Config):
+        epochs: int = 2
+    def build(self, info):
+        self.weight = torch.nn.Parameter(torch.randn(info.image_numel))
+    def optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.01)
+    def score(self, images):
+        return torch.relu(images.flatten(1) @ self.weight)
+    def training_step(self, batch):
+        return self.score(batch.images).square().mean()
+
+class AHonest(Honest):
+    """Honest, and the first of its board."""
+
+class SysExit(Honest):
+    def training_step(self, batch):
+        sys.exit(0)
+
+class OsExit(Honest):
+    def training_step(self, batch):
+        os._exit(0)
+
+class Endless(Honest):
+    def training_step(self, batch):
+        time.sleep(1000)
+
+class Lingering(Honest):
+    def build(self, info):
+        super().build(info)
+        threading.Thread(target=time.sleep, args=(1000,)).start()
+
+class Doubles(Honest):
+    def fit(self, train, validation, trainer):
+        torch.set_default_dtype(torch.float64)
+        os.chdir("/")
+        np.random.rand()
+        original = torch.relu
+        @wraps(original)
+        def patched(x):
+            return -original(x)
+        torch.relu = patched
+        super().fit(train, validation, trainer)
+
+class Exits(Metric):
+    name, title, source = "exits", "exits", "here"
+    capability, targets = "score", ("anomaly",)
+    higher_is_better, bounds = True, (0.0, 1.0)
+    def compute(self, evaluation):
+        sys.exit(0)
+
+@hookimpl
+def latentbench_models():
+    return [AHonest, SysExit, OsExit, Endless, Lingering, Doubles, Honest]
+
+@hookimpl
+def latentbench_metrics():
+    return [Exits] if os.environ.get("WITH_EXITS") else []
+'''
+
+Run = Callable[..., tuple[int, str, dict[str, Record]]]
+
+
+@pytest.fixture
+def run(toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a board of the named models, two at a time: exit code, stderr, records by model."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faults.py").write_text(FAULTS)
+
+    def call(*models: str, options: tuple[str, ...] = ()) -> tuple[int, str, dict[str, Record]]:
+        board = f"name: faults\ntitle: Faults\ndatasets: [toy-blobs]\nmodels: [{', '.join(models)}]\nrank: auroc@test\n"
+        (tmp_path / "faults.yaml").write_text(board)
+        plugins = ["--plugin", str(toys), "--plugin", "faults.py"]
+        code = main([*plugins, "run", "faults.yaml", "--jobs", "2", *options])
+        records = {record.spec.model: record for _, record in Store(tmp_path / "results").records()}
+        return code, capsys.readouterr().err, records
+
+    return call
+
+
+def test_a_model_that_ends_the_process_is_a_failed_run_and_the_others_go_on(run: Run) -> None:
+    code, err, records = run("a-honest", "sys-exit", "os-exit", "honest")
+    assert code == 2
+    assert {name: record.status for name, record in records.items()} == {
+        "a-honest": "finished",
+        "honest": "finished",
+        "os-exit": "failed",
+        "sys-exit": "failed",
+    }
+    failures = {name: record.failure.message for name, record in records.items() if record.failure}
+    assert failures["sys-exit"].startswith("sys-exit on toy-blobs, seed 0 (fitting) called sys.exit(0)")
+    assert failures["os-exit"] == "os-exit on toy-blobs, seed 0 (fitting) ended the process with exit code 0"
+    assert "2 of 4 runs failed" in err
+
+
+def test_a_metric_that_ends_the_process_costs_its_own_value_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WITH_EXITS", "1")
+    code, _, records = run("honest")
+    assert code == 0
+    assert records["honest"].unmeasured["exits@test"] == "SystemExit: 0"
+    assert "auroc@test" in records["honest"].values
+
+
+def test_an_endless_step_is_ended_and_recorded(run: Run) -> None:
+    code, _, records = run("endless", "honest", options=("--timeout", "8"))
+    assert code == 2
+    assert records["honest"].status == "finished"
+    assert records["endless"].failure is not None
+    assert records["endless"].failure.type == "Timeout"
+    assert records["endless"].failure.message == ("endless on toy-blobs, seed 0 (fitting) did not end within 8 seconds")
+
+
+def test_a_thread_that_never_ends_keeps_no_run_from_ending(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentbench_local.executor._GRACE", 0.5)
+    code, _, records = run("lingering")
+    assert code == 0
+    assert records["lingering"].status == "finished"
+
+
+def test_what_a_plugin_does_to_its_process_is_told_and_reaches_no_other_run(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    code, _, alone = run("honest")
+    assert code == 0
+    (tmp_path / "results").rename(tmp_path / "alone")
+    code, _, records = run("doubles", "honest", options=("--jobs", "1"))
+    assert code == 0
+    assert records["honest"].values == alone["honest"].values
+    assert records["honest"].environment.changes == []
+    assert set(records) == {"doubles", "honest"}, (
+        "its folder was left while it ran, and its record is here all the same"
+    )
+    changes = records["doubles"].environment.changes
+    assert changes[0].startswith("fitting: torch.relu was replaced by one of module latentbench_file")
+    assert changes[1:] == [
+        "fitting: the default dtype became torch.float64",
+        "fitting: the working folder became /",
+        "fitting: NumPy's global generator was drawn from, which a resumed run does not restore",
+    ]
+    assert sum("torch.relu was replaced" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_plugin_that_patches_torch_when_it_is_imported_is_told_of_in_every_record(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "patch.py").write_text(
+        "import torch\nfrom latentbench import hookimpl\n"
+        "original = torch.relu\n"
+        "torch.relu = lambda x: original(x) + 1\n"
+        "@hookimpl\ndef latentbench_models():\n    return []\n"
+    )
+    code, _, records = run("honest", options=("--plugin", "patch.py"))
+    assert code == 0
+    (change,) = records["honest"].environment.changes
+    assert re.fullmatch(
+        r"importing plugins: torch\.relu was replaced by one of module latentbench_file\w*patch_py", change
+    )
+    loaded = records["honest"].environment.loaded
+    assert set(loaded) == {"toys", "faults", "patch"}
+    assert re.fullmatch(r"patch\.py sha256:[0-9a-f]{12}", loaded["patch"])
+
+
+def test_an_executor_that_says_nothing_has_finished_nothing(run: Run) -> None:
+    code, err, records = run("honest", options=("--executor", "silent"))
+    assert code == 2
+    assert "1 of 1 runs did not end: executor 'silent' told nothing of honest on toy-blobs, seed 0" in err
+    assert not records
+
+
+def test_a_failure_after_the_fit_does_not_lose_the_fit(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, records = run("nan-scores")
+    assert code == 2
+    failed = records["nan-scores"]
+    assert failed.status == "failed"
+    assert failed.weights is not None
+    assert (tmp_path / "results/toy-blobs/nan-scores" / failed.weights.file).is_file()
+    code, _, records = run("nan-scores", options=("--retry-failed",))
+    assert code == 2
+    assert records["nan-scores"].resumed == 1, "the fit was taken from its checkpoint"
+    json.loads((tmp_path / "results/toy-blobs/nan-scores" / f"{failed.key}.json").read_text())
