@@ -9,7 +9,9 @@ The variance of the difference of two rows' means has two parts, which add up:
 The difference over the root of the sum is referred to Student's t. The seeds' part has the degrees of freedom of one
 moderated variance, d0 + d, and of two the lesser: what the table knows in common does not count twice. The images' part
 has the number of replicates less one. Satterthwaite's formula combines the two (Hillis, Statistics in Medicine 26,
-2007, for seeds as readers and images as cases). Holm's method corrects for the number of pairs.
+2007, for seeds as readers and images as cases). As it is an approximation, and can give more in degrees of freedom than
+the images' part costs in variance, the p-value is never less than that over seeds alone: images do not separate what
+seeds do not. Holm's method corrects for the number of pairs.
 
 What a verdict depends on: the p-value of a pair on the values of the two rows, and on the table through the common
 variance and its degrees of freedom alone; the verdict besides on how many pairs there are, and on those with smaller
@@ -33,7 +35,7 @@ from latentbench.boards.moderation import Prior, fit_prior
 from latentbench.boards.rank_sets import RankInterval, holm, rank_intervals
 from latentbench.boards.significance import CONFIDENCE, Summary
 
-__all__ = ["RESOLUTION", "Comparison", "compare"]
+__all__ = ["RESOLUTION", "Comparison", "compare", "satterthwaite"]
 
 Array = npt.NDArray[np.float64]
 
@@ -65,28 +67,33 @@ class Comparison:
     """(K,), the rows that are compared at all; the others are placed by their value and have no interval."""
 
     @cached_property
+    def seeds(self) -> Array:
+        """(K, K), the seeds' part of the variance of the difference; NaN where a row is not tested."""
+        part = np.where(self.tested, self.variances / self.counts, np.nan)
+        return np.asarray(part[:, None] + part)
+
+    @cached_property
     def variance(self) -> Array:
         """(K, K), of the difference; NaN where a row is not tested."""
-        seeds = self.variances / self.counts
-        return seeds[:, None] + seeds + self.images
+        return self.seeds + self.images
 
     @cached_property
     def freedom(self) -> Array:
-        """(K, K), degrees of freedom of the variance; infinite where it is 0."""
-        seeds = self.variance - self.images
-        least = np.minimum(self.freedoms[:, None], self.freedoms)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            spread = seeds**2 / least + (self.images**2 / self.images_freedom if self.images_freedom else 0)
-            return np.where(self.variance == 0, np.inf, self.variance**2 / spread)
+        """(K, K), degrees of freedom of the variance."""
+        return satterthwaite(self.seeds, self._least_freedom, self.images, self.images_freedom)
 
     @cached_property
     def p(self) -> Array:
         """(K, K), two-sided p-values of equal means, not corrected; NaN on the diagonal and where nothing varies."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = np.where(self.variance > 0, np.abs(self.difference) / np.sqrt(self.variance), np.nan)
-        p = np.asarray(2 * stdtr(np.minimum(self.freedom, 1e15), -t))
+        both = _p_value(self.difference, self.variance, self.freedom)
+        p = np.fmax(both, _p_value(self.difference, self.seeds, self._least_freedom))
         np.fill_diagonal(p, np.nan)
         return np.asarray(np.round(p, 12))  # builds of SciPy differ in the last bits
+
+    @property
+    def _least_freedom(self) -> Array:
+        """(K, K), degrees of freedom of the seeds' part."""
+        return np.minimum(self.freedoms[:, None], self.freedoms)
 
     @cached_property
     def adjusted(self) -> Array:
@@ -136,7 +143,6 @@ def compare(rows: Sequence[Summary], images: Images | None = None, *, seeds: boo
         part = np.fmax(shared[:, None] + shared - 2 * images.covariance, 0)  # 0 where it is NaN
         np.fill_diagonal(part, 0)
         tested = tested if seeds else np.isfinite(shared)
-    part[~tested] = part[:, ~tested] = np.nan
     return Comparison(
         difference, counts, variances, freedoms, part, images.freedom if images is not None else 0, prior, tested
     )
@@ -157,6 +163,20 @@ def _moderated(rows: Sequence[Summary]) -> tuple[Array, Array, Prior]:
 def _fixed(rows: int) -> tuple[Array, Array, Prior]:
     """The same where seeds are no source of uncertainty."""
     return np.zeros(rows), np.full(rows, np.inf), Prior(0.0, 0.0, 0.0)
+
+
+def satterthwaite(seeds: Array, freedom: Array, images: Array, images_freedom: float) -> Array:
+    """The degrees of freedom of the sum of two variances; those of the seeds' where the images' is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = seeds**2 / freedom + np.where(images > 0, images**2 / images_freedom, 0)
+        return np.where(images > 0, (seeds + images) ** 2 / spread, freedom)
+
+
+def _p_value(difference: Array, variance: Array, freedom: Array) -> Array:
+    """Two-sided p-values by Student's t; NaN where the variance is 0 or NaN."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(variance > 0, np.abs(difference) / np.sqrt(variance), np.nan)
+    return np.asarray(2 * stdtr(np.minimum(freedom, 1e15), -t))
 
 
 def _varies(row: Summary) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaincinv, ndtr, stdtrit
 
-from latentbench.boards.comparison import Comparison
+from latentbench.boards.comparison import Comparison, satterthwaite
 
 __all__ = ["MOST_SEEDS", "POWER", "SeedRange", "seeds_needed"]
 
@@ -65,23 +65,31 @@ def seeds_needed(comparison: Comparison, first: int, second: int) -> SeedRange |
     if not least_gap > 0:
         return None
     n = np.arange(max(comparison.counts[[first, second]]) + 1, MOST_SEEDS + 1)
-    later = np.asarray(seeds / n + images, dtype=np.float64)
-    freedom = _later_freedom(comparison, first, second, n, later)
-    critical = np.asarray(stdtrit(freedom, 1 - comparison.next_level / 2), dtype=np.float64)
-    scale = _scales(freedom)
-    enough = [_exceeds(critical, scale, gap * np.sqrt(variance / later)) >= POWER for gap in (greatest_gap, least_gap)]
-    return SeedRange(*(int(n[np.argmax(one)]) for one in enough)) if enough[1].any() else None
+    freedom = _later_freedom(comparison, first, second, n)
+    both = satterthwaite(seeds / n, freedom, np.full(len(n), images), comparison.images_freedom)
+    needed = []
+    for gap in (greatest_gap, least_gap):
+        power = np.minimum(
+            _power(gap * np.sqrt(variance / (seeds / n + images)), both, comparison.next_level),
+            _power(gap * np.sqrt(variance / (seeds / n)), freedom, comparison.next_level),
+        )
+        if not (power >= POWER).any():
+            return None
+        needed.append(int(n[np.argmax(power >= POWER)]))
+    return SeedRange(*needed)
 
 
-def _later_freedom(comparison: Comparison, first: int, second: int, n: Array, variance: Array) -> Array:
-    """(M,), degrees of freedom of the variance (M,) of the difference when both rows have n (M,) seeds."""
-    prior, images = comparison.prior, comparison.images[first, second]
+def _later_freedom(comparison: Comparison, first: int, second: int, n: npt.NDArray[np.int64]) -> Array:
+    """(M,), degrees of freedom of the seeds' part of the variance when both rows have n (M,) seeds."""
     varying = [place for place in (first, second) if comparison.variances[place] > 0]
-    pooled = prior.pooled + sum(n - comparison.counts[place] for place in varying)
-    spread = (variance - images) ** 2 / np.minimum(prior.freedom + n - 1, pooled)
-    if images:
-        spread = spread + images**2 / comparison.images_freedom
-    return np.asarray(variance**2 / spread)
+    pooled = comparison.prior.pooled + sum(n - comparison.counts[place] for place in varying)
+    return np.asarray(np.minimum(comparison.prior.freedom + n - 1, pooled), dtype=np.float64)
+
+
+def _power(noncentrality: Array, freedom: Array, level: float) -> Array:
+    """(M,), the chance that a two-sided t test at that level separates, on the side where the gap is."""
+    critical = np.asarray(stdtrit(freedom, 1 - level / 2), dtype=np.float64)
+    return _exceeds(critical, _scales(freedom), noncentrality)
 
 
 def _noncentralities(t: float, freedom: float) -> tuple[float, float]:

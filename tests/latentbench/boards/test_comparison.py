@@ -187,6 +187,16 @@ def test_both_sources_make_one_variance_and_what_is_in_both_counts_once():
         assert part < 0.05  # of 0.5
 
 
+@SETTINGS
+@given(tables, st.integers(0, 10**6), st.floats(1e-3, 10))
+def test_images_never_separate_what_seeds_do_not(rows, seed, scale):
+    rng = np.random.default_rng(seed)
+    images = Images.of([scale * rng.normal(size=(50, len(row))) + rng.normal(size=(50, 1)) for row in rows])
+    alone, both = of(*rows), of(*rows, images=images)
+    known = np.isfinite(alone.p)
+    assert (both.p[known] >= alone.p[known]).all()
+
+
 def test_a_pair_without_replicates_is_compared_over_seeds_alone():
     rng = np.random.default_rng(2)
     rows, replicates = rng.normal(0, 1, (3, 3)), rng.normal(0, 1, (2, 200, 1)).repeat(3, axis=2)
