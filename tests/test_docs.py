@@ -27,7 +27,7 @@ def test_the_whole_plugin_of_the_first_page_keeps_the_contract_and_gets_a_row(
     check_model(Plugins.load([plugin]).get("models", "centre-distance").value)
 
     out = str(tmp_path / "results")
-    run = ["--plugin", str(plugin), "run", "quick", "--models", "centre-distance", "--set", "epochs=2", "--out", out]
+    run = ["--plugin", str(plugin), "run", "quick", "--models", "centre-distance", "--out", out]
     assert main([*run, "--datasets", "digits-shift,textures"]) == 0
     assert main(["--plugin", str(plugin), "leaderboard", "quick", "--results", out]) == 0
     assert "`centre-distance`" in (tmp_path / "results" / "quick.md").read_text()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         pass_invocation,
         results_option,
     )
-    from latentbench.config import Options, TrainingOptions, format_options
+    from latentbench.config import Options, TrainingOptions, Where, format_options
     from latentbench.data.archives import unpack
     from latentbench.data.dataset import Dataset, State, Status
     from latentbench.data.prepared import Decoding, Prepared, PreparedDataset, Rows, Save, Source
@@ -52,7 +52,7 @@ __version__ = "0.1.0"
 #: Where the public names live. They are imported on first use: most import torch, and a plugin module need not.
 _PUBLIC = {
     "commands.common": ("Invocation", "common_options", "data_root_option", "pass_invocation", "results_option"),
-    "config": ("Options", "TrainingOptions", "format_options"),
+    "config": ("Options", "TrainingOptions", "Where", "format_options"),
     "data.archives": ("unpack",),
     "data.dataset": ("Dataset", "State", "Status"),
     "data.prepared": ("Decoding", "Prepared", "PreparedDataset", "Rows", "Save", "Source"),
@@ -124,6 +124,7 @@ __all__ = [
     "Trainer",
     "TrainingOptions",
     "ValueName",
+    "Where",
     "common_options",
     "content_hash",
     "data_root_option",

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_jsonable_python
 
 from latentbench.errors import LatentbenchError, did_you_mean
 
-__all__ = ["Options", "TrainingOptions", "canonical", "format_options", "one_line"]
+__all__ = ["Options", "Presets", "TrainingOptions", "Where", "canonical", "format_options", "one_line"]
 
 
 class Options(BaseModel):
@@ -50,6 +52,49 @@ class TrainingOptions(Options):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16: autocast of the forward pass; weights and optimizer stay float32"
     )
+
+
+@dataclass(frozen=True)
+class Where:
+    """A dataset with certain options, as the key of a model's preset.
+
+    >>> print(Where("ood", pair="fashion-mnist"))
+    ood (pair=fashion-mnist)
+    """
+
+    dataset: str
+    """The dataset's name."""
+    options: Mapping[str, Any]
+    """Options that it has; its others may be anything."""
+
+    def __init__(self, dataset: str, **options: Any) -> None:
+        object.__setattr__(self, "dataset", dataset)
+        object.__setattr__(self, "options", to_jsonable_python(options))
+
+    def __hash__(self) -> int:
+        return hash((self.dataset, canonical(self.options)))
+
+    def __str__(self) -> str:
+        return f"{self.dataset} ({format_options(self.options)})"
+
+    def holds(self, dataset: str, options: Options | None) -> bool:
+        """Whether the dataset with these options is meant; never where the options are not known.
+
+        Raises:
+            LatentbenchError: the dataset lacks an option that this names.
+        """
+        if dataset != self.dataset or options is None:
+            return False
+        for name in self.options:
+            if name not in type(options).model_fields:
+                what = f"the preset for '{self}' asks for an option '{name}', which dataset '{dataset}' lacks"
+                raise LatentbenchError(what, did_you_mean(name, type(options).model_fields))
+        return all(to_jsonable_python(getattr(options, name)) == value for name, value in self.options.items())
+
+
+#: A model's options by dataset name, or by dataset name and options (``Where``). All that apply are taken, and of two
+#: values for one option the later one.
+Presets = Mapping[str | Where, Mapping[str, Any]]
 
 
 def one_line(error: ValidationError) -> str:

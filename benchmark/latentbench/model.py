@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from latentbench.config import Options, TrainingOptions
+from latentbench.config import Options, Presets, TrainingOptions, Where
 from latentbench.data.splits import Batch, DataInfo, Split
+from latentbench.errors import LatentbenchError
 
 __all__ = ["Losses", "Model", "Step", "Trainer"]
 
@@ -51,8 +52,12 @@ class Model(nn.Module):
     """How boards and the command line call it; by default the class's name in kebab case."""
     version: ClassVar[int] = 1
     """Raise it when the same Config gives other results: old records then no longer count as this model's."""
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Dataset name -> the options that this model uses there, where they differ from the Config's defaults."""
+    presets: ClassVar[Presets] = {}
+    """The options that this model uses on a dataset, where they differ from the Config's defaults.
+
+    Dataset name -> options, and ``Where(name, option=value)`` -> options that are used just where the dataset has
+    these options itself. A later entry overrides an earlier one, option by option.
+    """
     needs: ClassVar[tuple[str, ...]] = ()
     """What it cannot learn without: "attributes". Boards leave it out on datasets that have none."""
 
@@ -74,13 +79,25 @@ class Model(nn.Module):
         self.build(info)
 
     @classmethod
-    def configure(cls, dataset: str, options: Mapping[str, Any]) -> Options:
-        """The Config for ``dataset``: the defaults, then its preset, then ``options``.
+    def configure(cls, dataset: str, options: Mapping[str, Any], dataset_options: Options | None = None) -> Options:
+        """The Config for ``dataset``: the defaults, then the presets that apply, then ``options``.
+
+        Args:
+            dataset: the dataset's name.
+            options: those of the model that are to differ from its preset.
+            dataset_options: the dataset's Config; without it, presets that ask for options of the dataset are left out.
 
         Raises:
             LatentbenchError: unknown option, wrong type or value out of range.
         """
-        return cls.Config.parse({**cls.presets.get(dataset, {}), **options}, f"model '{cls.name}'")
+        values: dict[str, Any] = {}
+        try:
+            for key, preset in cls.presets.items():
+                if key.holds(dataset, dataset_options) if isinstance(key, Where) else key == dataset:
+                    values.update(preset)
+        except LatentbenchError as error:
+            raise LatentbenchError(f"model '{cls.name}': {error}") from None
+        return cls.Config.parse({**values, **options}, f"model '{cls.name}'")
 
     def build(self, info: DataInfo) -> None:
         """Make parameters and buffers for images of ``info``, on the CPU."""

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from latentbench import MISSING, Batch, DataInfo, LatentbenchError, Losses, Model, Split, TrainingOptions
+from latentbench import MISSING, Batch, DataInfo, LatentbenchError, Losses, Model, Split, TrainingOptions, Where
 from latentbench_autoencoders.networks import encoder as convolutional
 from latentbench_cmi.dependence import (
     Contrast,
@@ -41,7 +41,7 @@ BANDWIDTH = 1.0
 DRAWN_AT_ONCE = 1000
 
 
-def _presets(mnist_rates: tuple[float, float, float]) -> dict[str, dict[str, Any]]:
+def _presets(mnist_rates: tuple[float, float, float]) -> dict[str | Where, dict[str, Any]]:
     """Dataset -> what the published figures were made with there, by the authors' README and code, if not called ours.
 
     ``mnist_rates`` are of encoder, heads and discriminators: on MNIST Base has others than MI and CMI. lambda is 1 on

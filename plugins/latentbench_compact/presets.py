@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from latentbench import Where
 from latentbench_autoencoders.vae import MECHANISM, OF_DRAWS, VAE
 
 __all__ = ["ELSEWHERE", "ON_OOD", "N"]
@@ -23,7 +24,7 @@ ON_OOD: dict[str, Any] = {
 _QUICK = ("digits-shift", "scenes")
 #: Dataset -> options on other ones: the VAE's, and fewer draws of images that take longer to decode; half its epochs on
 #: two that are to be quick, because a step takes longer than the VAE's.
-ELSEWHERE: dict[str, dict[str, Any]] = {
+ELSEWHERE: dict[str | Where, dict[str, Any]] = {
     data: {**preset, "importance_samples": 16, "epochs": preset["epochs"] // (2 if data in _QUICK else 1)}
     for data, preset in VAE.presets.items()
     if data != "ood"

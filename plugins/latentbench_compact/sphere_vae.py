@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
+from latentbench import Where
 from latentbench_autoencoders.posteriors import Posterior
 from latentbench_autoencoders.vae import VAE, ScoreName
 from latentbench_compact.presets import ELSEWHERE, ON_OOD, N
@@ -72,6 +73,7 @@ class VAESphere(VAE):
     presets = {
         **{data: {name: preset[name] for name in preset if name != "latent_dim"} for data, preset in ELSEWHERE.items()},
         "ood": {**ON_OOD, "width": 8, "epochs": 40, "patience": 5},
+        Where("ood", pair="fashion-mnist"): {"latent_dim": 4},
     }
 
     @property

@@ -1,5 +1,6 @@
 """Options are typed, frozen and closed, and their errors name the option, what it should be, and what was given."""
 
+import doctest
 from typing import Literal, Self
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from latentbench.config import Options, TrainingOptions
+from latentbench import config
+from latentbench.config import Options, TrainingOptions, Where
 from latentbench.errors import LatentbenchError
 
 
@@ -104,3 +106,52 @@ def test_training_options_are_at_least_one(name):
     assert getattr(TrainingOptions.parse({name: 1}, "model 'm'"), name) == 1
     with pytest.raises(LatentbenchError, match=f"'{name}': Input should be greater than or equal to 1, got 0"):
         TrainingOptions.parse({name: 0}, "model 'm'")
+
+
+# Presets
+
+
+def test_the_examples_are_right():
+    assert doctest.testmod(config).failed == 0
+
+
+class Data(Options):
+    pair: Literal["a", "b"] = "a"
+    sizes: tuple[int, ...] = (1, 2)
+    rate: float = 1.0
+    late: bool = Field(False, exclude_if=lambda late: late is False)
+
+
+@pytest.mark.parametrize(
+    ("where", "options", "holds"),
+    [
+        (Where("d"), Data(), True),
+        (Where("d", pair="a"), Data(), True),
+        (Where("d", pair="a"), Data(pair="b"), False),
+        (Where("d", pair="a", sizes=[1, 2]), Data(), True),
+        (Where("d", sizes=(1, 2)), Data(sizes=[1, 2]), True),
+        (Where("d", sizes=(2, 1)), Data(), False),
+        (Where("d", rate=1), Data(), True),
+        (Where("d", late=False), Data(), True),  # whatever is left out of a run's key
+        (Where("d", late=True), Data(), False),
+        (Where("e", pair="a"), Data(), False),
+        (Where("e", unknown="a"), Data(), False),
+        (Where("d", pair="a"), None, False),
+    ],
+)
+def test_a_dataset_is_meant_where_it_has_the_options(where, options, holds):
+    assert where.holds("d", options) is holds
+
+
+def test_an_option_that_the_dataset_lacks_is_named():
+    with pytest.raises(LatentbenchError) as caught:
+        Where("d", pare="a").holds("d", Data())
+    message = (
+        "the preset for 'd (pare=a)' asks for an option 'pare', which dataset 'd' lacks: did you mean 'pair'? known: "
+    )
+    assert str(caught.value).startswith(message)
+
+
+def test_equal_conditions_are_one_key():
+    assert {Where("d", a=[1], b=2): 1} | {Where("d", b=2, a=(1,)): 2} == {Where("d", a=[1], b=2): 2}
+    assert len({Where("d"), Where("d", a=1), Where("e"), "d"}) == 4

@@ -392,4 +392,4 @@ def test_the_kl_term_falls_when_beta_rises(images: Tensor) -> None:
 @pytest.mark.parametrize("cls", [AE, VAE, BetaVAE])
 def test_presets_are_valid_options(cls: type[AE | VAE]) -> None:
     for dataset in cls.presets:
-        assert cls.configure(dataset, {}) != cls.Config()
+        assert cls.configure(str(dataset), {}) != cls.Config()

@@ -1,13 +1,13 @@
-"""A board: which datasets, models, seeds and budget, and what ranks; its YAML, read with errors that name the line."""
+"""A board: which datasets, models, variants, seeds and budget, and what ranks; errors in its YAML name the line."""
 
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
+from latentbench.boards.yaml_source import Source, read_yaml
 from latentbench.config import Options
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.spec import Budget
@@ -16,7 +16,7 @@ from latentbench.value_name import FORM, ValueName
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["Board", "BoardDataset", "find_board", "load_board"]
+__all__ = ["Board", "BoardDataset", "Variant", "find_board", "load_board"]
 
 #: What a label must not hold, because the command line gives these characters a meaning.
 _NO_LABEL = re.compile(r"[\s,=]")
@@ -37,6 +37,8 @@ def _label(value: str) -> str:
 
 #: A ``ValueName`` as text.
 ValueText = Annotated[str, AfterValidator(_value_name)]
+#: What tables and the command line call a dataset or a variant of a board.
+Label = Annotated[str, AfterValidator(_label)]
 
 
 class BoardDataset(Options):
@@ -46,13 +48,15 @@ class BoardDataset(Options):
     """
 
     name: str
-    label: Annotated[str, AfterValidator(_label)] = Field(
+    label: Label = Field(
         description="what tables and the command line call it: one word, unique in the board; by default its name"
     )
     options: dict[str, Any] = {}
     optional: bool = Field(False, description="left out, with a warning, where the data is not there")
     rank: ValueText | None = Field(None, description="the value that ranks here, in place of the board's")
     columns: list[ValueText] | None = Field(None, description="further values to show, in place of the board's")
+    seeds: int | None = Field(None, ge=1, description="runs of each model here, in place of the board's number")
+    budget: Budget | None = Field(None, description="of every run here, in place of the board's")
 
     @model_validator(mode="before")
     @classmethod
@@ -62,14 +66,32 @@ class BoardDataset(Options):
         return {"label": value["name"], **value} if isinstance(value, dict) and "name" in value else value
 
 
+class Variant(Options):
+    """A model in options that the board names; it is planned and shown under its label, as a model of its own."""
+
+    model: str
+    label: Label = Field(description="what tables and the command line call it: unique among models and variants")
+    options: dict[str, Any] = Field({}, description="those in which it differs from the model's preset")
+    datasets: list[str] | None = Field(
+        None, description="labels of the board's datasets that it runs on; by default all"
+    )
+    seeds: int | None = Field(None, ge=1, description="its runs on each dataset, in place of the dataset's and board's")
+    budget: Budget | None = Field(None, description="of its runs, in place of the dataset's and the board's")
+
+
 class Board(Options):
-    """A board's YAML file."""
+    """A board's YAML file.
+
+    A name in ``models`` is the model in its preset for the dataset. Seeds and budget are those of the variant, else
+    those of the dataset, else the board's.
+    """
 
     name: str
     title: str
     description: str = ""
     datasets: list[BoardDataset] = Field(min_length=1)
     models: list[str] | Literal["all"] = "all"
+    variants: list[Variant] = Field([], description="models in other options, each shown in a line of its own")
     seeds: int = Field(1, ge=1, description="runs of each model, with seeds 0, 1, ...")
     budget: Budget = Budget()
     rank: ValueText | None = Field(
@@ -78,10 +100,45 @@ class Board(Options):
     columns: list[ValueText] = Field([], description="further values to show, in order")
     average: bool = Field(False, description="a table of means over the datasets comes first")
 
+    _source: Source | None = PrivateAttr(None)
+
+    def __eq__(self, other: object) -> bool:
+        """Boards are equal that say the same, wherever they are written."""
+        return isinstance(other, Board) and self.__dict__ == other.__dict__
+
     def values(self, entry: BoardDataset) -> list[str]:
         """The names of the values in the table of ``entry``: the one that ranks, then the columns."""
         columns = self.columns if entry.columns is None else entry.columns
         return list(dict.fromkeys(name for name in (entry.rank or self.rank, *columns) if name))
+
+    def lists(self, model: str) -> bool:
+        """Whether the model stands on the board in its preset."""
+        return self.models == "all" or model in self.models
+
+    def variants_on(self, entry: BoardDataset) -> list[Variant]:
+        """The variants that run on the dataset ``entry``."""
+        return [variant for variant in self.variants if variant.datasets is None or entry.label in variant.datasets]
+
+    def seeds_of(self, entry: BoardDataset, variant: Variant | None = None) -> int:
+        """How many runs a model, or a variant of it, has on a dataset."""
+        return (variant and variant.seeds) or entry.seeds or self.seeds
+
+    def budget_of(self, entry: BoardDataset, variant: Variant | None = None) -> Budget:
+        """What each run of a model, or of a variant of it, is allowed on a dataset."""
+        own = variant.budget if variant else None
+        return next((budget for budget in (own, entry.budget) if budget is not None), self.budget)
+
+    def mistake(self, loc: Sequence[int | str], what: str, mend: str = "") -> LatentbenchError:
+        """An error about one part of the board, with file and line where it was read from a file.
+
+        Args:
+            loc: keys and indices on the way to the part, as in ``("variants", 0, "options", "latent_dim")``.
+            what: what is wrong there.
+            mend: how to put it right.
+        """
+        if self._source is None:
+            return LatentbenchError(f"board '{self.name}': {what}", mend)
+        return self._source.mistake(loc, what, mend)
 
 
 def find_board(board: str, plugins: "Plugins") -> Board:
@@ -100,23 +157,28 @@ def load_board(path: Path) -> Board:
         LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there: no YAML, an unknown,
             repeated or missing key, a wrong type or value, another name than the file's, parts that contradict.
     """
-    root, values = _parse(path)
-    if root is None or not isinstance(values, dict):
-        raise _mistake(path, 0, "a board maps keys to values", f"its keys are {', '.join(Board.model_fields)}")
+    source, values = read_yaml(path, "board")
+    if not isinstance(values, dict):
+        raise source.mistake((), "a board maps keys to values", f"its keys are {', '.join(Board.model_fields)}")
     try:
         board = Board.model_validate(values)
     except ValidationError as error:
-        raise _first_mistake(path, root, error) from None
+        raise _first_mistake(source, error) from None
+    board._source = source
     if board.name != path.stem:
-        _, line = _find(root, ("name",))
-        raise _mistake(path, line, f"the board is called '{board.name}', its file '{path.stem}'", "name them alike")
-    for loc, what, mend in _contradictions(board):
-        raise _mistake(path, _find(root, loc)[1], what, mend)
+        what = f"the board is called '{board.name}', its file '{path.stem}'"
+        raise board.mistake(("name",), what, "name them alike")
+    for loc, what, mend in (*_contradictions(board), *_contradicting_variants(board)):
+        raise board.mistake(loc, what, mend)
     return board
 
 
-def _contradictions(board: Board) -> Iterator[tuple[tuple[int | str, ...], str, str]]:
-    """What is wrong between parts that are sound by themselves: where, what, and the mend."""
+#: Where in a board, what is wrong there, and the mend.
+_Contradiction = tuple[tuple[int | str, ...], str, str]
+
+
+def _contradictions(board: Board) -> Iterator[_Contradiction]:
+    """What is wrong between parts that are sound by themselves."""
     for place, entry in enumerate(board.datasets):
         where, this = ("datasets", place), f"datasets.{place}"
         for other, earlier in enumerate(board.datasets[:place]):
@@ -133,44 +195,29 @@ def _contradictions(board: Board) -> Iterator[tuple[tuple[int | str, ...], str, 
         yield ("average",), "'average' needs a 'rank' of the board's own", "the rows of means are ranked by it"
 
 
-def _parse(path: Path) -> tuple[yaml.Node | None, Any]:
-    """The file's YAML, as a tree of nodes that know their lines and as plain values."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LatentbenchError(f"cannot read board {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise LatentbenchError(f"cannot read board {path}: it is not UTF-8 text (byte {error.start})") from None
-    try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        return root, loader.construct_document(root) if root else None
-    except yaml.reader.ReaderError as error:
-        raise _mistake(path, text.count("\n", 0, error.position), "a character that YAML does not allow") from None
-    except yaml.MarkedYAMLError as error:
-        raise _mistake(path, error.problem_mark.line if error.problem_mark else 0, str(error.problem)) from None
+def _contradicting_variants(board: Board) -> Iterator[_Contradiction]:
+    """The same between variants, models and datasets, as far as it shows without the models themselves."""
+    labels = {entry.label for entry in board.datasets}
+    models = set() if board.models == "all" else set(board.models)
+    for place, variant in enumerate(board.variants):
+        this = f"variants.{place}"
+        if variant.label in models or variant.label == variant.model:
+            yield (
+                ("variants", place, "label"),
+                f"{this} is called '{variant.label}' as a model is",
+                "give it another label",
+            )
+        for other, earlier in enumerate(board.variants[:place]):
+            if variant.label == earlier.label:
+                what = f"{this} is called '{variant.label}' as variants.{other} is"
+                yield ("variants", place, "label"), what, "give it another label"
+        for number, name in enumerate(variant.datasets or ()):
+            if name not in labels:
+                what = f"{this} runs on '{name}', which no dataset of the board is called"
+                yield ("variants", place, "datasets", number), what, did_you_mean(name, labels)
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, where a repeated key is an error and every error has a line."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.composer.ComposerError(None, None, f"the key '{key.value}' is there twice", key.start_mark)
-            seen.add(key.value)
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except ValueError as error:  # a scalar that looks like a date or a number and is none
-            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
-
-
-def _first_mistake(path: Path, root: yaml.Node, error: ValidationError) -> LatentbenchError:
+def _first_mistake(source: Source, error: ValidationError) -> LatentbenchError:
     """Of pydantic's errors the one to mend first; those that one place has as a union of types, together.
 
     What is there and wrong comes before what is missing, and of a wrong value its innermost part.
@@ -178,41 +225,21 @@ def _first_mistake(path: Path, root: yaml.Node, error: ValidationError) -> Laten
     ranked = []
     for item in error.errors(include_url=False):
         loc = item["loc"]
-        steps, line = _find(root, loc)
-        top = _find(root, loc[:1])[1]
+        steps, line = source.find(loc)
+        top = source.find(loc[:1])[1]
         ranked.append(((item["type"] == "missing", top, -len(steps), line), steps, item))
-    (*_, line), steps, item = min(ranked, key=lambda one: one[0])
+    _, steps, item = min(ranked, key=lambda one: one[0])
     key = str(item["loc"][-1])
     if item["type"] == "missing":
-        return _mistake(path, line, f"{'.'.join(steps) or 'the board'} has no '{key}'")
+        return source.mistake(item["loc"], f"{'.'.join(steps) or 'the board'} has no '{key}'")
     if item["type"] == "extra_forbidden":
-        sections = {"datasets": BoardDataset.model_fields, "budget": Budget.model_fields}
-        known = sections[steps[0]] if len(steps) > 1 else Board.model_fields
-        return _mistake(path, line, f"unknown key '{key}'", did_you_mean(key, known))
+        return source.mistake(item["loc"], f"unknown key '{key}'", did_you_mean(key, _keys(steps[:-1])))
     messages = [one["msg"].removeprefix("Value error, ") for _, at, one in ranked if at == steps]
     given = "" if isinstance(item["input"], dict | list) else f", got {item['input']!r}"
-    return _mistake(path, line, f"'{'.'.join(steps)}': {' or '.join(messages)}{given}")
+    return source.mistake(item["loc"], f"'{'.'.join(steps)}': {' or '.join(messages)}{given}")
 
 
-def _find(root: yaml.Node, loc: Sequence[int | str]) -> tuple[list[str], int]:
-    """Where in the YAML a pydantic location is: the keys and indices on the way to it, and its line (from 0).
-
-    Steps that are not in the YAML are passed over: a missing key, and the names that pydantic gives a union's members.
-    """
-    steps, line, node = [], root.start_mark.line, root
-    for step in loc:
-        if isinstance(node, yaml.MappingNode):
-            entry = next(((key, value) for key, value in node.value if key.value == str(step)), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-            entry = (node.value[step], node.value[step])
-        else:
-            entry = None
-        if entry:
-            place, node = entry
-            line = place.start_mark.line
-            steps.append(str(step))
-    return steps, line
-
-
-def _mistake(path: Path, line: int, what: str, mend: str = "") -> LatentbenchError:
-    return LatentbenchError(f"{path}:{line + 1}: {what}", mend)
+def _keys(steps: Sequence[str]) -> list[str]:
+    """The keys that the part of a board at ``steps`` can have."""
+    parts: dict[str, type[Options]] = {"budget": Budget, "datasets": BoardDataset, "variants": Variant}
+    return list(next((parts[step] for step in reversed(steps) if step in parts), Board).model_fields)

@@ -15,7 +15,7 @@ __all__ = ["MeanRow", "Means", "means"]
 
 @dataclass(frozen=True, kw_only=True)
 class MeanRow(Row):
-    """One model in one configuration over several datasets: its runs are those on all of them, dataset by dataset.
+    """One model or variant over several datasets: its runs are those on all of them, dataset by dataset.
 
     Its seeds are those whose runs finished on every dataset. A summary is that of the means of a value over the
     datasets, one mean for each seed that has the value on all of them.
@@ -56,9 +56,8 @@ class Means:
 def means(board: Board, tables: Sequence[Table]) -> Means | None:
     """The means that ``board`` asks for.
 
-    A model has a mean where it has the value on every dataset on which any model has it; no dataset is made up for.
-    Its configurations are told apart by the options that differ within the table of some dataset: others, as those
-    that a preset sets for one dataset alone, may differ between the datasets.
+    A row has a mean where it has the value on every dataset on which any row has it; nothing is imputed. Rows of
+    different datasets are one where the board calls them alike, so a model's presets may differ between the datasets.
 
     Args:
         board: whose ``rank`` and ``columns`` are averaged.
@@ -86,23 +85,18 @@ def means(board: Board, tables: Sequence[Table]) -> Means | None:
         ]
         for column in columns
     }
-    rows = []
-    for same_model in grouped(current, lambda part: part[1].model).values():
-        names = sorted({name for _, row in same_model for name in row.options})
-        configs = [canonical([row.config.get(name) for name in names]) for _, row in same_model]
-        by_config = grouped(zip(configs, same_model, strict=True), lambda pair: pair[0]).values()
-        rows += [_row(dict(part for _, part in same), names, list(parts), columns, over) for same in by_config]
+    by_label = grouped(current, lambda part: part[1].label).values()
+    rows = [_row(dict(same), list(parts), columns, over) for same in by_label]
     return Means(list(parts), columns, over, ranked(rows, columns[0]), dict(sorted(older.items())))
 
 
 def _row(
     parts: Mapping[str, Row],
-    names: Sequence[str],
     labels: Sequence[str],
     columns: Sequence[Column],
     over: Mapping[str, Sequence[str]],
 ) -> MeanRow:
-    """The row of means of one configuration, which is told by the options ``names``."""
+    """The row of means of one model or variant."""
     some = next(iter(parts.values()))
     finished = {label: {record.spec.seed for record in part.finished} for label, part in parts.items()}
     summaries = {}
@@ -115,9 +109,10 @@ def _row(
         if seeds := _shared(by_seed):
             summaries[column.name] = Summary.of([mean(of_dataset[seed] for of_dataset in by_seed) for seed in seeds])
     return MeanRow(
+        label=some.label,
         model=some.model,
         version=some.version,
-        options={name: some.config[name] for name in names if name in some.config},
+        options=some.options,
         finished=[record for part in parts.values() for record in part.finished],
         failed=[record for part in parts.values() for record in part.failed],
         seeds=len(_shared([finished.get(label, set()) for label in labels])),

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, TypeVar
 
-from latentbench.boards.board import Board, BoardDataset
+from latentbench.boards.board import Board, BoardDataset, Variant
+from latentbench.boards.lineup import Lineup
 from latentbench.boards.significance import Summary, rank
-from latentbench.config import canonical, format_options
+from latentbench.config import canonical
 from latentbench.records.record import Readout, Record, Value
+from latentbench.spec import Budget
 from latentbench.value_name import ValueName
 
 __all__ = ["Column", "Row", "Table", "grouped", "make_column", "ranked", "standings"]
@@ -58,10 +60,12 @@ class Column:
 class Row:
     """The runs of one model in one configuration: in a dataset's table, one for each seed."""
 
+    label: str
+    """The model's name, or the label of a variant; empty if the board does not name this configuration."""
     model: str
     version: int
     options: Mapping[str, Any]
-    """The options in which the configurations of this model in this table differ."""
+    """Those that differ from the model in its preset on this dataset."""
     finished: Sequence[Record]
     """By seed."""
     failed: Sequence[Record]
@@ -72,11 +76,6 @@ class Row:
     """By the column's name, over the seeds that have the value."""
     rank: int | None = None
     """None where the value that ranks is missing."""
-
-    @property
-    def label(self) -> str:
-        """``vae (latent_dim=4)``; just ``vae`` where the table has one configuration of it."""
-        return f"{self.model} ({format_options(self.options)})" if self.options else self.model
 
     @property
     def records(self) -> list[Record]:
@@ -122,16 +121,27 @@ class Table:
     columns: Sequence[Column]
     """The value that ranks, then the others that the board shows here."""
     rows: Sequence[Row]
-    """Best first, then those without a rank."""
+    """One for each model and variant of the board that has runs: best first, then those without a rank."""
+    others: Sequence[Row]
+    """Runs of the board's models in configurations that the board does not name; without ranks."""
+    guessed: Sequence[str]
+    """Labels of rows whose configuration the lineup does not tell: of several that fit, the one with most runs."""
     left_out: Mapping[tuple[str, int], int]
     """Runs by (model, version) where the table has a newer version of the model: counted here, and nowhere else."""
 
 
-def standings(board: Board, records: Iterable[Record]) -> list[Table]:
+def standings(board: Board, records: Iterable[Record], lineup: Lineup | None = None) -> list[Table]:
     """The tables of ``board``: one for each dataset, its options, its split hash and the versions behind them.
 
     Datasets come in the board's order, newest versions first, then the most runs. The result does not depend on the
     order of the records, and a run that is recorded twice counts once.
+
+    Args:
+        board: which models, variants and datasets stand in a table.
+        records: in any order; those of other boards are passed over.
+        lineup: the configuration behind each model and variant. Where it does not tell, a model's line is the
+            configuration with the most finished runs among those that no variant describes, and a variant's the one
+            with the most among those that have its options.
     """
     groups: defaultdict[_Place, list[Record]] = defaultdict(list)
     for record in _distinct(records):
@@ -141,25 +151,33 @@ def standings(board: Board, records: Iterable[Record]) -> list[Table]:
             versions = -spec.harness_version, -spec.dataset_version
             groups[entry, *versions, spec.split_hash, canonical(spec.options)].append(record)
     by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
-    return [_table(board, board.datasets[place[0]], group) for place, group in by_size]
+    return [_table(board, board.datasets[place[0]], group, lineup or {}) for place, group in by_size]
 
 
 def _entry(record: Record, board: Board) -> int | None:
     """The board's dataset, by place, that the run is on; None if the run is not one of the board's.
 
     A run's seed, its model's options, and the dataset's options that the board leaves open may be anything. Of several
-    datasets it is the one that fixes the most options, and of these the first.
+    datasets it is the one that fixes the most options, and of these the first. The budget is one that the board gives
+    the model there.
     """
     spec = record.spec
-    if spec.budget != board.budget or not (board.models == "all" or spec.model in board.models):
-        return None
     fitting = [
         (-len(entry.options), place)
         for place, entry in enumerate(board.datasets)
         if spec.dataset == entry.name
         and all(name in spec.options and spec.options[name] == value for name, value in entry.options.items())
     ]
-    return min(fitting)[1] if fitting else None
+    if not fitting:
+        return None
+    place = min(fitting)[1]
+    return place if spec.budget in _budgets(board, board.datasets[place], spec.model) else None
+
+
+def _budgets(board: Board, entry: BoardDataset, model: str) -> list[Budget]:
+    """What the board allows runs of the model on a dataset: in its preset, and as each of its variants."""
+    plain = [board.budget_of(entry)] if board.lists(model) else []
+    return plain + [board.budget_of(entry, one) for one in board.variants_on(entry) if one.model == model]
 
 
 def _distinct(records: Iterable[Record]) -> list[Record]:
@@ -168,12 +186,17 @@ def _distinct(records: Iterable[Record]) -> list[Record]:
     return [min(by_key[key], key=lambda one: (one.status == "failed", one.model_dump_json())) for key in sorted(by_key)]
 
 
-def _table(board: Board, entry: BoardDataset, records: Sequence[Record]) -> Table:
+def _table(board: Board, entry: BoardDataset, records: Sequence[Record], lineup: Lineup) -> Table:
     """The table of records that share their data and the harness's version."""
     runs = Counter((record.spec.model, record.spec.model_version) for record in records)
     newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
     current = [record for record in records if record.spec.model_version == newest[record.spec.model]]
-    columns = [make_column(name, current) for name in board.values(entry)]
+    named, others, guessed = _lines(board, entry, current, lineup.get(entry.label, {}))
+    shown = [one for line in named for one in line.records]
+    columns = [
+        make_column(name, shown if any(name in one.values for one in shown) else current)
+        for name in board.values(entry)
+    ]
     spec = records[0].spec
     return Table(
         label=entry.label,
@@ -184,7 +207,9 @@ def _table(board: Board, entry: BoardDataset, records: Sequence[Record]) -> Tabl
         split_hash=spec.split_hash,
         harness_version=spec.harness_version,
         columns=columns,
-        rows=ranked(_rows(current, columns), columns[0]),
+        rows=ranked([_row(line, columns) for line in named], columns[0]),
+        others=[_row(line, columns) for line in others],
+        guessed=guessed,
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
     )
 
@@ -201,30 +226,89 @@ def make_column(name: str, records: Iterable[Record]) -> Column:
     return Column(name, title, higher_is_better, version, len(values) - facts.total())
 
 
-def _rows(records: Iterable[Record], columns: Sequence[Column]) -> list[Row]:
-    """One row for each model and configuration."""
-    rows = []
-    for model, of_model in grouped(records, lambda record: record.spec.model).items():
-        by_config = grouped(of_model, lambda record: canonical(record.spec.config))
-        configs = [same[0].spec.config for same in by_config.values()]
-        names = sorted({name for config in configs for name in config})
-        differing = [name for name in names if len({canonical(config.get(name)) for config in configs}) > 1]
-        for config, same in zip(configs, by_config.values(), strict=True):
-            by_seed = sorted(same, key=lambda record: record.spec.seed)
-            finished = [record for record in by_seed if record.status == "finished"]
-            values = {column.name: [value.value for value in column.values(finished)] for column in columns}
-            rows.append(
-                Row(
-                    model=model,
-                    version=same[0].spec.model_version,
-                    options={name: config[name] for name in differing if name in config},
-                    finished=finished,
-                    failed=[record for record in by_seed if record.status == "failed"],
-                    seeds=len(finished),
-                    summaries={name: Summary.of(numbers) for name, numbers in values.items() if numbers},
-                )
-            )
-    return rows
+@dataclass(frozen=True)
+class _Line:
+    """The runs of one model in one configuration and budget."""
+
+    label: str
+    options: Mapping[str, Any]
+    """Those that differ from the model in its preset."""
+    records: Sequence[Record]
+
+
+def _lines(
+    board: Board, entry: BoardDataset, records: Iterable[Record], known: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[_Line], list[_Line], list[str]]:
+    """The lines that the board names, the other ones, and the labels of those that were guessed.
+
+    Args:
+        board: names models and variants.
+        entry: the dataset.
+        records: of one table.
+        known: the configuration behind a label, as far as the lineup tells it.
+    """
+    named: list[_Line] = []
+    others: list[_Line] = []
+    guessed: list[str] = []
+    for model, of_model in sorted(grouped(records, lambda record: record.spec.model).items()):
+        groups = grouped(of_model, lambda one: (canonical(one.spec.config), canonical(one.spec.budget.model_dump())))
+        by_runs = sorted(groups.values(), key=lambda same: (-_finished(same), canonical(same[0].spec.config)))
+        variants = [one for one in board.variants_on(entry) if one.model == model]
+        labels: dict[int, str] = {}  # by the place in by_runs
+        for variant in [*([None] if board.lists(model) else []), *variants]:
+            label, budget = variant.label if variant else model, board.budget_of(entry, variant)
+            free = {
+                place: same[0].spec.config
+                for place, same in enumerate(by_runs)
+                if place not in labels and same[0].spec.budget == budget
+            }
+            if label in known:
+                fitting = [place for place, config in free.items() if config == known[label]]
+            else:
+                fitting = [place for place, config in free.items() if _may_be(variant, config, variants)]
+                guessed += [label] if len(fitting) > 1 else []
+            if fitting:
+                labels[fitting[0]] = label
+        plain = next((by_runs[place][0].spec.config for place, label in labels.items() if label == model), None)
+        base = known.get(model, plain if plain is not None else by_runs[0][0].spec.config)
+        for place, same in enumerate(by_runs):
+            line = _Line(labels.get(place, ""), _differing(same[0].spec.config, base), same)
+            (named if line.label else others).append(line)
+    return named, others, guessed
+
+
+def _may_be(variant: Variant | None, config: Mapping[str, Any], variants: Sequence[Variant]) -> bool:
+    """Whether a configuration has the options of the variant; or, for the plain model (None), of no variant."""
+    having = [
+        one for one in variants if all(name in config and config[name] == value for name, value in one.options.items())
+    ]
+    return variant in having if variant else not having
+
+
+def _finished(records: Iterable[Record]) -> int:
+    return sum(record.status == "finished" for record in records)
+
+
+def _differing(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value for name, value in config.items() if name not in base or canonical(value) != canonical(base[name])
+    }
+
+
+def _row(line: _Line, columns: Sequence[Column]) -> Row:
+    by_seed = sorted(line.records, key=lambda record: record.spec.seed)
+    finished = [record for record in by_seed if record.status == "finished"]
+    values = {column.name: [value.value for value in column.values(finished)] for column in columns}
+    return Row(
+        label=line.label,
+        model=by_seed[0].spec.model,
+        version=by_seed[0].spec.model_version,
+        options=line.options,
+        finished=finished,
+        failed=[record for record in by_seed if record.status == "failed"],
+        seeds=len(finished),
+        summaries={name: Summary.of(numbers) for name, numbers in values.items() if numbers},
+    )
 
 
 def ranked(rows: Iterable[AnyRow], column: Column) -> list[AnyRow]:

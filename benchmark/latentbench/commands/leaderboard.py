@@ -36,13 +36,14 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
     A board becomes two files, BOARD.md and BOARD.csv.
     """
     from latentbench.boards.board import find_board
+    from latentbench.boards.lineup import read_lineup
     from latentbench.boards.render.leaderboard import render
     from latentbench.files import replacing
     from latentbench.records.store import Store
 
     chosen = {name: find_board(name, invocation.plugins) for name in boards} or _all_boards(invocation.plugins)
     records = [record for _, record in Store(results).records()]
-    rendered = {name: render(board, records) for name, board in chosen.items()}
+    rendered = {name: render(board, records, read_lineup(results, board)) for name, board in chosen.items()}
     missing = next((name for name in boards if not rendered[name]), None)
     if missing or not any(rendered.values()):
         what = f"no records of {f'board {missing!r}' if missing else 'any board'} in {results}"

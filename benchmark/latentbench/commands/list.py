@@ -71,7 +71,7 @@ def _models(plugins: "Plugins") -> Iterator[dict[str, Any]]:
             "capabilities": capabilities_of(offer.value),
             "needs": offer.value.needs,
             "options": _options(offer),
-            "presets": offer.value.presets,
+            "presets": {str(data): options for data, options in offer.value.presets.items()},
             **_provider(offer),
         }
 

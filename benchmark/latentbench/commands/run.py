@@ -21,7 +21,9 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
 
 @click.command("run")
 @click.argument("board")
-@click.option("--models", metavar="A,B", callback=_names, help="Just these of the board's models.")
+@click.option(
+    "--models", metavar="A,B", callback=_names, help="Just these of the board's models and variants, by label."
+)
 @click.option("--datasets", metavar="A,B", callback=_names, help="Just these of its datasets, by label or name.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Seeds 0 to N-1 of each, instead of the board's number.")
 @click.option(
@@ -67,15 +69,19 @@ def command(
 ) -> None:
     """Run BOARD, a board's name or its YAML file.
 
+    A model's name in --models means its preset alone; a variant is named by its label. What --set changes makes runs in
+    other settings than the board's: its table counts them, and its CSV has them.
+
     Finished runs are kept, unfinished ones are resumed from their checkpoints. Exit code 2 if any run failed.
     """
     import torch
 
     from latentbench.boards.board import find_board
+    from latentbench.boards.lineup import write_lineup
     from latentbench.commands.display import Display
     from latentbench.executor import Execution, Task
     from latentbench.records.store import Store
-    from latentbench.running.plan import parse_override, plan
+    from latentbench.running.plan import lineup_of, parse_override, plan
 
     plugins = invocation.plugins
     the_board = find_board(board, plugins)
@@ -85,9 +91,11 @@ def command(
         raise LatentbenchError("--device cuda: this machine's PyTorch finds no CUDA device", "use --device cpu or auto")
     where: Literal["cpu", "cuda"] = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
+    lineup = lineup_of(the_board, plugins)
     runs = plan(
         the_board, plugins, data_root, models=models, datasets=datasets, seeds=seeds, overrides=parsed
     )  # fmt: skip
+    write_lineup(out, the_board, lineup)
     store = Store(out)
     records = {run.spec.key: store.read(run.spec) for run in runs}
     to_do = {run.spec.key: run for run in runs if _is_open(records[run.spec.key], retry_failed)}

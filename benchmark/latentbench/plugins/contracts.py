@@ -71,7 +71,20 @@ def _check_model(offer: Any) -> None:
             raise OfferError("trains with the harness's loop: derive its Config from Model.Config")
     if not isinstance(offer.needs, tuple) or not set(offer.needs) <= set(_NEEDS):
         raise OfferError(f"has needs, a tuple of some of {', '.join(_NEEDS)}; it has {offer.needs!r}")
+    _check_presets(offer)
+
+
+def _check_presets(offer: Any) -> None:
+    """A mapping from datasets to options that the model has."""
+    from latentbench.config import Where
+
+    if not isinstance(offer.presets, Mapping):
+        raise OfferError(f"has presets, a mapping from datasets to options; it has {offer.presets!r}")
     for dataset, options in offer.presets.items():
+        if not isinstance(dataset, str | Where):
+            raise OfferError(f"has presets by dataset name or latentbench.Where; it has one for {dataset!r}")
+        if not isinstance(options, Mapping):
+            raise OfferError(f"preset for '{dataset}' is a mapping from options to values; it is {options!r}")
         offer.Config.parse(options, f"preset for '{dataset}'")
 
 

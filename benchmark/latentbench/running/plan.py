@@ -1,28 +1,30 @@
 """From a board and the command line's options to the runs that they mean."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from latentbench.boards.board import Board, BoardDataset
-from latentbench.data.dataset import State
+from latentbench.boards.board import Board, BoardDataset, Variant
+from latentbench.boards.lineup import Lineup
+from latentbench.config import Options
+from latentbench.data.dataset import Dataset, State
 from latentbench.data.splits import DataInfo
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
 from latentbench.running.execute import load_data
-from latentbench.spec import RunSpec
+from latentbench.spec import Budget, RunSpec
 
-__all__ = ["Override", "Planned", "parse_override", "plan"]
+__all__ = ["Override", "Planned", "Series", "lineup_of", "parse_override", "plan", "plan_series"]
 
 log = logging.getLogger("latentbench")
 
-#: What the command line may call a model (its name) or a board's dataset (its label, its name).
-_Names = tuple[str, ...]
+#: What the command line may call a board's dataset (its label, its name) or one of its lines (its label, its model).
+_Names = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,44 @@ class Planned:
     spec: RunSpec
     entry: BoardDataset
     """The board's dataset that it is on."""
+    label: str
+    """What the board calls it: the model's name, or the label of a variant."""
 
     def __str__(self) -> str:
-        return f"{self.spec.model} on {self.entry.label}, seed {self.spec.seed}"
+        return f"{self.label} on {self.entry.label}, seed {self.spec.seed}"
+
+
+@dataclass(frozen=True)
+class Series:
+    """The runs of one model or variant on one dataset of a board: alike but for their seeds.
+
+    It is known without the data, which adds the split hash.
+    """
+
+    entry: BoardDataset
+    label: str
+    """The model's name, or the label of a variant."""
+    model: type[Model]
+    config: Options
+    dataset: type[Dataset]
+    options: Options
+    """Of the dataset."""
+    seeds: int
+    budget: Budget
+
+    def spec(self, seed: int, split_hash: str) -> RunSpec:
+        """The run with one seed, on data with this hash."""
+        return RunSpec(
+            model=self.model.name,
+            model_version=self.model.version,
+            config=self.config.model_dump(mode="json"),
+            dataset=self.dataset.name,
+            dataset_version=self.dataset.version,
+            options=self.options.model_dump(mode="json"),
+            split_hash=split_hash,
+            seed=seed,
+            budget=self.budget,
+        )
 
 
 @dataclass(frozen=True)
@@ -64,6 +101,87 @@ def parse_override(text: str) -> Override:
         raise LatentbenchError(f"cannot read --set '{text}'", f"'{right}' is no YAML value") from None
 
 
+def plan_series(
+    board: Board,
+    plugins: Plugins,
+    *,
+    models: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    seeds: int | None = None,
+    overrides: Sequence[Override] = (),
+) -> list[Series]:
+    """What ``board`` runs, dataset by dataset, as far as it is known without data.
+
+    Args:
+        board: what to run.
+        plugins: where models and datasets come from.
+        models: just these of the board's models and variants. A model's name means the model in its preset alone.
+        datasets: just these of the board's datasets, by label, or by name if all of that name are meant.
+        seeds: this many, whatever the board, its datasets and variants say.
+        overrides: options that differ from the presets and from the board's. Its owner is a dataset's label or name; or
+            a model's name, which stands for its variants, too; or a variant's label.
+
+    Raises:
+        LatentbenchError: an unknown name or option, or a wrong value; of a variant with the board's file and line.
+    """
+    _check_variants(board, plugins)
+    offered = list(plugins.offers("models")) if board.models == "all" else board.models
+    labels = [*offered, *(variant.label for variant in board.variants)]
+    rows = _choose("model", models, labels, board)
+    chosen = _choose("dataset", datasets, [name for entry in board.datasets for name in _names(entry)], board)
+    entries = [entry for entry in board.datasets if not set(_names(entry)).isdisjoint(chosen)]
+    variants = {variant.label: variant for variant in board.variants}
+    classes: dict[_Names, type[Model]] = {}
+    for label in rows:
+        name = variants[label].model if label in variants else label
+        classes[label, name] = plugins.get("models", name).value
+    data: dict[_Names, type[Dataset]] = {
+        _names(entry): plugins.get("datasets", entry.name).value for entry in entries
+    }  # fmt: skip
+    assigned = _assign(overrides, {**classes, **data})
+
+    series: list[Series] = []
+    for entry in entries:
+        dataset = data[_names(entry)]
+        options = dataset.Config.parse({**entry.options, **assigned[_names(entry)]}, f"dataset '{entry.label}'")
+        here: list[Series] = []
+        for (label, name), model in classes.items():
+            variant = variants.get(label)
+            if variant is not None and variant not in board.variants_on(entry):
+                continue
+            own = _configure_variant(board, variant, model, entry, options) if variant is not None else {}
+            config = model.configure(entry.name, {**own, **assigned[label, name]}, options)
+            number = seeds or board.seeds_of(entry, variant)
+            one = Series(entry, label, model, config, dataset, options, number, board.budget_of(entry, variant))
+            if not overrides:
+                _check_that_it_differs(board, one, here, variant)
+            here.append(one)
+        series += here
+    return series
+
+
+def lineup_of(board: Board, plugins: Plugins) -> Lineup:
+    """The configuration behind each line of the board; and of each model that has a variant in it, its preset.
+
+    Models and datasets that are not installed are left out.
+
+    Raises:
+        LatentbenchError: a variant is wrong (file and line), or an option of a dataset.
+    """
+    known = plugins.offers("models")
+    entries = [entry for entry in board.datasets if entry.name in plugins.offers("datasets")]
+    listed = [*known] if board.models == "all" else [name for name in board.models if name in known]
+    if not entries or not (listed or board.variants):
+        return {}
+    here = board.model_copy(update={"models": listed})
+    lineup: dict[str, dict[str, dict[str, Any]]] = {entry.label: {} for entry in entries}
+    for one in plan_series(here, plugins, datasets=list(lineup)):
+        lineup[one.entry.label][one.label] = one.config.model_dump(mode="json")
+        preset = one.model.configure(one.entry.name, {}, one.options)
+        lineup[one.entry.label].setdefault(one.model.name, preset.model_dump(mode="json"))
+    return lineup
+
+
 def plan(
     board: Board,
     plugins: Plugins,
@@ -79,66 +197,49 @@ def plan(
     The datasets are loaded, because a run's identity holds their hash, but one after the other. An optional one that
     is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for it.
 
-    A model is left out, with a warning, on a dataset that has not what it needs.
+    A model is left out, with a warning, on a dataset that lacks what it needs.
 
     Args:
         board: what to run.
         plugins: where models and datasets come from.
         data_root: folder of the datasets.
-        models: just these of the board's models.
-        datasets: just these of the board's datasets, by label, or by name if all of that name are meant.
-        seeds: this many instead of the board's.
-        overrides: options that differ from the presets and from the board's; a dataset's owner is its label or name.
+        models: just these of the board's models and variants, as ``plan_series`` takes them.
+        datasets: just these of the board's datasets, by label or name.
+        seeds: this many, whatever the board says.
+        overrides: options that differ from the presets and from the board's.
 
     Raises:
         LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset, or nothing to run.
     """
-    everything = list(plugins.offers("models")) if board.models == "all" else board.models
-    chosen = _choose("dataset", datasets, [name for entry in board.datasets for name in _names(entry)], board)
-    entries = [entry for entry in board.datasets if not set(_names(entry)).isdisjoint(chosen)]
-    model_classes = {
-        name: plugins.get("models", name).value for name in _choose("model", models, everything, board)
-    }  # fmt: skip
-    dataset_classes = {entry.name: plugins.get("datasets", entry.name).value for entry in entries}
-    owners: dict[_Names, type[Any]] = {(name,): model_class for name, model_class in model_classes.items()}
-    assigned = _assign(overrides, owners | {_names(entry): dataset_classes[entry.name] for entry in entries})
-
+    series = plan_series(board, plugins, models=models, datasets=datasets, seeds=seeds, overrides=overrides)
+    by_dataset: dict[str, list[Series]] = {}
+    for one in series:
+        by_dataset.setdefault(one.entry.label, []).append(one)
     planned: dict[str, Planned] = {}
     missing: dict[str, LatentbenchError] = {}
-    for entry in entries:
-        dataset_class = dataset_classes[entry.name]
-        options = dataset_class.Config.parse({**entry.options, **assigned[_names(entry)]}, f"dataset '{entry.label}'")
-        configs = {name: cls.configure(entry.name, assigned[name,]) for name, cls in model_classes.items()}
-        dumped = options.model_dump(mode="json")
+    for label, here in by_dataset.items():
+        entry, dataset, options = here[0].entry, here[0].dataset, here[0].options
         try:
-            data = load_data(plugins, entry.name, dumped, data_root)
+            data = load_data(plugins, entry.name, options.model_dump(mode="json"), data_root)
         except LatentbenchError as error:
-            if datasets or not entry.optional or dataset_class(options).status(data_root).state is not State.MISSING:
+            if datasets or not entry.optional or dataset(options).status(data_root).state is not State.MISSING:
                 raise
-            missing[entry.label] = error
+            missing[label] = error
             continue
-        able = _able(model_classes, entry.label, data.info)
-        for seed in range(seeds or board.seeds):
-            for model, model_class in able.items():
-                spec = RunSpec(
-                    model=model,
-                    model_version=model_class.version,
-                    config=configs[model].model_dump(mode="json"),
-                    dataset=entry.name,
-                    dataset_version=dataset_class.version,
-                    options=dumped,
-                    split_hash=data.split_hash,
-                    seed=seed,
-                    budget=board.budget,
-                )
-                planned.setdefault(spec.key, Planned(spec, entry))
-    if missing and len(missing) == len(entries):
+        able = list(_able(here, data.info))
+        for seed in range(max((one.seeds for one in able), default=0)):
+            for one in able:
+                if seed < one.seeds:
+                    spec = one.spec(seed, data.split_hash)
+                    planned.setdefault(spec.key, Planned(spec, entry, one.label))
+    if missing and len(missing) == len(by_dataset):
         raise next(iter(missing.values()))
     for label, reason in missing.items():
         log.warning("left out '%s': %s", label, reason.what)
     if not planned:
-        mend = "its datasets have not what they need"
-        raise LatentbenchError(f"board '{board.name}': nothing to run for {', '.join(model_classes)}", mend)
+        names = dict.fromkeys([*(one.label for one in series)] or models or ["its models"])
+        mend = "its datasets have not what they need" if series else "it runs on other datasets of the board"
+        raise LatentbenchError(f"board '{board.name}': nothing to run for {', '.join(names)}", mend)
     return list(planned.values())
 
 
@@ -146,15 +247,64 @@ def _names(entry: BoardDataset) -> _Names:
     return (entry.label, entry.name)
 
 
-def _able(models: Mapping[str, type[Model]], label: str, info: DataInfo) -> dict[str, type[Model]]:
-    """The models that can learn from a dataset; of the others it is told what they lack."""
-    able = {}
-    for name, model_class in models.items():
-        if lacking := [need for need in model_class.needs if not getattr(info, need)]:
-            log.warning("left out '%s' on '%s': it needs %s", name, label, ", ".join(lacking))
+def _check_variants(board: Board, plugins: Plugins) -> None:
+    """That there are the variants' models, with these options, and no model with their labels.
+
+    Raises:
+        LatentbenchError: names the variant, with file and line.
+    """
+    known = plugins.offers("models") if board.variants else {}
+    for place, variant in enumerate(board.variants):
+        this = f"variant '{variant.label}'"
+        if variant.model not in known:
+            what = f"{this}: unknown model '{variant.model}'"
+            raise board.mistake(("variants", place, "model"), what, did_you_mean(variant.model, known))
+        if variant.label in known:
+            what = f"{this} is called as a model is"
+            raise board.mistake(("variants", place, "label"), what, "give it another label")
+        options = known[variant.model].value.Config.model_fields
+        for name in variant.options:
+            if name not in options:
+                what = f"{this}: model '{variant.model}' has no option '{name}'"
+                raise board.mistake(("variants", place, "options", name), what, did_you_mean(name, options))
+
+
+def _configure_variant(
+    board: Board, variant: Variant, model: type[Model], entry: BoardDataset, options: Options
+) -> Mapping[str, Any]:
+    """The variant's options, checked against those of the model on a dataset with these ``options``.
+
+    Raises:
+        LatentbenchError: a wrong value; with file and line.
+    """
+    try:
+        model.configure(entry.name, variant.options, options)
+    except LatentbenchError as error:
+        place = board.variants.index(variant)
+        raise board.mistake(("variants", place, "options"), f"variant '{variant.label}': {error}") from None
+    return variant.options
+
+
+def _check_that_it_differs(board: Board, one: Series, earlier: Sequence[Series], variant: Variant | None) -> None:
+    """That two lines of a table are not the same runs under two labels.
+
+    Raises:
+        LatentbenchError: the variant is an earlier one or a model in its preset; with file and line.
+    """
+    for other in earlier:
+        if variant is not None and (one.model, one.config, one.budget) == (other.model, other.config, other.budget):
+            what = f"variant '{one.label}' is the same as '{other.label}' on '{one.entry.label}'"
+            place = board.variants.index(variant)
+            raise board.mistake(("variants", place), what, "give it other 'options', or 'datasets' where they differ")
+
+
+def _able(series: Sequence[Series], info: DataInfo) -> Iterator[Series]:
+    """Those whose models can learn from a dataset; of the others it is told what they lack."""
+    for one in series:
+        if lacking := [need for need in one.model.needs if not getattr(info, need)]:
+            log.warning("left out '%s' on '%s': it needs %s", one.label, one.entry.label, ", ".join(lacking))
         else:
-            able[name] = model_class
-    return able
+            yield one
 
 
 def _choose(kind: str, wanted: Sequence[str] | None, offered: Sequence[str], board: Board) -> list[str]:
@@ -166,7 +316,7 @@ def _choose(kind: str, wanted: Sequence[str] | None, offered: Sequence[str], boa
 
 
 def _assign(overrides: Sequence[Override], owners: Mapping[_Names, type[Any]]) -> dict[_Names, dict[str, Any]]:
-    """Options by owner: an override with a name goes to all who bear it, one without to all who have the option."""
+    """Options by owner: an override with a name goes to all that have the name, another to all that have the option."""
     assigned: dict[_Names, dict[str, Any]] = {names: {} for names in owners}
     known = {name for names in owners for name in names}
     for override in overrides:

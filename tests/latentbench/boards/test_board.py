@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from string import ascii_lowercase
+from string import ascii_lowercase, ascii_uppercase
 from textwrap import dedent
 from typing import Any
 
@@ -19,6 +19,7 @@ from latentbench.value_name import ValueName
 
 BOARDS = sorted(Path(latentbench_boards.__file__).parent.glob("*.yaml"))
 MINIMAL = "name: b\ntitle: A board\ndatasets: [digits]\nrank: auroc@test\n"
+VARIANTS = "name: b\ntitle: t\nrank: a@b\ndatasets: [d]\nmodels: [vae, ae]\nvariants:\n  - {model: vae, label: small}\n"
 DATASETS = "name: b\ntitle: t\nrank: a@b\ndatasets:\n  - d\n"
 
 
@@ -51,8 +52,12 @@ def test_everything_that_a_board_can_say_is_read(tmp_path):
             optional: true
             rank: mig@test
             columns: []
+            seeds: 2
+            budget: {max_steps: 9}
         average: true
         models: [vae, pca]
+        variants:
+          - {model: vae, label: vae-2d, options: {latent_dim: 2}, datasets: [plain], seeds: 1, budget: {}}
         seeds: 5
         budget: {max_steps: 100}
         rank: accuracy[left]@test/uncorrelated
@@ -73,16 +78,64 @@ def test_everything_that_a_board_can_say_is_read(tmp_path):
                     "optional": True,
                     "rank": "mig@test",
                     "columns": [],
+                    "seeds": 2,
+                    "budget": {"max_steps": 9},
                 },
             ],
             "average": True,
             "models": ["vae", "pca"],
             "seeds": 5,
             "budget": {"max_steps": 100},
+            "variants": [
+                {
+                    "model": "vae",
+                    "label": "vae-2d",
+                    "options": {"latent_dim": 2},
+                    "datasets": ["plain"],
+                    "seeds": 1,
+                    "budget": {"max_steps": None},
+                }
+            ],
             "rank": "accuracy[left]@test/uncorrelated",
             "columns": ["auroc@test", "fpr95@test/a=-0.5"],
         }
     )
+
+
+def test_seeds_and_budget_are_those_of_the_variant_else_of_the_dataset_else_of_the_board():
+    few, own = {"seeds": 2, "budget": {"max_steps": 9}}, {"seeds": 1, "budget": {"max_steps": None}}
+    board = Board.model_validate(
+        {
+            "name": "b",
+            "title": "t",
+            "rank": "a@b",
+            "seeds": 5,
+            "budget": {"max_steps": 100},
+            "datasets": ["plain", {"name": "few", **few}],
+            "variants": [{"model": "vae", "label": "v"}, {"model": "vae", "label": "own", "datasets": ["few"], **own}],
+        }
+    )
+    plain, few_entry = board.datasets
+    v, other = board.variants
+    found = [
+        (board.seeds_of(entry, variant), board.budget_of(entry, variant).max_steps)
+        for entry in board.datasets
+        for variant in (None, v, other)
+    ]
+    assert found == [(5, 100), (5, 100), (1, None), (2, 9), (2, 9), (1, None)]
+    assert [board.variants_on(entry) for entry in (plain, few_entry)] == [[v], [v, other]]
+
+
+def test_boards_that_say_the_same_are_equal_wherever_they_are_written(tmp_path):
+    (tmp_path / "other").mkdir()
+    boards = [load_board(write(folder, MINIMAL)) for folder in (tmp_path, tmp_path / "other")]
+    assert boards[0] == boards[1] == Board.model_validate(yaml.safe_load(MINIMAL))
+    assert boards[0] != load_board(write(tmp_path, MINIMAL.replace("A board", "Another")))
+
+
+def test_a_mistake_of_a_board_that_comes_from_no_file_names_the_board(tmp_path):
+    assert str(Board.model_validate(yaml.safe_load(MINIMAL)).mistake(("rank",), "is odd")) == "board 'b': is odd"
+    assert str(load_board(write(tmp_path, MINIMAL)).mistake(("rank",), "is odd")) == f"{tmp_path}/b.yaml:4: is odd"
 
 
 RANKED = "name: b\ntitle: t\nrank: auroc@test\ncolumns: [fpr95@test]\n"
@@ -146,7 +199,7 @@ def test_the_standard_boards_are_sound_and_are_found_by_name_and_by_path(path):
         (
             "name: b\ntitle: t\ndatasets:\n  - d\n  - nmae: d\nrank: a@b\n",
             5,
-            "unknown key 'nmae': did you mean 'name'? known: columns, label, name, optional, options, rank",
+            "unknown key 'nmae': did you mean 'name'? known: budget, columns, label, name, optional, options, rank",
         ),
         ("name: b\ntitle: t\ndatasets:\n  - d\n  -\n    options: {}\nrank: a@b\n", 6, "datasets.1 has no 'name'"),
         # values
@@ -206,8 +259,53 @@ def test_the_standard_boards_are_sound_and_are_found_by_name_and_by_path(path):
         (DATASETS + "  - name: e\n    rank: auroc\n", 7, "'datasets.1.rank': is not of the form metric[part]@split"),
         (DATASETS + "  - name: e\n    columns: auroc@test\n", 7, "'datasets.1.columns': Input should be a valid list"),
         (DATASETS + "  - name: e\n    columns: [a@b, c]\n", 7, "'datasets.1.columns.1': is not of the form metric["),
-        (DATASETS + "  - name: e\n    average: true\n", 7, "unknown key 'average': known: columns, label, name, "),
+        (
+            DATASETS + "  - name: e\n    average: true\n",
+            7,
+            "unknown key 'average': known: budget, columns, label, name, ",
+        ),
         (DATASETS + "average: often\n", 6, "'average': Input should be a valid boolean"),
+        (DATASETS + "  - {name: e, seeds: 0}\n", 6, "'datasets.1.seeds': Input should be greater than or equal to 1"),
+        (
+            DATASETS + "  - name: e\n    budget: {max_step: 1}\n",
+            7,
+            "unknown key 'max_step': did you mean 'max_steps'? known: max_steps",
+        ),
+        # variants
+        (VARIANTS + "  - {label: c}\n", 8, "variants.1 has no 'model'"),
+        (VARIANTS + "  - {model: vae}\n", 8, "variants.1 has no 'label'"),
+        (
+            VARIANTS + "  - {model: vae, label: c, option: {}}\n",
+            8,
+            "unknown key 'option': did you mean 'options'? known: budget, datasets, label, model, options, seeds",
+        ),
+        (
+            VARIANTS + "  - {model: vae, label: c, options: 3}\n",
+            8,
+            "'variants.1.options': Input should be a valid dict",
+        ),
+        (VARIANTS + "  - {model: vae, label: c d}\n", 8, "'variants.1.label': is not a word without blanks"),
+        (
+            VARIANTS + "  - model: vae\n    label: small\n",
+            9,
+            "variants.1 is called 'small' as variants.0 is: give it another label",
+        ),
+        (
+            VARIANTS + "  - {model: vae, label: ae}\n",
+            8,
+            "variants.1 is called 'ae' as a model is: give it another label",
+        ),
+        (VARIANTS + "  - {model: pca, label: pca}\n", 8, "variants.1 is called 'pca' as a model is: give it another"),
+        (
+            VARIANTS + "  - model: vae\n    label: c\n    datasets:\n    - d\n    - dd\n",
+            12,
+            "variants.1 runs on 'dd', which no dataset of the board is called: did you mean 'd'? known: d",
+        ),
+        (
+            VARIANTS + "  - {model: vae, label: c, budget: {max_steps: 0}}\n",
+            8,
+            "'variants.1.budget.max_steps': Input should be greater than or equal to 1, got 0",
+        ),
         # what ranks
         ("name: b\ntitle: t\ndatasets: [d, e]\n", 1, "the board has no 'rank': the board needs one, or each of its "),
         (
@@ -299,7 +397,20 @@ ENTRIES = st.fixed_dictionaries(
         "optional": st.booleans(),
         "rank": VALUE_NAMES,
         "columns": st.lists(VALUE_NAMES),
+        "seeds": st.integers(1, 100),
+        "budget": st.fixed_dictionaries({"max_steps": st.none() | st.integers(1)}),
     },
+)
+#: Labels in capitals are those of no model.
+VARIANTS_OF_MODELS = st.lists(
+    st.fixed_dictionaries(
+        {"model": WORDS, "label": st.text(ascii_uppercase, min_size=1)},
+        optional={
+            "options": st.dictionaries(WORDS, st.integers() | st.lists(st.booleans())),
+            "seeds": st.integers(1, 9),
+        },
+    ),
+    unique_by=lambda variant: variant["label"],
 )
 
 
@@ -322,6 +433,7 @@ def label_of(entry: str | dict[str, Any]) -> str:
         optional={
             "average": st.booleans(),
             "models": st.one_of(st.just("all"), st.lists(WORDS)),
+            "variants": VARIANTS_OF_MODELS,
             "seeds": st.integers(1, 100),
             "columns": st.lists(VALUE_NAMES),
             "budget": st.fixed_dictionaries({"max_steps": st.none() | st.integers(1)}),

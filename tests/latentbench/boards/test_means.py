@@ -15,7 +15,8 @@ from scipy import stats
 
 from latentbench.boards.board import Board
 from latentbench.boards.means import Means, means
-from latentbench.boards.render.leaderboard import CSV_COLUMNS, render
+from latentbench.boards.render.leaderboard import render
+from latentbench.boards.render.table_csv import CSV_COLUMNS
 from latentbench.boards.standings import standings
 from latentbench.records.record import Environment, Failure, Phase, Record, Value
 from latentbench.spec import RunSpec
@@ -276,19 +277,30 @@ def test_presets_of_each_dataset_are_one_row_and_the_note_names_the_options():
     assert "- `a` is not configured alike on all datasets: `epochs`.\n" in section(records)
 
 
-def test_configurations_that_a_dataset_has_side_by_side_are_rows_of_their_own():
-    configs = {(size, epochs): {"latent_dim": size, "epochs": epochs} for size in (8, 16) for epochs in (5, 9)}
+def test_a_variant_has_a_row_of_its_own_and_other_settings_are_in_no_mean():
+    configs = {(size, epochs): {"latent_dim": size, "epochs": epochs} for size in (8, 16, 32) for epochs in (5, 9)}
+    variant = {"model": "a", "label": "a-large", "options": {"latent_dim": 16}}
+    board = Board.model_validate({**BOARD.model_dump(), "variants": [variant]})
+    lineup = {
+        label: {"a": configs[8, epochs], "a-large": configs[16, epochs]}
+        for label, epochs in (("screw", 5), ("bottle", 9))
+    }
     records = [
         *runs("a", "screw", [0.4], config=configs[8, 5]), *runs("a", "screw", [0.8], config=configs[16, 5]),
         *runs("a", "bottle", [0.6], config=configs[8, 9]), *runs("a", "bottle", [0.9], config=configs[16, 9]),
+        *runs("a", "screw", [1.0], config=configs[32, 5]), *runs("a", "pill", [1.0], config=configs[32, 5]),
     ]  # fmt: skip
-    assert [(row.label, row.summaries[RANK].mean, row.differing) for row in means_of(records).rows] == [
-        ("a (latent_dim=16)", pytest.approx(0.85), ["epochs"]),
-        ("a (latent_dim=8)", 0.5, ["epochs"]),
-    ]
-    assert [(row.label, row.rank) for row in means_of([*records[:2], records[3]]).rows] == [
-        ("a (latent_dim=16)", 1), ("a (latent_dim=8)", None)
-    ]  # fmt: skip
+    for some in (records[:4], records[:5]):
+        found = means(board, standings(board, some, lineup))
+        assert found is not None
+        assert [(row.label, row.summaries[RANK].mean, row.differing, row.options) for row in found.rows] == [
+            ("a-large", pytest.approx(0.85), ["epochs"], {"latent_dim": 16}),
+            ("a", 0.5, ["epochs"], {}),
+        ]
+    tables = standings(board, [*records[:2], records[3]], lineup)
+    found = means(board, tables)
+    assert found is not None
+    assert [(row.label, row.rank) for row in found.rows] == [("a-large", 1), ("a", None)]
 
 
 def test_versions_of_a_model_are_not_mixed():

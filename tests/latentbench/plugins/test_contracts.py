@@ -7,7 +7,7 @@ import click
 import pytest
 import torch
 
-from latentbench import Data, Dataset, Executor, Metric, Model, Options
+from latentbench import Data, Dataset, Executor, Metric, Model, Options, Where
 from latentbench.plugins.contracts import KINDS, OfferError
 
 
@@ -118,6 +118,22 @@ class WrongPreset(GoodModel):
     presets: ClassVar = {"mnist-shift": {"epochs": 5, "bach_size": 3}}
 
 
+class WrongConditionalPreset(GoodModel):
+    presets: ClassVar = {Where("ood", pair="fashion-mnist"): {"bach_size": 3}}
+
+
+class ListOfPresets(GoodModel):
+    presets: ClassVar = [{"epochs": 5}]  # type: ignore[assignment]
+
+
+class PresetsByNumber(GoodModel):
+    presets: ClassVar = {3: {"epochs": 5}}  # type: ignore[dict-item]
+
+
+class PresetOfNoOptions(GoodModel):
+    presets: ClassVar = {"ood": "epochs"}  # type: ignore[dict-item]
+
+
 class WrongNeeds(GoodModel):
     needs = ("attribute",)
 
@@ -162,6 +178,14 @@ def metric(**changes):
             WrongPreset,
             "model 'wrong-preset' preset for 'mnist-shift' has no option 'bach_size': did you mean 'batch_size'",
         ),
+        (
+            "models",
+            WrongConditionalPreset,
+            r"model 'wrong-conditional-preset' preset for 'ood \(pair=fashion-mnist\)' has no option 'bach_size'",
+        ),
+        ("models", ListOfPresets, r"has presets, a mapping from datasets to options; it has \[{'epochs': 5}\]"),
+        ("models", PresetsByNumber, r"has presets by dataset name or latentbench.Where; it has one for 3"),
+        ("models", PresetOfNoOptions, r"preset for 'ood' is a mapping from options to values; it is 'epochs'"),
         ("models", WrongNeeds, r"has needs, a tuple of some of attributes; it has \('attribute',\)"),
         ("models", Version, "needs a version, a whole number from 1; it has '1.0'"),
         ("models", Named, "model 'Good, better' needs a name of lower-case letters, digits, '.', '_' and '-'"),

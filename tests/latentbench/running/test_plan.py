@@ -2,17 +2,18 @@
 
 import gc
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from latentbench.boards.board import Board
+from latentbench.boards.board import Board, load_board
 from latentbench.data.splits import Data
 from latentbench.errors import LatentbenchError
 from latentbench.plugins.registry import Plugins
-from latentbench.running.plan import Override, Planned, parse_override, plan
+from latentbench.running.plan import Override, Planned, lineup_of, parse_override, plan, plan_series
 from latentbench.spec import RunSpec
 
 BOARD = Board.parse(
@@ -369,3 +370,243 @@ def test_a_model_is_left_out_where_the_dataset_has_not_what_it_needs(
     assert [record.getMessage() for record in caplog.records] == ["left out 'needy' on 'bare': it needs attributes"]
     with pytest.raises(LatentbenchError, match=r"board 'b': nothing to run for needy: its datasets have not what they"):
         plan(board, with_needy, tmp_path, models=["needy"], datasets=["bare"])
+
+
+# Variants
+
+
+VARIANTS = """\
+name: b
+title: t
+datasets:
+  - {name: toy-blobs, label: few, options: {size: 40}}
+  - {name: toy-blobs, label: many, options: {size: 48}, seeds: 3, budget: {max_steps: 9}}
+models: [centre-distance, pca]
+variants:
+  - model: centre-distance
+    label: narrow
+    options: {latent_dim: 2}
+  - {model: ae, label: ae-short, options: {epochs: 1}, datasets: [many], seeds: 1, budget: {max_steps: 3}}
+seeds: 2
+rank: auroc@test
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Board]:
+    def load(text: str) -> Board:
+        (tmp_path / "b.yaml").write_text(text)
+        return load_board(tmp_path / "b.yaml")
+
+    return load
+
+
+def test_variants_run_under_their_labels_with_their_options_seeds_and_budget(
+    plugins: Plugins, tmp_path: Path, write: Callable[[str], Board]
+) -> None:
+    runs = plan(write(VARIANTS), plugins, tmp_path)
+    few, many = ([run for run in runs if run.entry.label == label] for label in ("few", "many"))
+    assert [str(run) for run in few] == [
+        f"{label} on few, seed {seed}" for seed in range(2) for label in ("centre-distance", "pca", "narrow")
+    ]
+    assert [(run.label, run.spec.seed) for run in many] == [
+        ("centre-distance", 0), ("pca", 0), ("narrow", 0), ("ae-short", 0),
+        *((label, seed) for seed in (1, 2) for label in ("centre-distance", "pca", "narrow")),
+    ]  # fmt: skip
+    assert {run.spec.config["latent_dim"] for run in runs if run.spec.model == "centre-distance"} == {2, 4}
+    assert {run.label for run in runs if run.spec.config.get("latent_dim") == 2} == {"narrow"}
+    assert {run.label: run.spec.budget.max_steps for run in many} == {
+        "centre-distance": 9, "pca": 9, "narrow": 9, "ae-short": 3
+    }  # fmt: skip
+    assert len({run.spec.key for run in runs}) == len(runs) == 6 + 10
+
+
+def test_a_variant_has_the_key_that_its_options_give_by_set(
+    plugins: Plugins, tmp_path: Path, write: Callable[[str], Board]
+) -> None:
+    board = write(VARIANTS)
+    by_variant = plan(board, plugins, tmp_path, models=["narrow"], datasets=["few"])
+    overrides = [Override("centre-distance", "latent_dim", 2)]
+    by_set = plan(board, plugins, tmp_path, models=["centre-distance"], datasets=["few"], overrides=overrides)
+    assert [run.spec.key for run in by_variant] == [run.spec.key for run in by_set]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "labels"),
+    [
+        (["centre-distance"], ["centre-distance"]),  # the plain model alone
+        (["narrow"], ["narrow"]),
+        (["ae-short", "pca"], ["pca", "ae-short"]),
+    ],
+)
+def test_models_are_chosen_by_label(
+    plugins: Plugins, tmp_path: Path, write: Callable[[str], Board], wanted: list[str], labels: list[str]
+) -> None:
+    runs = plan(write(VARIANTS), plugins, tmp_path, models=wanted)
+    assert set(labels) == {run.label for run in runs}
+
+
+def test_what_no_line_is_called_is_named_with_the_labels_and_a_variant_off_its_datasets_too(
+    plugins: Plugins, tmp_path: Path, write: Callable[[str], Board]
+) -> None:
+    with pytest.raises(
+        LatentbenchError, match=r"board 'b' has no model 'narow': did you mean 'narrow'\? known: ae-short"
+    ):
+        plan(write(VARIANTS), plugins, tmp_path, models=["narow"])
+    with pytest.raises(LatentbenchError, match=r"board 'b' has no model 'ae': known: ae-short, centre-distance, "):
+        plan(write(VARIANTS), plugins, tmp_path, models=["ae"])  # only its variant is on the board
+    with pytest.raises(LatentbenchError, match=r"nothing to run for ae-short: it runs on other datasets of the board"):
+        plan(write(VARIANTS), plugins, tmp_path, models=["ae-short"], datasets=["few"])
+
+
+@pytest.mark.parametrize(
+    ("owner", "rates"),
+    [("narrow", [1e-3, 0.5]), ("centre-distance", [0.5, 0.5]), (None, [0.5, 0.5])],
+)
+def test_a_setting_goes_to_a_variant_by_label_or_to_all_lines_of_a_model(
+    plugins: Plugins, tmp_path: Path, write: Callable[[str], Board], owner: str | None, rates: list[float]
+) -> None:
+    overrides = [Override(owner, "learning_rate", 0.5)]
+    chosen: dict[str, Any] = {"models": ["centre-distance", "narrow"], "datasets": ["few"], "seeds": 1}
+    runs = plan(write(VARIANTS), plugins, tmp_path, **chosen, overrides=overrides)
+    assert [run.spec.config["learning_rate"] for run in runs] == rates
+
+
+def test_a_setting_may_make_a_variant_and_its_model_the_same_run(
+    plugins: Plugins, tmp_path: Path, write: Callable[[str], Board]
+) -> None:
+    overrides = [Override(None, "latent_dim", 7)]
+    chosen: dict[str, Any] = {"models": ["centre-distance", "narrow"], "datasets": ["few"], "seeds": 1}
+    assert len(plan(write(VARIANTS), plugins, tmp_path, **chosen, overrides=overrides)) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("- model: centre-distance", "- model: centre-distence", 8,
+         "variant 'narrow': unknown model 'centre-distence': did you mean 'centre-distance'? known: ae, "),
+        ("{latent_dim: 2}", "{laten_dim: 2}", 10,
+         "variant 'narrow': model 'centre-distance' has no option 'laten_dim': did you mean 'latent_dim'? known: "),
+        ("{latent_dim: 2}", "\n      learning_rate: 0.1\n      laten_dim: 2", 12, "variant 'narrow': model 'centre-"),
+        ("{latent_dim: 2}", "{latent_dim: two}", 10,
+         "variant 'narrow': model 'centre-distance': 'latent_dim': Input should be a valid integer"),
+        ("{latent_dim: 2}", "{latent_dim: 4}", 8, "variant 'narrow' is the same as 'centre-distance' on 'few'"),
+        ("label: narrow", "label: vae", 9, "variant 'vae' is called as a model is: give it another label"),
+        ("[many]", "[mony]", 11, "variants.1 runs on 'mony', which no dataset of the board is called: did you mean 'm"),
+        ("label: narrow", "label: ae-short", 11, "variants.1 is called 'ae-short' as variants.0 is: give it another"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_variant_is_told_with_file_line_and_mend_before_anything_is_loaded(
+    plugins: Plugins,
+    tmp_path: Path,
+    write: Callable[[str], Board],
+    monkeypatch: pytest.MonkeyPatch,
+    old: str,
+    new: str,
+    line: int,
+    message: str,
+) -> None:
+    def load(*_: Any) -> None:
+        raise AssertionError("data was loaded")
+
+    assert old in VARIANTS
+    monkeypatch.setattr("latentbench.running.plan.load_data", load)
+    for planned in (lambda board: plan(board, plugins, tmp_path), lambda board: lineup_of(board, plugins)):
+        with pytest.raises(LatentbenchError) as caught:
+            planned(write(VARIANTS.replace(old, new)))
+        assert str(caught.value).startswith(f"{tmp_path}/b.yaml:{line}: {message}")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_variant_of_no_model_is_a_mistake_of_the_board_whatever_is_chosen_of_it(
+    plugins: Plugins, write: Callable[[str], Board]
+) -> None:
+    board = write(VARIANTS.replace("model: ae,", "model: ea,"))
+    with pytest.raises(LatentbenchError, match=r"b.yaml:11: variant 'ae-short': unknown model 'ea': known: ae, "):
+        plan_series(board, plugins, models=["pca"], datasets=["few"])
+
+
+def test_a_model_that_cannot_learn_there_is_told_by_its_variants_label(
+    with_needy: Plugins, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    variants = [{"model": "needy", "label": "needy-too", "budget": {"max_steps": 1}}]
+    board = Board.model_validate(
+        {"name": "b", "title": "t", "datasets": ["bare"], "models": ["ae"], "variants": variants, "rank": "auroc@test"}
+    )
+    assert [run.label for run in plan(board, with_needy, tmp_path)] == ["ae"]
+    assert [record.getMessage() for record in caplog.records] == ["left out 'needy-too' on 'bare': it needs attributes"]
+
+
+# Without data
+
+
+def test_what_is_planned_without_data_is_the_plan_but_for_the_split_hash(
+    plugins: Plugins, tmp_path: Path, write: Callable[[str], Board]
+) -> None:
+    board = write(VARIANTS)
+    planned = {
+        (run.entry.label, run.label, run.spec.model_copy(update={"split_hash": ""}).key)
+        for run in plan(board, plugins, tmp_path)
+    }
+    series = plan_series(board, plugins)
+    assert planned == {
+        (one.entry.label, one.label, one.spec(seed, "").key) for one in series for seed in range(one.seeds)
+    }
+
+
+def test_a_lineup_has_the_configuration_of_every_line_and_the_preset_of_every_variants_model(
+    plugins: Plugins, tmp_path: Path, write: Callable[[str], Board]
+) -> None:
+    board = write(VARIANTS)
+    lineup = lineup_of(board, plugins)
+    assert {label: list(rows) for label, rows in lineup.items()} == {
+        "few": ["centre-distance", "pca", "narrow"],
+        "many": ["centre-distance", "pca", "narrow", "ae-short", "ae"],
+    }
+    for run in plan(board, plugins, tmp_path):
+        assert lineup[run.entry.label][run.label] == run.spec.config
+    assert lineup["many"]["ae"] == {**lineup["many"]["ae-short"], "epochs": 20}
+
+
+def test_a_lineup_leaves_out_what_is_not_installed(plugins: Plugins, write: Callable[[str], Board]) -> None:
+    text = VARIANTS.replace("[centre-distance, pca]", "[centre-distance, theirs]").replace("many, o", "many, o")
+    board = write(text.replace("models:", "  - theirs-too\nmodels:"))
+    assert {label: sorted(rows) for label, rows in lineup_of(board, plugins).items()} == {
+        "few": ["centre-distance", "narrow"], "many": ["ae", "ae-short", "centre-distance", "narrow"]
+    }  # fmt: skip
+    nothing = board.model_copy(update={"models": ["theirs"], "variants": []})
+    assert lineup_of(nothing, plugins) == {}
+
+
+def test_presets_that_ask_for_options_of_the_data_know_them_as_the_board_and_the_command_line_give_them(
+    toys: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "careful.py").write_text(
+        """
+from latentbench import Model, Options, Where, hookimpl
+
+class Careful(Model):
+    presets = {"toy-blobs": {"depth": 2}, Where("toy-blobs", size=44): {"depth": 3}}
+
+    class Config(Options):
+        depth: int = 1
+
+    def fit(self, train, validation, trainer):
+        pass
+
+    def score(self, images):
+        return images.mean((1, 2, 3))
+
+@hookimpl
+def latentbench_models():
+    return [Careful]
+"""
+    )
+    plugins = Plugins.load([toys, tmp_path / "careful.py"])
+    datasets = [{"name": "toy-blobs", "label": str(size), "options": {"size": size}} for size in (40, 44)]
+    board = Board.model_validate(
+        {"name": "b", "title": "t", "datasets": datasets, "models": ["careful"], "rank": "auroc@test"}
+    )
+    assert [one.config.model_dump() for one in plan_series(board, plugins)] == [{"depth": 2}, {"depth": 3}]
+    overrides = [Override("40", "size", 44)]
+    assert [one.config.model_dump() for one in plan_series(board, plugins, overrides=overrides)] == [{"depth": 3}] * 2

@@ -17,7 +17,8 @@ from markdown_it import MarkdownIt
 from scipy import stats
 
 from latentbench.boards.board import Board
-from latentbench.boards.render.leaderboard import CSV_COLUMNS, render
+from latentbench.boards.render.leaderboard import render
+from latentbench.boards.render.table_csv import CSV_COLUMNS
 from latentbench.commands.leaderboard import command
 from latentbench.records.record import Environment, Failure, Phase, Record, Value
 from latentbench.records.store import Store
@@ -290,20 +291,119 @@ def test_the_time_of_fitting_is_the_median_over_seeds():
 # What is never mixed
 
 
-def test_configurations_of_a_model_are_rows_that_name_what_differs():
+SMALL: dict[str, Any] = {"latent_dim": 4, "loss": "bernoulli"}
+LARGE: dict[str, Any] = {"latent_dim": 10, "loss": "bernoulli"}
+SSIM: dict[str, Any] = {"latent_dim": 10, "loss": "ssim", "window": None}
+
+
+def test_a_table_has_one_line_for_each_model_and_variant_that_the_board_names():
+    board = with_variants({"model": "vae", "label": "vae-large", "options": {"latent_dim": 10}})
     records = [
-        *runs("vae", [0.8, 0.81], config={"latent_dim": 4, "loss": "bernoulli", "sizes": [8, 4]}),
-        *runs("vae", [0.7, 0.71], config={"latent_dim": 10, "loss": "bernoulli", "sizes": [8, 2]}),
-        *runs("vae", [0.6, 0.61], config={"latent_dim": 10, "loss": "ssim", "sizes": [8, 2], "window": None}),
+        *runs("vae", [0.7, 0.71], config=LARGE),
+        *runs("vae", [0.8, 0.81], config=SMALL),
+        *runs("vae", [0.9], config=SSIM),
+        record("vae", 1, config=SSIM),
+        *runs("vae", [0.95], config={"latent_dim": 5, "loss": "bernoulli"}),
         *runs("ae", [0.5, 0.51], config={"latent_dim": 10}),
     ]
-    assert list(column(records, "rank")) == [
-        "vae (latent_dim=4, loss=bernoulli, sizes=[8, 4])",
-        "vae (latent_dim=10, loss=bernoulli, sizes=[8, 2])",
-        "vae (latent_dim=10, loss=ssim, sizes=[8, 2])",
-        "ae",
+    lineup = {"pairs": {"vae": SMALL, "vae-large": LARGE, "ae": {"latent_dim": 10}}}
+    files = render(board, records, lineup)
+    (table,) = tables(files["pairs.md"])
+    assert [(row[0], row[1]) for row in table[1:]] == [("1", "vae"), ("2", "vae-large"), ("3", "ae")]
+    assert "|\n\n3 runs in 2 other settings stand in the CSV.\n\n### Notes" in files["pairs.md"]
+    assert "- `vae-large` is `vae` with `latent_dim=10`.\n" in files["pairs.md"]
+    found = list(csv.DictReader(io.StringIO(files["pairs.csv"])))[::2]
+    assert [
+        (line["variant"], line["model"], json.loads(line["options"]), line["rank"], line["n"]) for line in found
+    ] == [
+        ("vae", "vae", {}, "1", "2"),
+        ("vae-large", "vae", {"latent_dim": 10}, "2", "2"),
+        ("ae", "ae", {}, "3", "2"),
+        ("", "vae", {"latent_dim": 10, "loss": "ssim", "window": None}, "", "1"),
+        ("", "vae", {"latent_dim": 5}, "", "1"),
     ]
-    assert {json.loads(line["options"]).get("latent_dim") for line in lines(records)} == {4, 10, None}
+    assert [float(line["mean"]) for line in found[3:]] == [0.9, 0.95]
+
+
+def test_settings_that_the_board_does_not_name_change_nothing_in_the_lines_of_those_that_it_names():
+    """Not their ranks, cells or labels, not the notes, and not the metric's version that they are compared by."""
+    records = [*runs("vae", [0.8, 0.81], config=SMALL), *runs("ae", [0.5, 0.51])]
+    lineup = {"pairs": {"vae": SMALL}}
+    others = [
+        record("vae", seed, values={RANK: value(0.9 + seed, version=2)}, config=LARGE) for seed in range(2)
+    ]  # fmt: skip
+    alone, among = (render(BOARD, some, lineup)["pairs.md"] for some in (records, [*records, *others]))
+    told = "2 runs in 1 other setting stand in the CSV."
+    assert among == alone.replace("|\n\n### ", f"|\n\n{told}\n\n### ", 1)
+
+
+def test_a_table_of_nothing_but_other_settings_says_so_and_has_no_lines():
+    files = render(BOARD, [record("vae", 0, 0.9, config=LARGE)], {"pairs": {"vae": SMALL}})
+    assert tables(files["pairs.md"]) == []
+    assert "1 run in 1 other setting stands in the CSV.\n" in files["pairs.md"]
+    (line,) = (line for line in csv.DictReader(io.StringIO(files["pairs.csv"])) if line["value"] == RANK)
+    assert (line["variant"], line["options"], line["mean"], line["rank"]) == ("", '{"latent_dim": 10}', "0.9", "")
+
+
+def test_a_variant_of_a_model_that_the_board_does_not_list_stands_alone():
+    board = with_variants({"model": "vae", "label": "vae-large", "options": {"latent_dim": 10}}, models=[])
+    records = [*runs("vae", [0.8], config=SMALL), *runs("vae", [0.7], config=LARGE), record("ae", 0, 0.5)]
+    for lineup in ({"pairs": {"vae": SMALL, "vae-large": LARGE}}, None):
+        files = render(board, records, lineup)
+        assert [row[1] for row in tables(files["pairs.md"])[0][1:]] == ["vae-large"]
+        assert "1 run in 1 other setting stands in the CSV." in files["pairs.md"]
+
+
+def test_a_variant_of_some_datasets_stands_in_their_tables_alone():
+    variant = {"model": "vae", "label": "vae-large", "options": {"latent_dim": 10}, "datasets": ["apple"]}
+    board = with_variants(variant, datasets=["apple", "pairs"])
+    lineup = {label: {"vae": SMALL, "vae-large": LARGE} for label in ("apple", "pairs")}
+    records = [
+        one for data in ("apple", "pairs") for c in (SMALL, LARGE) for one in runs("vae", [0.5], config=c, dataset=data)
+    ]
+    found = tables(render(board, records, lineup)["pairs.md"])
+    assert [[row[1] for row in table[1:]] for table in found] == [["vae", "vae-large"], ["vae"]]
+
+
+def test_where_no_lineup_tells_the_settings_those_with_the_most_finished_runs_are_shown_and_the_note_says_so():
+    board = with_variants({"model": "vae", "label": "vae-large", "options": {"latent_dim": 10}})
+    records = [
+        *runs("vae", [0.8, 0.81], config=SMALL),
+        *runs("vae", [0.1], config={**SMALL, "latent_dim": 3}),
+        *runs("vae", [0.7, 0.71, 0.72], config=LARGE),  # the most, and the variant's
+        *runs("vae", [0.6], config=SSIM),
+    ]
+    files = render(board, records)
+    assert {row[1]: row[2][:5] for row in tables(files["pairs.md"])[0][1:]} == {"vae": "0.805", "vae-large": "0.710"}
+    note = "- No lineup of the board says which settings of `vae{}` are meant; of several that fit, those with the most"
+    assert note.format("") in files["pairs.md"]
+    assert note.format("-large") in files["pairs.md"]
+    assert "2 runs in 2 other settings" in files["pairs.md"]
+
+
+def test_a_budget_of_a_dataset_or_variant_is_that_of_its_runs_and_is_told():
+    board = with_variants(
+        {"model": "vae", "label": "short", "budget": {"max_steps": 5}},
+        datasets=["apple", {"name": "pairs", "budget": {"max_steps": 50}}],
+    )
+    budgets = {steps: Budget(max_steps=steps) for steps in (5, 50, None, 7)}
+    records = [
+        record("vae", 0, 0.5, config=SMALL, dataset=data, budget=budget)
+        for data in ("apple", "pairs")
+        for budget in budgets.values()
+    ]
+    lineup = {label: {"vae": SMALL, "short": SMALL} for label in ("apple", "pairs")}
+    files = render(board, records, lineup)
+    lines_of = list(csv.DictReader(io.StringIO(files["pairs.csv"])))[::2]
+    assert [(line["label"], line["variant"], line["runs"]) for line in lines_of] == [
+        ("apple", "short", records[0].key),
+        ("apple", "vae", records[2].key),
+        ("pairs", "short", records[4].key),
+        ("pairs", "vae", records[5].key),
+    ]
+    assert files["pairs.md"].count("`short` has a budget of its own here: `max_steps=5`.") == 2
+    assert files["pairs.md"].count("`vae` has a budget of its own here: `max_steps=50`.") == 1
+    assert "- `short` is `vae` with `no other options`.\n" in files["pairs.md"]
 
 
 def test_split_hashes_and_dataset_versions_have_tables_of_their_own_newest_first_then_most_runs():
@@ -324,6 +424,10 @@ def test_datasets_come_in_the_order_of_the_board():
     records = [record("a", 0, 0.1, dataset="apple"), record("a", 0, 0.2, dataset="zebra")]
     headings = [line for line in markdown(records, board).splitlines() if line.startswith("## ")]
     assert [heading.split("`")[1] for heading in headings] == ["zebra", "apple"]
+
+
+def with_variants(*variants: Any, **fields: Any) -> Board:
+    return Board.model_validate({**BOARD.model_dump(exclude_defaults=True), "variants": variants, **fields})
 
 
 def labelled(*datasets: Any) -> Board:
@@ -428,7 +532,8 @@ def test_hostile_names_and_messages_stay_text():
     values = {RANK: value(0.5, title=evil), FPR: value(0.1, "fpr95")}
     records = [
         record(evil, 0, values=values, config={evil: evil}, environment=environment),
-        record(evil, 1, config={evil: 1}, failure=failure),
+        record(evil, 1, config={evil: evil}, failure=failure),
+        record(evil, 2, config={evil: 1}),
         record("=cmd()", 0, values={RANK: value(0.4, title=evil)}),
     ]
     text = markdown(records)
@@ -440,7 +545,7 @@ def test_hostile_names_and_messages_stay_text():
     assert {len(row) for row in tables(text)[0]} == {8}
     assert text.replace("\n", "").replace("±", "").replace("↑", "").replace("↓", "").isprintable()
     csv_text = render(BOARD, records)["pairs.csv"]
-    assert csv_text.count("\n") == 1 + 3 * 2
+    assert csv_text.count("\n") == 1 + 3 * 2  # the third model's line is of another setting
     assert {line["model"] for line in lines(records) if line["rank"] == "2"} == {"'=cmd()"}
 
 

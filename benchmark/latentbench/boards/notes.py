@@ -1,0 +1,165 @@
+"""What the notes under a table say: sentences whose foreign parts are marked, so that a renderer only lays them out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from latentbench.boards.board import Board
+from latentbench.boards.means import Means
+from latentbench.boards.significance import seeds_to_separate
+from latentbench.boards.standings import Column, Row, Table
+from latentbench.config import format_options
+from latentbench.records.record import Environment
+
+__all__ = ["Code", "Note", "Part", "Title", "failures", "notes", "other_settings", "provenance"]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A text from a record or a board that stands as it is: a label, an option, a message."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Title:
+    """The title of a metric or readout, from a record, in running text."""
+
+    text: str
+
+
+#: A plain string is the harness's own words, and safe; a column stands for its heading.
+Part = str | Code | Title | Column
+#: One sentence.
+Note = Sequence[Part]
+
+
+def notes(board: Board, table: Table | Means) -> Iterator[Note]:
+    """What the numbers alone do not say: ties, orders that are not tested, readouts, budgets, and what was left out."""
+    yield from _comparisons(table)
+    yield from _missing_means(table) if isinstance(table, Means) else _unmeasured(table)
+    for column in table.columns:
+        if column.left_out:
+            yield [f"Left out, for the metric has a newer version: {column.left_out} values of ", column, "."]
+    if isinstance(table, Means):
+        for row in table.rows:
+            if row.differing:
+                yield [Code(row.label), " is not configured alike on all datasets: ", *_listed(row.differing), "."]
+    else:
+        yield from _configurations(board, table)
+    for (model, version), runs in table.left_out.items():
+        older = Code(f"{model} {version}")
+        yield [f"Left out, for the model has a newer version: {runs} runs of ", older, "."]
+
+
+def other_settings(table: Table | Means) -> Note | None:
+    """How many runs of the board's models have settings that no line of the table is of; None if there are none."""
+    if isinstance(table, Means) or not table.others:
+        return None
+    runs, settings = sum(len(row.records) for row in table.others), len(table.others)
+    noun, verb = ("run", "stands") if runs == 1 else ("runs", "stand")
+    return [f"{runs} {noun} in {settings} other setting{'s' if settings > 1 else ''} {verb} in the CSV."]
+
+
+def failures(table: Table) -> Iterator[Note]:
+    """Each failed run of the table's rows, with its reason."""
+    for row in table.rows:
+        for record in row.failed:
+            reason = record.failure.message if record.failure else "no reason recorded"
+            yield [Code(row.label), f", seed {record.spec.seed}: ", Code(reason)]
+
+
+def provenance(table: Table) -> Iterator[Note]:
+    """What the runs of the table's rows were made from, and with."""
+    made = [record.environment for row in table.rows for record in row.records]
+    options = Code(format_options(table.options) or "none")
+    yield ["dataset: ", Code(table.dataset), f" version {table.dataset_version}, options ", options]
+    yield ["split hash: ", Code(table.split_hash)]
+    yield ["metric versions: ", *_listed(f"{one.metric} {one.version}" for one in table.columns if one.version)]
+    yield [f"harness version: {table.harness_version}"]
+    yield ["commit: ", *_listed(map(_commit, made))]
+    yield ["plugins: ", *_listed(plugin for one in made for plugin in one.plugins.values())]
+    yield ["packages: ", *_listed(f"{name} {version}" for one in made for name, version in one.packages.items())]
+    yield ["Python: ", *_listed(one.python for one in made)]
+
+
+def _comparisons(table: Table | Means) -> Iterator[Note]:
+    ranking = table.columns[0]
+    ranked = [row for row in table.rows if row.rank is not None]
+    for row in ranked:
+        first = next(one for one in ranked if one.rank == row.rank)
+        if row is not first:
+            yield _tie(first, row, ranking)
+    if any(row.summaries[ranking.name].n == 1 for row in ranked):
+        yield ["A row with a single seed is ranked by its value; its order is not tested."]
+    read = [(row.readout(column), row, column) for row in table.rows for column in table.columns]
+    for readout in sorted({name for name, _, _ in read if name not in (None, "native")}):
+        titles = [Title(title) for title in sorted({column.title for name, _, column in read if name == readout})]
+        models = _listed(row.model for name, row, _ in read if name == readout)
+        yield ["Read by the harness's ", Title(readout), " from the codes of ", *models, ": ", *_joined(titles), "."]
+
+
+def _tie(first: Row, row: Row, column: Column) -> Note:
+    """A row that shares another's rank, and how many seeds would change that."""
+    a, b = first.summaries[column.name], row.summaries[column.name]
+    pair: list[Part] = [Code(first.label), " and ", Code(row.label)]
+    if a.mean == b.mean:
+        return [*pair, " have the same mean."]
+    seeds = seeds_to_separate(a, b)
+    number = f"about {seeds}" if seeds else "over 1000"
+    return [*pair, f" are not separated; {number} seeds of each would, if means and spreads stay as they are."]
+
+
+def _unmeasured(table: Table) -> Iterator[Note]:
+    for column in table.columns:
+        for row in table.rows:
+            for record in row.finished:
+                if reason := record.unmeasured.get(column.whole):
+                    yield [Code(row.label), f", seed {record.spec.seed}, no ", column, ": ", Code(reason)]
+
+
+def _missing_means(table: Means) -> Iterator[Note]:
+    """Which means are over fewer datasets, and why there is none where there is none."""
+    for column in table.columns:
+        over = table.over[column.name]
+        if 0 < len(over) < len(table.labels):
+            yield [column, " is the mean over ", *_listed(over), ": on the other datasets no run has it."]
+        for row in table.rows:
+            if over and column.name not in row.summaries:
+                lacking = row.lacking(column, over)
+                why: list[Part] = ["none on ", *_listed(lacking)] if lacking else ["no seed has it on every dataset"]
+                yield [Code(row.label), " has no mean ", column, ": ", *why, "."]
+
+
+def _configurations(board: Board, table: Table) -> Iterator[Note]:
+    """The options of the variants, budgets other than the board's, and configurations that had to be guessed."""
+    variants = {variant.label: variant for variant in board.variants}
+    for row in table.rows:
+        if row.label in variants:
+            options = Code(format_options(variants[row.label].options) or "no other options")
+            yield [Code(row.label), " is ", Code(row.model), " with ", options, "."]
+    for row in table.rows:
+        budget = row.records[0].spec.budget
+        if budget != board.budget:
+            limits = Code(format_options(budget.model_dump(exclude_none=True)) or "unlimited")
+            yield [Code(row.label), " has a budget of its own here: ", limits, "."]
+    for label in table.guessed:
+        yield [
+            "No lineup of the board says which settings of ",
+            Code(label),
+            " are meant; of several that fit, those with the most finished runs are shown.",
+        ]
+
+
+def _commit(environment: Environment) -> str:
+    if environment.commit is None:
+        return "none"
+    return environment.commit[:12] + (" with local changes" if environment.dirty else "")
+
+
+def _listed(texts: Iterable[str]) -> list[Part]:
+    """Each different text once, in order."""
+    return _joined([Code(text) for text in sorted(set(texts))]) or ["-"]
+
+
+def _joined(parts: Sequence[Part]) -> list[Part]:
+    return [one for part in parts for one in (", ", part)][1:]

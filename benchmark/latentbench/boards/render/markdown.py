@@ -1,0 +1,128 @@
+"""Tables as Markdown that shows the same everywhere, whatever stands in the records."""
+
+from collections.abc import Iterable, Iterator
+
+from tabulate import tabulate
+
+from latentbench.boards.board import Board
+from latentbench.boards.means import Means
+from latentbench.boards.notes import Code, Note, Part, Title, failures, notes, other_settings, provenance
+from latentbench.boards.render.escaping import code_span, plain_markdown
+from latentbench.boards.standings import Column, Row, Table
+from latentbench.config import format_options
+from latentbench.value_name import ValueName
+
+__all__ = ["markdown"]
+
+
+def markdown(board: Board, tables: Iterable[Table | Means]) -> str:
+    """The tables as one Markdown text: for each its grid, its notes, its failed runs and what it was made from."""
+    blocks = [f"# {board.title}", *([" ".join(board.description.split())] if board.description else [])]
+    blocks.append(
+        f"Board `{board.name}`, budget: {format_options(board.budget.model_dump(exclude_none=True)) or 'unlimited'}. "
+        "Cells are the mean over seeds ± half of its 95 % Student-t interval; the first column of them ranks. "
+        "Rows share a rank where Welch's t test (two-sided, 5 %) does not separate them from the first row of the rank."
+    )
+    for table in tables:
+        parts = {"Notes": notes(board, table)}
+        if isinstance(table, Means):
+            blocks += _introduction(board, table)
+        else:
+            blocks.append(f"## {_title(table)}, split {code_span(table.split_hash[:12])}")
+            parts |= {"Failed runs": failures(table), "Provenance": provenance(table)}
+        if table.rows:
+            blocks.append(_grid(table))
+        if (others := other_settings(table)) is not None:
+            blocks.append(_sentence(others))
+        for title, found in parts.items():
+            if items := [f"- {_sentence(note)}" for note in found]:
+                blocks += [f"### {title}", "\n".join(items)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _sentence(note: Note) -> str:
+    return "".join(map(_part, note))
+
+
+def _part(part: Part) -> str:
+    match part:
+        case Code():
+            return code_span(part.text)
+        case Title():
+            return plain_markdown(part.text)
+        case Column():
+            return _heading(part)
+        case str():
+            return part
+
+
+def _introduction(board: Board, table: Means) -> Iterator[str]:
+    """Which datasets the means are over, and how they are made."""
+    labels = ", ".join(map(code_span, table.labels))
+    yield f"## Mean over {len(table.labels)} of {len(board.datasets)} datasets: {labels}"
+    yield (
+        "Values are averaged over these datasets seed by seed, then over the seeds that all of them share. "
+        "Each dataset counts by its first table below."
+    )
+
+
+def _title(table: Table) -> str:
+    """What the board calls the dataset; its name where that is another; and the options that the board fixes."""
+    name = "" if table.label == table.dataset else f": {code_span(table.dataset)}"
+    fixed = f" ({code_span(format_options(table.fixed))})" if table.fixed else ""
+    return code_span(table.label) + name + fixed
+
+
+def _grid(table: Table | Means) -> str:
+    values = [_heading(column) + _coverage(table, column) for column in table.columns]
+    rows = [
+        [
+            str(row.rank or "-"),
+            code_span(row.label),
+            *(_cell(row, column) for column in table.columns),
+            str(row.seeds),
+            str(len(row.failed)),
+            "-" if row.fit_seconds is None else f"{row.fit_seconds:.1f}",
+            _code_spans(row.hardware),
+        ]
+        for row in table.rows
+    ]
+    return tabulate(
+        rows,
+        headers=["rank", "model", *values, "seeds", "failed", "fit, s", "hardware"],
+        colalign=["right", "left", *["right"] * len(values), "right", "right", "right", "left"],
+        tablefmt="pipe",
+        disable_numparse=True,
+    )
+
+
+def _coverage(table: Table | Means, column: Column) -> str:
+    """Over how many datasets a column of means is, where it is not over all that the table is over."""
+    if isinstance(table, Table) or len(table.over[column.name]) == len(table.labels):
+        return ""
+    return f" ({len(table.over[column.name])} of {len(table.labels)} datasets)"
+
+
+def _heading(column: Column) -> str:
+    """``accuracy ↑ test, uncorrelated`` for ``accuracy@test/uncorrelated``."""
+    name = ValueName.parse(column.name)
+    place = ", ".join(filter(None, (name.split, name.condition)))
+    arrow = {True: "↑", False: "↓", None: ""}[column.higher_is_better]
+    words = [plain_markdown(column.title), plain_markdown(name.selector), arrow, plain_markdown(place)]
+    return " ".join(word for word in words if word)
+
+
+def _cell(row: Row, column: Column) -> str:
+    """Mean ± half-width; with the number of seeds where it is not that of the row."""
+    summary = row.summaries.get(column.name)
+    if summary is None:
+        return "-"
+    text = f"{summary.mean:z.3f}"
+    if summary.half_width is not None:
+        text += f" ± {summary.half_width:.3f}"
+    return text if summary.n == row.seeds else f"{text} (n = {summary.n})"
+
+
+def _code_spans(texts: Iterable[str]) -> str:
+    """Each different text once, in order."""
+    return ", ".join(code_span(text) for text in sorted(set(texts))) or "-"

@@ -1,0 +1,110 @@
+"""Tables as CSV: every number in full precision, and settings that the board does not name as well."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from latentbench.boards.means import Means
+from latentbench.boards.render.escaping import csv_text
+from latentbench.boards.standings import Column, Row, Table
+
+__all__ = ["CSV_COLUMNS", "table_csv"]
+
+#: The CSV has a line for each row and value of a table, then for those of other settings, which have no rank. Numbers
+#: are in full precision; what is not there is empty.
+CSV_COLUMNS = {
+    "label": "what the board calls the dataset; of a mean, all datasets that it is over, with blanks between them",
+    "dataset": "its name; mean: the line is a mean over datasets, each counting by its first table",
+    "dataset_options": "those that the board fixes, as JSON",
+    "dataset_version": "of its plugin",
+    "split_hash": "lines with different ones are not comparable",
+    "harness_version": "lines with different ones are not comparable",
+    "rank": "of the row",
+    "variant": "what the board calls the row: the model's name or a variant's label; empty for other settings",
+    "model": "its name",
+    "model_version": "of its plugin",
+    "options": "those that differ from the model's preset, as JSON",
+    "value": "metric[part]@split/condition",
+    "metric_version": "of its plugin",
+    "higher_is_better": "true or false",
+    "readout": "native: the model's own capability; any other: the readout by which the harness read its code",
+    "n": "seeds that have the value, of a mean on every one of its datasets",
+    "mean": "over these seeds",
+    "half_width": "of the mean's 95 % Student-t interval",
+    "std": "of the sample, with n - 1 in the denominator",
+    "min": "over these seeds",
+    "max": "over these seeds",
+    "finished": "seeds whose run finished, of a mean on every dataset that has a finished run",
+    "failed": "runs that failed",
+    "fit_seconds": "wall time of fitting, median over the finished runs",
+    "hardware": "of every machine that made the row",
+    "runs": "keys of the finished runs",
+}
+
+
+def table_csv(tables: Iterable[Table | Means]) -> str:
+    """The tables as one CSV text with the columns ``CSV_COLUMNS``."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(CSV_COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        others = [] if isinstance(table, Means) else table.others
+        for row in (*table.rows, *others):
+            writer.writerows(_line(table, row, column) for column in table.columns)
+    return text.getvalue()
+
+
+def _line(table: Table | Means, row: Row, column: Column) -> Mapping[str, str]:
+    summary = row.summaries.get(column.name)
+    line = {
+        **_data(table, column),
+        "rank": row.rank,
+        "variant": row.label,
+        "model": row.model,
+        "model_version": row.version,
+        "options": json.dumps(row.options, sort_keys=True),
+        "value": column.name,
+        "metric_version": column.version,
+        "higher_is_better": column.higher_is_better,
+        "readout": row.readout(column),
+        "n": summary.n if summary else 0,
+        "mean": summary.mean if summary else None,
+        "half_width": summary.half_width if summary else None,
+        "std": summary.std if summary else None,
+        "min": summary.least if summary else None,
+        "max": summary.greatest if summary else None,
+        "finished": row.seeds,
+        "failed": len(row.failed),
+        "fit_seconds": row.fit_seconds,
+        "hardware": "; ".join(row.hardware),
+        "runs": " ".join(record.spec.key for record in row.finished),
+    }
+    return {name: _cell(line.get(name)) for name in CSV_COLUMNS}
+
+
+def _data(table: Table | Means, column: Column) -> dict[str, Any]:
+    """What a line is over."""
+    if isinstance(table, Means):
+        return {"label": " ".join(table.over[column.name]), "dataset": "mean"}
+    return {
+        "label": table.label,
+        "dataset": table.dataset,
+        "dataset_options": json.dumps(table.fixed, sort_keys=True),
+        "dataset_version": table.dataset_version,
+        "split_hash": table.split_hash,
+        "harness_version": table.harness_version,
+    }
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case _:
+            return csv_text(value)

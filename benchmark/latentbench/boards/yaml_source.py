@@ -1,0 +1,91 @@
+"""YAML that remembers its lines: a file's values, and for each place in them the line on which it stands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latentbench.errors import LatentbenchError
+
+__all__ = ["Source", "read_yaml"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A YAML file, as the tree of its nodes."""
+
+    path: Path
+    root: yaml.Node | None
+    """None: the file is empty."""
+
+    def find(self, loc: Sequence[int | str]) -> tuple[list[str], int]:
+        """The place that a pydantic location names: the keys and indices on the way to it, and its line (from 0).
+
+        Steps that are not in the YAML are passed over: a missing key, and the names that pydantic gives a union's
+        members.
+        """
+        steps: list[str] = []
+        line, node = self.root.start_mark.line if self.root else 0, self.root
+        for step in loc:
+            if isinstance(node, yaml.MappingNode):
+                entry = next(((key, value) for key, value in node.value if key.value == str(step)), None)
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+                entry = (node.value[step], node.value[step])
+            else:
+                entry = None
+            if entry:
+                place, node = entry
+                line = place.start_mark.line
+                steps.append(str(step))
+        return steps, line
+
+    def mistake(self, loc: Sequence[int | str], what: str, mend: str = "") -> LatentbenchError:
+        """The error that names the file and the line of ``loc``."""
+        return _mistake(self.path, self.find(loc)[1], what, mend)
+
+
+def read_yaml(path: Path, noun: str) -> tuple[Source, Any]:
+    """The file at ``path`` with its lines, and its plain values; ``noun`` says in errors what it is ("board").
+
+    Raises:
+        LatentbenchError: the file cannot be read; or ``path:line:`` and why it is no YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LatentbenchError(f"cannot read {noun} {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise LatentbenchError(f"cannot read {noun} {path}: it is not UTF-8 text (byte {error.start})") from None
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        return Source(path, root), loader.construct_document(root) if root else None
+    except yaml.reader.ReaderError as error:
+        raise _mistake(path, text.count("\n", 0, error.position), "a character that YAML does not allow") from None
+    except yaml.MarkedYAMLError as error:
+        raise _mistake(path, error.problem_mark.line if error.problem_mark else 0, str(error.problem)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, where a repeated key is an error and every error has a line."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.composer.ComposerError(None, None, f"the key '{key.value}' is there twice", key.start_mark)
+            seen.add(key.value)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # a scalar that looks like a date or a number and is none
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
+
+
+def _mistake(path: Path, line: int, what: str, mend: str = "") -> LatentbenchError:
+    return LatentbenchError(f"{path}:{line + 1}: {what}", mend)

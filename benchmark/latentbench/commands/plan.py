@@ -1,0 +1,37 @@
+"""``latentbench plan``: what a board means, without its data, and the settings that its tables show."""
+
+from pathlib import Path
+
+import click
+
+from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
+
+__all__ = ["command"]
+
+
+@click.command("plan")
+@click.argument("boards", nargs=-1, required=True, metavar="BOARD...")
+@results_option("--out")
+@common_options
+@pass_invocation
+def command(invocation: Invocation, boards: tuple[str, ...], out: Path) -> None:
+    """Say what BOARD runs, a board's name or its YAML file, without its data.
+
+    The settings behind each of its lines are written beside the records, as BOARD.lineup.json, which is what
+    `latentbench leaderboard` knows presets and variants from. `latentbench run` writes them, too.
+    """
+    from latentbench.boards.board import find_board
+    from latentbench.boards.lineup import lineup_path, write_lineup
+    from latentbench.config import format_options
+    from latentbench.running.plan import lineup_of, plan_series
+
+    for board in [find_board(name, invocation.plugins) for name in boards]:
+        variants = {variant.label: variant for variant in board.variants}
+        series = plan_series(board, invocation.plugins)
+        for one in series:
+            variant = variants.get(one.label)
+            what = f" ({variant.model}: {format_options(variant.options)})" if variant else ""
+            click.echo(f"{one.label} on {one.entry.label}, seeds 0 to {one.seeds - 1}{what}")
+        write_lineup(out, board, lineup_of(board, invocation.plugins))
+        runs = sum(one.seeds for one in series)
+        click.echo(f"board {board.name}: {runs} runs; their settings are in {lineup_path(out, board)}")
