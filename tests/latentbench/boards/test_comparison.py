@@ -13,7 +13,7 @@ from latentbench.boards.bootstrap import Images
 from latentbench.boards.comparison import Comparison, compare
 from latentbench.boards.moderation import fit_prior
 from latentbench.boards.rank_sets import RankInterval
-from latentbench.boards.significance import Summary, welch
+from latentbench.boards.significance import Summary
 
 SETTINGS = settings(deadline=None, max_examples=100)
 # Multiples of 1/1000, as scores are: with ties, and far from the limits of floating point.
@@ -252,6 +252,13 @@ CELEBA = table(  # celeba-subset, c = 0.8, accuracy on the uncorrelated test
     (0.7271622934888241, 0.0033664738728257917, 3),
     (0.7253401360544217, 0.004585662314911762, 3),
 )
+
+
+def welch(a: Summary, b: Summary) -> float:
+    assert a.std is not None
+    assert b.std is not None
+    found = stats.ttest_ind_from_stats(a.mean, a.std, a.n, b.mean, b.std, b.n, equal_var=False)
+    return float(found.pvalue)
 
 
 def test_rows_of_celeba_that_no_test_separates_share_ranks():
