@@ -689,3 +689,11 @@ def test_the_command_needs_no_torch_and_writes_the_same_bytes_in_any_locale(resu
         assert process.returncode == 0, process.stderr
         written.add((tmp_path / locale / "mine.md").read_bytes())
     assert len(written) == 1
+
+
+def test_a_board_of_one_seed_says_that_it_does_not_rank_over_seeds():
+    board = BOARD.model_copy(update={"seeds": 1})
+    text = markdown([record("a", 0, 0.9), record("b", 0, 0.1)], board)
+    assert "The board has one seed: what order other seeds would give is not known" in text
+    assert "Holm" not in text
+    assert [row[0] for row in tables(text)[0][1:]] == ["?", "?"]
