@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from latentbench.boards.board import Board
+from latentbench.boards.comparison import Comparison
 from latentbench.boards.significance import Summary
 from latentbench.boards.standings import Column, Row, Table, grouped, make_column, ranked
 from latentbench.config import canonical
@@ -48,7 +49,9 @@ class Means:
     over: Mapping[str, Sequence[str]]
     """By the column's name: the datasets that its means are over, those on which any row has the value."""
     rows: Sequence[MeanRow]
-    """Best first, then those without a rank."""
+    """Best first, then those without the value that ranks."""
+    comparison: Comparison
+    """Of the rows that have that value, in their order."""
     left_out: Mapping[tuple[str, int], int]
     """Runs by (model, version) where another dataset has a newer version of the model."""
 
@@ -87,7 +90,8 @@ def means(board: Board, tables: Sequence[Table]) -> Means | None:
     }
     by_label = grouped(current, lambda part: part[1].label).values()
     rows = [_row(dict(same), list(parts), columns, over) for same in by_label]
-    return Means(list(parts), columns, over, ranked(rows, columns[0]), dict(sorted(older.items())))
+    placed, comparison = ranked(rows, columns[0], seeds=board.seeds > 1)
+    return Means(list(parts), columns, over, placed, comparison, dict(sorted(older.items())))
 
 
 def _row(

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from latentbench.boards.board import Board
 from latentbench.boards.means import Means
-from latentbench.boards.significance import seeds_to_separate
-from latentbench.boards.standings import Column, Row, Table
+from latentbench.boards.seeds_needed import seeds_needed
+from latentbench.boards.standings import Column, Table
 from latentbench.config import format_options
 from latentbench.records.record import Environment
 
@@ -83,14 +84,14 @@ def provenance(table: Table) -> Iterator[Note]:
 
 
 def _comparisons(table: Table | Means) -> Iterator[Note]:
-    ranking = table.columns[0]
-    ranked = [row for row in table.rows if row.rank is not None]
-    for row in ranked:
-        first = next(one for one in ranked if one.rank == row.rank)
-        if row is not first:
-            yield _tie(first, row, ranking)
-    if any(row.summaries[ranking.name].n == 1 for row in ranked):
-        yield ["A row with a single seed is ranked by its value; its order is not tested."]
+    tested = [place for place, row in enumerate(table.rows) if row.rank is not None]
+    for first, second in pairwise(tested):
+        if not table.comparison.separated[first, second]:
+            yield _tie(table, first, second)
+    if len(tested) < len(table.comparison.tested):
+        yield [
+            "A row whose uncertainty is not known is placed by its value and has no rank; no other rank depends on it."
+        ]
     read = [(row.readout(column), row, column) for row in table.rows for column in table.columns]
     for readout in sorted({name for name, _, _ in read if name not in (None, "native")}):
         titles = [Title(title) for title in sorted({column.title for name, _, column in read if name == readout})]
@@ -98,15 +99,15 @@ def _comparisons(table: Table | Means) -> Iterator[Note]:
         yield ["Read by the harness's ", Title(readout), " from the codes of ", *models, ": ", *_joined(titles), "."]
 
 
-def _tie(first: Row, row: Row, column: Column) -> Note:
-    """A row that shares another's rank, and how many seeds would change that."""
-    a, b = first.summaries[column.name], row.summaries[column.name]
-    pair: list[Part] = [Code(first.label), " and ", Code(row.label)]
-    if a.mean == b.mean:
+def _tie(table: Table | Means, first: int, second: int) -> Note:
+    """Neighbours that are not separated, and how many seeds would change that."""
+    pair: list[Part] = [Code(table.rows[first].label), " and ", Code(table.rows[second].label)]
+    if table.comparison.difference[first, second] == 0:
         return [*pair, " have the same mean."]
-    seeds = seeds_to_separate(a, b)
-    number = f"about {seeds}" if seeds else "over 1000"
-    return [*pair, f" are not separated; {number} seeds of each would, if means and spreads stay as they are."]
+    seeds = seeds_needed(table.comparison, first, second)
+    if seeds is None:
+        return [*pair, " are not separated, and a number of seeds that would separate them is not in sight."]
+    return [*pair, f" are not separated; {seeds} seeds of each would separate them with a probability of 80 %."]
 
 
 def _unmeasured(table: Table) -> Iterator[Note]:

@@ -7,8 +7,10 @@ from statistics import median
 from typing import Any, TypeVar
 
 from latentbench.boards.board import Board, BoardDataset, Variant
+from latentbench.boards.comparison import Comparison, compare
 from latentbench.boards.lineup import Lineup
-from latentbench.boards.significance import Summary, rank
+from latentbench.boards.rank_sets import RankInterval
+from latentbench.boards.significance import Summary
 from latentbench.config import canonical
 from latentbench.records.record import Readout, Record, Value
 from latentbench.spec import Budget
@@ -74,8 +76,8 @@ class Row:
     """Those whose runs finished."""
     summaries: Mapping[str, Summary]
     """By the column's name, over the seeds that have the value."""
-    rank: int | None = None
-    """None where the value that ranks is missing."""
+    rank: RankInterval | None = None
+    """None where the value that ranks is missing, or its uncertainty is not known."""
 
     @property
     def records(self) -> list[Record]:
@@ -121,7 +123,9 @@ class Table:
     columns: Sequence[Column]
     """The value that ranks, then the others that the board shows here."""
     rows: Sequence[Row]
-    """One for each model and variant of the board that has runs: best first, then those without a rank."""
+    """One for each model and variant of the board that has runs: best first, then those without a value to rank by."""
+    comparison: Comparison
+    """Of the rows that have that value, in their order."""
     others: Sequence[Row]
     """Runs of the board's models in configurations that the board does not name; without ranks."""
     guessed: Sequence[str]
@@ -197,6 +201,7 @@ def _table(board: Board, entry: BoardDataset, records: Sequence[Record], lineup:
         make_column(name, shown if any(name in one.values for one in shown) else current)
         for name in board.values(entry)
     ]
+    rows, comparison = ranked([_row(line, columns) for line in named], columns[0], seeds=board.seeds_of(entry) > 1)
     spec = records[0].spec
     return Table(
         label=entry.label,
@@ -207,7 +212,8 @@ def _table(board: Board, entry: BoardDataset, records: Sequence[Record], lineup:
         split_hash=spec.split_hash,
         harness_version=spec.harness_version,
         columns=columns,
-        rows=ranked([_row(line, columns) for line in named], columns[0]),
+        rows=rows,
+        comparison=comparison,
         others=[_row(line, columns) for line in others],
         guessed=guessed,
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
@@ -312,15 +318,24 @@ def _row(line: _Line, columns: Sequence[Column]) -> Row:
     )
 
 
-def ranked(rows: Iterable[AnyRow], column: Column) -> list[AnyRow]:
-    """The rows best first, with their ranks; then those that cannot be ranked. Equal means go by label."""
+def ranked(rows: Iterable[AnyRow], column: Column, *, seeds: bool) -> tuple[list[AnyRow], Comparison]:
+    """The rows best first, with their ranks, then those without the value; and the comparison of the former.
+
+    Equal means go by label.
+
+    Args:
+        rows: of one table.
+        column: the value that ranks.
+        seeds: whether the board has several; see ``compare``.
+    """
     by_label = sorted(rows, key=lambda row: row.label)
     sign = -1 if column.higher_is_better else 1
     able = [row for row in by_label if column.name in row.summaries]
     able.sort(key=lambda row: sign * row.summaries[column.name].mean)
-    ranks = rank([row.summaries[column.name] for row in able])
-    placed = [replace(row, rank=place) for row, place in zip(able, ranks, strict=True)]
-    return placed + [row for row in by_label if column.name not in row.summaries]
+    comparison = compare([row.summaries[column.name] for row in able], seeds=seeds)
+    ranks = comparison.ranks(bool(column.higher_is_better))
+    placed = [replace(row, rank=interval) for row, interval in zip(able, ranks, strict=True)]
+    return placed + [row for row in by_label if column.name not in row.summaries], comparison
 
 
 def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:

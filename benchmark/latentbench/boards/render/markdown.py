@@ -20,8 +20,7 @@ def markdown(board: Board, tables: Iterable[Table | Means]) -> str:
     blocks = [f"# {board.title}", *([" ".join(board.description.split())] if board.description else [])]
     blocks.append(
         f"Board `{board.name}`, budget: {format_options(board.budget.model_dump(exclude_none=True)) or 'unlimited'}. "
-        "Cells are the mean over seeds ± half of its 95 % Student-t interval; the first column of them ranks. "
-        "Rows share a rank where Welch's t test (two-sided, 5 %) does not separate them from the first row of the rank."
+        f"Cells are the mean over seeds ± half of its 95 % Student-t interval over seeds. {_ranking(board)}"
     )
     for table in tables:
         parts = {"Notes": notes(board, table)}
@@ -38,6 +37,20 @@ def markdown(board: Board, tables: Iterable[Table | Means]) -> str:
             if items := [f"- {_sentence(note)}" for note in found]:
                 blocks += [f"### {title}", "\n".join(items)]
     return "\n\n".join(blocks) + "\n"
+
+
+def _ranking(board: Board) -> str:
+    """What ranks mean, and how often they claim what is not so."""
+    if board.seeds == 1:
+        return (
+            "The first column of them orders the rows. The board has one seed: what order other seeds would give is "
+            "not known, and a rank is of these trained models, by their test images alone."
+        )
+    return (
+        "The first column of them ranks. A rank is the interval of places that the data leave to a row among those of "
+        "several seeds, by t tests of all pairs with moderated variances over seeds and Holm's correction: of tables "
+        "of equal models about 5 % show any separation."
+    )
 
 
 def _sentence(note: Note) -> str:
@@ -77,7 +90,7 @@ def _grid(table: Table | Means) -> str:
     values = [_heading(column) + _coverage(table, column) for column in table.columns]
     rows = [
         [
-            str(row.rank or "-"),
+            str(row.rank or ("?" if table.columns[0].name in row.summaries else "-")),
             code_span(row.label),
             *(_cell(row, column) for column in table.columns),
             str(row.seeds),

@@ -21,7 +21,8 @@ CSV_COLUMNS = {
     "dataset_version": "of its plugin",
     "split_hash": "lines with different ones are not comparable",
     "harness_version": "lines with different ones are not comparable",
-    "rank": "of the row",
+    "rank_first": "the best place that the data leave to the row; empty where that is not known",
+    "rank_last": "the worst",
     "variant": "what the board calls the row: the model's name or a variant's label; empty for other settings",
     "model": "its name",
     "model_version": "of its plugin",
@@ -60,7 +61,8 @@ def _line(table: Table | Means, row: Row, column: Column) -> Mapping[str, str]:
     summary = row.summaries.get(column.name)
     line = {
         **_data(table, column),
-        "rank": row.rank,
+        "rank_first": row.rank.first if row.rank else None,
+        "rank_last": row.rank.last if row.rank else None,
         "variant": row.label,
         "model": row.model,
         "model_version": row.version,

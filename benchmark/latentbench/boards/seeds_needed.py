@@ -1,0 +1,119 @@
+"""How many seeds would separate two rows: a range with a stated confidence, or that it is not in sight.
+
+That two rows are not separated at few seeds says little about the number at which they would be: the gap that was
+measured may be all chance. So the range is what is compatible with the measurement: the gap over its standard error has
+a 90 % confidence interval, by the noncentral t distribution, which takes account of the uncertainty of the gap and of
+the variances (Steiger and Fouladi, in: What If There Were No Significance Tests?, 1997, chapter 9). The range goes from
+the number of seeds at which the greatest gap of the interval would be found with a probability of 80 %, to that at
+which the least would. Where the interval holds no gap at all, or the least takes more seeds than anyone runs, the
+separation is not in sight.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import gammaincinv, ndtr, stdtrit
+
+from latentbench.boards.comparison import Comparison, satterthwaite
+
+__all__ = ["MOST_SEEDS", "POWER", "SeedRange", "seeds_needed"]
+
+Array = npt.NDArray[np.float64]
+
+#: The probability with which so many seeds separate the two.
+POWER = 0.8
+#: Of the interval of the gap.
+_GAP_CONFIDENCE = 0.9
+#: More than these are not in sight.
+MOST_SEEDS = 100
+#: An average over a distribution is taken at its quantiles in the middle of so many equal shares.
+_SHARES = (np.arange(200) + 0.5) / 200
+
+
+class SeedRange(NamedTuple):
+    """Numbers of seeds of each of two rows."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        """``8 to 21``; just ``8`` where both are the same."""
+        return str(self.least) if self.least == self.most else f"{self.least} to {self.most}"
+
+
+def seeds_needed(comparison: Comparison, first: int, second: int) -> SeedRange | None:
+    """How many seeds of each of two rows would separate them with a probability of 80 %.
+
+    The other rows, the multiplicity and the test images stay as they are; at most the images' part of the variance
+    remains, however many the seeds.
+
+    Args:
+        comparison: of a table.
+        first: the place of a row that is tested.
+        second: that of another, not separated from it.
+
+    Returns:
+        The range, of more seeds than the two rows have; None where it is not in sight.
+    """
+    variance, images = float(comparison.variance[first, second]), float(comparison.images[first, second])
+    seeds = comparison.variances[first] + comparison.variances[second]
+    if not seeds > 0:  # nothing is known of the seeds, or they do not matter
+        return None
+    t = abs(comparison.difference[first, second]) / np.sqrt(variance)
+    least_gap, greatest_gap = _noncentralities(t, comparison.freedom[first, second])
+    if not least_gap > 0:
+        return None
+    n = np.arange(max(comparison.counts[[first, second]]) + 1, MOST_SEEDS + 1)
+    freedom = _later_freedom(comparison, first, second, n)
+    both = satterthwaite(seeds / n, freedom, np.full(len(n), images), comparison.images_freedom)
+    needed = []
+    for gap in (greatest_gap, least_gap):
+        power = np.minimum(
+            _power(gap * np.sqrt(variance / (seeds / n + images)), both, comparison.next_level),
+            _power(gap * np.sqrt(variance / (seeds / n)), freedom, comparison.next_level),
+        )
+        if not (power >= POWER).any():
+            return None
+        needed.append(int(n[np.argmax(power >= POWER)]))
+    return SeedRange(*needed)
+
+
+def _later_freedom(comparison: Comparison, first: int, second: int, n: npt.NDArray[np.int64]) -> Array:
+    """(M,), degrees of freedom of the seeds' part of the variance when both rows have n (M,) seeds."""
+    varying = [place for place in (first, second) if comparison.variances[place] > 0]
+    pooled = comparison.prior.pooled + sum(n - comparison.counts[place] for place in varying)
+    return np.asarray(np.minimum(comparison.prior.freedom + n - 1, pooled), dtype=np.float64)
+
+
+def _power(noncentrality: Array, freedom: Array, level: float) -> Array:
+    """(M,), the chance that a two-sided t test at that level separates, on the side where the gap is."""
+    critical = np.asarray(stdtrit(freedom, 1 - level / 2), dtype=np.float64)
+    return _exceeds(critical, _scales(freedom), noncentrality)
+
+
+def _noncentralities(t: float, freedom: float) -> tuple[float, float]:
+    """The ends of the interval of the noncentrality, given t >= 0; an end below 0 is 0."""
+    scale = _scales(np.array([freedom]))
+    ends = []
+    for chance in ((1 - _GAP_CONFIDENCE) / 2, (1 + _GAP_CONFIDENCE) / 2):  # to exceed t
+        low, high = 0.0, 2 * t + 20
+        while high - low > 1e-9:
+            middle = (low + high) / 2
+            if _exceeds(np.array([t]), scale, np.array([middle]))[0] < chance:
+                low = middle
+            else:
+                high = middle
+        ends.append(low)
+    return ends[0], ends[1]
+
+
+def _scales(freedom: Array) -> Array:
+    """(M, S), quantiles of the root of a chi-squared variable over its degrees of freedom (M,)."""
+    freedom = np.minimum(freedom, 1e6)[:, None]
+    return np.asarray(np.sqrt(gammaincinv(freedom / 2, _SHARES) * 2 / freedom))
+
+
+def _exceeds(t: Array, scale: Array, noncentrality: Array) -> Array:
+    """(M,), the chance that a noncentral t variable is greater than t: that a normal one is, averaged over scales."""
+    return np.asarray(ndtr(noncentrality[:, None] - t[:, None] * scale).mean(axis=1))
