@@ -1,17 +1,17 @@
-"""The command line's built-in verbs: one module each, imported when its verb is called."""
+"""The command line's built-in commands (verbs): one module each, imported when its command is called."""
 
 __all__ = ["VERBS"]
 
-#: Verb -> its short help, in the order of ``latentbench --help``: so that the help imports none of them.
+#: Verb -> its short help, in the order of ``latentbench --help``, so that the help need not import the modules.
 VERBS = {
     "run": "Run BOARD, a board's name or its YAML file.",
-    "plan": "Say what BOARD runs, a board's name or its YAML file, without its data.",
+    "plan": "List the runs of BOARD, a board's name or its YAML file.",
     "show": "Show the run whose key begins with RUN: what was measured, how, where and at what cost.",
     "leaderboard": (
-        "Write the tables of BOARD, a board's name or its YAML file; without one, of every board that has records."
+        "Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records."
     ),
-    "evaluate": "Measure finished runs again: those of a BOARD, or with a KEY; without either, all of them.",
+    "evaluate": "Compute metrics for finished runs, without training: for those of a BOARD, for one KEY, or for all.",
     "check-records": "Check the records in FOLDER (by default: results).",
     "list": "List what is installed: plugins, or what they offer.",
-    "data": "Get datasets ready.",
+    "data": "Prepare, inspect and verify datasets.",
 }

@@ -1,4 +1,4 @@
-"""``latentbench check-records``: every record against its spec, its place, its files and its predictions."""
+"""``latentbench check-records``: checks records against their specs, places, files and predictions."""
 
 import multiprocessing
 import os
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-#: What a worker process checks with: the folder, and the metrics by name.
+#: What a worker process needs to check records: the store, and the metrics by name.
 _worker: dict[str, Any] = {}
 
 
 @click.command("check-records")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("results"))
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Number of processes.  [default: one for each core]")
 @common_options
 @pass_invocation
 def command(invocation: Invocation, folder: Path, jobs: int | None) -> None:
     """Check the records in FOLDER (by default: results).
 
-    Each must be of a known schema, under the key of its spec and in the place of its key, within its metrics' bounds;
-    its files must have the hashes that it names; and every value that follows from the predictions kept with it is
-    computed again. What cannot be is counted by the reason. Exit code 2 if anything is wrong.
+    Each record must have a known schema, the key of its spec, and the path that belongs to this key. Its values must
+    be within their metrics' bounds, and its files must have the recorded hashes. Every value that follows from the
+    stored predictions is computed again and compared; values that cannot be computed again are counted by the reason.
+    Exit code 2 if anything is wrong.
     """
     from latentbench.records.store import Store
 
@@ -49,13 +50,11 @@ def command(invocation: Invocation, folder: Path, jobs: int | None) -> None:
         click.echo(f"{count:,} values not computed again: {reason}")
     wrong = [one for one in found if one.faults]
     if wrong:
-        raise LatentbenchError(
-            f"{len(wrong)} of {len(paths)} records in {folder} are not to be believed", "see the lines above"
-        )
+        raise LatentbenchError(f"{len(wrong)} of {len(paths)} records in {folder} are wrong", "see the lines above")
 
 
 def _check(paths: Sequence[Path], folder: Path, plugin_files: Sequence[Path], slots: int) -> "list[Checked]":
-    """Check all records in so many processes, this one alone if it is one; in the order of the paths."""
+    """Check all records in ``slots`` processes, or in this one if it is 1; the results have the order of the paths."""
     if slots == 1:
         _start(folder, plugin_files)
         return [_check_one(path) for path in paths]

@@ -1,4 +1,4 @@
-"""The command line ``latentbench``: its verbs, imported when they are called, and its errors as one line."""
+"""The command line ``latentbench``: its commands, imported when they are called, and its errors as one line."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 
 class _Verbs(click.Group):
-    """The built-in verbs, and the commands that plugins offer."""
+    """The built-in commands, and those of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*VERBS, *ctx.ensure_object(Invocation).plugins.offers("commands")]
@@ -63,8 +63,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: the arguments; by default the process's own.
 
     Returns:
-        The exit code: 0; 2 for any error, told in one line on stderr; 130 when interrupted; 1 when the reader of a
-        pipe has gone.
+        The exit code: 0; 2 for any error, reported in one line on stderr; 130 when interrupted; 1 when the reader of
+        a pipe has gone.
     """
     logging.basicConfig(format="latentbench: %(message)s")
     invocation = Invocation()
@@ -79,7 +79,7 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
         return 1
     except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted: what is finished is kept, and the same command goes on from there", code=130)
+        return _fail("interrupted: what is finished is kept, and the same command resumes the rest", code=130)
     except Exception as error:
         if invocation.debug:
             traceback.print_exc()
@@ -88,7 +88,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _one_line(error: Exception, debug: bool) -> str:
-    """What to tell the user about ``error``."""
+    """The message for the user about ``error``."""
     match error:
         case LatentbenchError():
             return str(error)
@@ -108,7 +108,7 @@ def _fail(message: str, code: int = 2) -> int:
 
 
 def _mention_broken(invocation: Invocation) -> None:
-    """One line about the plugins that are left out, if this call has loaded any plugins."""
+    """Print one line about broken plugins, if this call has loaded plugins."""
     if "plugins" not in vars(invocation):
         return
     broken = [info for info in invocation.plugins.infos() if info.status == "broken"]

@@ -1,4 +1,4 @@
-"""What the verbs share: the options that mean the same everywhere, and the plugins of one call of the command line."""
+"""What the commands share: options with one meaning everywhere, and the plugins of one call of the command line."""
 
 import logging
 from collections.abc import Callable
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Invocation:
-    """One call of the command line; ``context.obj`` of every verb."""
+    """One call of the command line; it is ``context.obj`` of every command."""
 
     def __init__(self) -> None:
         self.debug = False
@@ -40,7 +40,7 @@ pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
 
 
 def common_options(function: F) -> F:
-    """``--plugin`` and ``--debug``: taken before the verb and, by every verb with this decorator, after it."""
+    """Options ``--plugin`` and ``--debug``, which may stand before the command and after it."""
     plugin = click.option(
         "--plugin",
         metavar="FILE.py",
@@ -49,7 +49,7 @@ def common_options(function: F) -> F:
         is_eager=True,
         expose_value=False,
         callback=_note_files,
-        help="A plugin that is one local file. Repeatable.",
+        help="Load a local file as a plugin. Repeatable.",
     )
     debug = click.option(
         "--debug",
@@ -65,7 +65,7 @@ def common_options(function: F) -> F:
 def _note_files(context: click.Context, _: click.Parameter, files: tuple[Path, ...]) -> None:
     invocation = context.ensure_object(Invocation)
     if files and "plugins" in vars(invocation):
-        raise click.UsageError("--plugin comes before a verb that a plugin offers", context)
+        raise click.UsageError("--plugin has to come before a command that a plugin offers", context)
     invocation.plugin_files.extend(files)
 
 
@@ -83,27 +83,27 @@ data_root_option = click.option(
     envvar="LATENTBENCH_DATA_ROOT",
     show_default=True,
     show_envvar=True,
-    help="Holds the datasets, a folder for each source.",
+    help="Folder of the datasets, with a sub-folder for each source.",
 )
 
 
-#: For ``latentbench.devices.resolve_device``, which refuses a device that is not there.
+#: For ``latentbench.devices.resolve_device``, which refuses a device that does not exist.
 device_option = click.option(
     "--device",
     metavar="DEVICE",
     default="auto",
     show_default=True,
-    help="What to compute on: cpu, cuda, cuda:1, ...; auto is CUDA where there is such a device, else the CPU.",
+    help="Device to compute on: cpu, cuda, cuda:1, ...; auto is CUDA if it is available, else the CPU.",
 )
 
 
 def results_option(flag: str) -> Callable[[F], F]:
-    """``flag``: where the records lie."""
+    """An option called ``flag`` for the folder of the records."""
     return click.option(
         flag,
         metavar="FOLDER",
         type=click.Path(file_okay=False, path_type=Path),
         default=Path("results"),
         show_default=True,
-        help="Holds the records.",
+        help="Folder of the records.",
     )

@@ -1,4 +1,4 @@
-"""``latentbench data``: put datasets where runs find them, see what is there, and check it."""
+"""``latentbench data``: prepare datasets for runs, report their state, and verify them."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ _overrides_option = click.option(
 
 @click.group("data")
 def command() -> None:
-    """Get datasets ready."""
+    """Prepare, inspect and verify datasets."""
 
 
 @command.command("prepare")
@@ -34,15 +34,15 @@ def command() -> None:
 @common_options
 @pass_invocation
 def prepare(invocation: Invocation, dataset: str | None, overrides: tuple[str, ...], data_root: Path) -> None:
-    """Put DATASET into the data folder, by download if need be, and decode it. Embedded data need nothing.
+    """Put DATASET into the data folder, by download if necessary, and decode it.
 
-    Without DATASET all that are there are decoded, and nothing is downloaded.
+    Without DATASET, all datasets that are there are decoded, and nothing is downloaded. Embedded data need nothing.
     """
 
     def ready(chosen: "Dataset") -> str:
         with _shown(f"preparing {chosen.name}") as chosen.progress:
             chosen.prepare(data_root)
-        chosen.load(data_root)  # decoded may be more than the options choose, and less than they need
+        chosen.load(data_root)  # shows whether what was decoded is enough for these options
         facts = ", ".join(f"{name}: {count}" for name, count in chosen.status(data_root).facts.items())
         return f"dataset '{chosen.name}' is ready in {data_root}{f' ({facts})' if facts else ''}"
 
@@ -59,7 +59,7 @@ def prepare(invocation: Invocation, dataset: str | None, overrides: tuple[str, .
 def status(
     invocation: Invocation, dataset: str | None, overrides: tuple[str, ...], as_json: bool, data_root: Path
 ) -> None:
-    """Tell what is there of DATASET, by default of all: where it is looked for, its licence, how to get it."""
+    """Show the state of DATASET, by default of all: its folder, what was found, its licence, how to get it."""
     rows = [_status(chosen, data_root) for chosen in _configured(invocation, dataset, overrides)]
     click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else "\n\n".join(map(_as_text, rows)))
 
@@ -73,7 +73,7 @@ def status(
 def verify(invocation: Invocation, dataset: str | None, overrides: tuple[str, ...], data_root: Path) -> None:
     """Read the files of DATASET again and compare them with what was prepared. Exit code 2 if they differ.
 
-    Without DATASET all that are there are verified.
+    Without DATASET, all datasets that are there are verified.
     """
 
     def verified(chosen: "Dataset") -> str:
@@ -91,7 +91,7 @@ def _each(
     data_root: Path,
     act: Callable[["Dataset"], str],
 ) -> None:
-    """Do something with the dataset and tell what it says; without one, with all that are there, faulty ones or not."""
+    """Call ``act`` for the dataset, by default for all that are there, and print what it returns or raises."""
     datasets = _configured(invocation, dataset, overrides)
     if dataset:
         click.echo(act(datasets[0]))
@@ -110,11 +110,11 @@ def _each(
             click.echo(f"dataset '{chosen.name}': {error}", err=True)
             failed.append(chosen.name)
     if failed:
-        raise LatentbenchError(f"not done for {', '.join(failed)}", "mend what is told above")
+        raise LatentbenchError(f"not done for {', '.join(failed)}", "see the lines above")
 
 
 def _configured(invocation: Invocation, name: str | None, overrides: tuple[str, ...]) -> list["Dataset"]:
-    """The dataset with the options of ``--set``; without a name, all with none."""
+    """The dataset with the options of ``--set``; without a name, all datasets with their defaults."""
     from latentbench.running.plan import parse_override
 
     if name is None:
@@ -137,7 +137,7 @@ def _made(invocation: Invocation, name: str, values: Mapping[str, Any]) -> "Data
 
 
 def _status(dataset: "Dataset", data_root: Path) -> dict[str, Any]:
-    """Everything that is known; a dataset that fails to tell does not keep the others from telling."""
+    """The status as a dictionary. An exception is caught, so that a faulty dataset does not hide the others."""
     try:
         found = dataset.status(data_root)
         state, folder, facts, note = str(found.state), found.folder, dict(found.facts), found.note

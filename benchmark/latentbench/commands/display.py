@@ -1,4 +1,4 @@
-"""How a board's runs go, shown while they go: live bars on a terminal, plain lines elsewhere."""
+"""Progress of a board's runs: live bars on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -23,9 +23,9 @@ class Display:
     """A context around a board's runs.
 
     Args:
-        runs: those to come.
-        total: all runs of the board, the finished ones included.
-        title: one line that says what is run, and where the results go.
+        runs: the runs that remain to be done.
+        total: number of the board's runs, including finished ones.
+        title: one line that names the board and the folder of the results.
     """
 
     def __init__(self, runs: Sequence[Planned], total: int, title: str) -> None:
@@ -50,7 +50,7 @@ class Display:
             self._live.stop()
 
     def progress(self, progress: Progress) -> None:
-        """A training run has come further."""
+        """Show the progress of a training run."""
         losses = [f"{name} {value:.4g}" for name, value in progress.losses.items()]
         name = self._names[progress.key]
         if self._live:

@@ -1,4 +1,4 @@
-"""``latentbench evaluate``: metrics that came later, or in a new version, reach finished runs without training."""
+"""``latentbench evaluate``: computes metrics that are new, or have a new version, for finished runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,17 +18,17 @@ __all__ = ["command"]
 
 @click.command("evaluate")
 @click.argument("runs", nargs=-1, metavar="[BOARD | KEY]...")
-@click.option("--metrics", metavar="A,B", help="Just these metrics.  [default: all that a run lacks]")
+@click.option("--metrics", metavar="A,B", help="Only these metrics.  [default: all that a run lacks]")
 @results_option("--results")
 @data_root_option
 @common_options
 @pass_invocation
 def command(invocation: Invocation, runs: tuple[str, ...], metrics: str | None, results: Path, data_root: Path) -> None:
-    """Measure finished runs again: those of a BOARD, or with a KEY; without either, all of them.
+    """Compute metrics for finished runs, without training: for those of a BOARD, for one KEY, or for all.
 
-    A metric is computed from the predictions and targets kept with a run where these suffice, else from its weights and
-    the data set. The record says when and from what. A metric that is named is measured even where the run has it.
-    Exit code 2 if a run has neither.
+    A metric is computed from the predictions and targets stored with a run if these suffice, else from its weights and
+    the dataset. The record says when and from what. A metric that is named is computed again even if the run has it.
+    Exit code 2 if a run has neither predictions nor weights that suffice.
     """
     from latentbench.evaluation.again import evaluate_again, lacking
     from latentbench.records.store import Store
@@ -59,7 +59,7 @@ def command(invocation: Invocation, runs: tuple[str, ...], metrics: str | None, 
 
 
 def _chosen(runs: tuple[str, ...], store: "Store", plugins: "Plugins") -> "list[tuple[Path, Record]]":
-    """The finished records that the arguments mean, each once, in the order of their paths."""
+    """The finished records that the arguments select, without duplicates, in the order of their paths."""
     from latentbench.boards.board import find_board
     from latentbench.boards.standings import standings
 

@@ -1,4 +1,4 @@
-"""``latentbench leaderboard``: a board's tables from the records that are there. Nothing is run, torch not needed."""
+"""``latentbench leaderboard``: a board's tables from existing records. It runs nothing and needs no torch."""
 
 import logging
 import sys
@@ -26,14 +26,14 @@ log = logging.getLogger("latentbench")
     "--to",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the tables go.  [default: beside the records]",
+    help="Folder to write the tables into.  [default: beside the records]",
 )
 @common_options
 @pass_invocation
 def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: Path | None) -> None:
-    """Write the tables of BOARD, a board's name or its YAML file; without one, of every board that has records.
+    """Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records.
 
-    A board becomes two files, BOARD.md and BOARD.csv.
+    The tables of a board are two files, BOARD.md and BOARD.csv.
     """
     from latentbench.boards.board import find_board
     from latentbench.boards.lineup import read_lineup
@@ -60,7 +60,7 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
 
 
 def _all_boards(plugins: "Plugins") -> "dict[str, Board]":
-    """Every board that plugins offer, by name; one with a mistake in it is warned of and left out."""
+    """Every board that plugins offer, by name; a board with a mistake is left out with a warning."""
     from latentbench.boards.board import load_board
 
     boards = {}

@@ -29,7 +29,7 @@ _COLUMNS = {
 
 @click.command("list")
 @click.argument("what", type=click.Choice(list(_COLUMNS)), default="plugins")
-@click.option("--json", "as_json", is_flag=True, help="Everything that is known of them, as a list of objects.")
+@click.option("--json", "as_json", is_flag=True, help="Print all details, as a list of JSON objects.")
 @common_options
 @pass_invocation
 def command(invocation: Invocation, what: str, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def command(invocation: Invocation, what: str, as_json: bool) -> None:
 def _plugins(plugins: "Plugins") -> Iterator[dict[str, Any]]:
     from latentbench.plugins.contracts import KINDS
 
-    for kind in KINDS:  # what a plugin offers, and whether it is broken, shows when it is asked
+    for kind in KINDS:  # a plugin's offers, and whether it is broken, are known only after asking it
         plugins.offers(kind)
     for info in plugins.infos():
         yield {
@@ -158,7 +158,7 @@ def _options(offer: "Offer") -> list[dict[str, Any]]:
 
 
 def _cell(value: Any) -> str:
-    """A value as it stands in a table."""
+    """A value as the text of a table cell."""
     match value:
         case dict():
             return "; ".join(f"{kind}: {_cell(names)}" for kind, names in value.items())

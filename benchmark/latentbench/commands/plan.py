@@ -1,4 +1,4 @@
-"""``latentbench plan``: what a board means, without its data, and the settings that its tables show."""
+"""``latentbench plan``: a board's runs, listed without its data, and its lineup."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ __all__ = ["command"]
 @common_options
 @pass_invocation
 def command(invocation: Invocation, boards: tuple[str, ...], out: Path) -> None:
-    """Say what BOARD runs, a board's name or its YAML file, without its data.
+    """List the runs of BOARD, a board's name or its YAML file. Its data is not needed.
 
-    The settings behind each of its lines are written beside the records, as BOARD.lineup.json, which is what
-    `latentbench leaderboard` knows presets and variants from. `latentbench run` writes them, too.
+    The settings behind each line of its tables are written beside the records, as BOARD.lineup.json, from which
+    `latentbench leaderboard` knows presets and variants. `latentbench run` writes this file, too.
     """
     from latentbench.boards.board import find_board
     from latentbench.boards.lineup import lineup_path, write_lineup

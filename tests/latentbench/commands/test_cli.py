@@ -208,7 +208,7 @@ def test_a_plugin_file_may_come_before_the_verb_or_after_it(tmp_path, capsys):
 def test_a_plugin_file_after_a_plugins_verb_is_refused_because_it_would_come_too_late(tmp_path, capsys):
     path = str(command_file(tmp_path, "pass", decorators="@common_options"))
     assert main(["--plugin", path, "act", "--plugin", path]) == 2
-    assert "--plugin comes before a verb that a plugin offers" in capsys.readouterr().err
+    assert "--plugin has to come before a command that a plugin offers" in capsys.readouterr().err
 
 
 def test_broken_plugins_are_mentioned_in_one_line_and_spoil_nothing(install, capsys):

@@ -90,7 +90,7 @@ def test_without_a_dataset_it_is_all_that_are_there_and_a_faulty_one_costs_no_ot
     assert "dataset 'mine' is not there: `latentbench data status mine`" in out
     assert not (tmp_path / "data").exists()  # nothing is downloaded
     assert "dataset 'faulty': ZeroDivisionError" in err
-    assert err.endswith("latentbench: error: not done for faulty: mend what is told above\n")
+    assert err.endswith("latentbench: error: not done for faulty: see the lines above\n")
 
 
 def test_an_unknown_dataset_has_near_misses(plugin, capsys):

@@ -123,11 +123,11 @@ def test_without_weights_or_predictions_the_run_is_named(cli: Cli) -> None:
     code, _, err = cli("evaluate", "--metrics", "top-score,code-width")
     assert code == 2
     assert f"{record.key} (pca on toy-blobs, seed 0)" in err
-    assert "do not give code-width, and its weights are not beside its record" in err
+    assert "do not suffice for code-width, and its weights are not beside its record" in err
     path.with_suffix(".npz.xz").unlink()
     code, _, err = cli("evaluate", "--metrics", "top-score")
     assert code == 2
-    assert "do not give top-score" in err
+    assert "do not suffice for top-score" in err
     assert json.loads(path.read_text())["values"].keys() == record.values.keys()
 
 
