@@ -1,6 +1,6 @@
-"""Image files as uint8 arrays: what cannot be read, or would have to be guessed, is refused by name.
+"""Image files as uint8 arrays. Files that cannot be read, or only by guessing, are refused by name.
 
-A JPEG has no checksum: damage amid its data that libjpeg bridges is not noticed here, but by a published file's sum.
+A JPEG has no checksum: damage within its data that libjpeg conceals is noticed only by a published checksum.
 """
 
 import io
@@ -18,12 +18,12 @@ __all__ = [
     "SUFFIXES", "declared_range", "image_size", "is_grey", "mask_levels", "read_centre", "read_image", "read_mask",
 ]  # fmt: skip
 
-#: Of the files that are taken for images, in lower case.
+#: Suffixes of the files that are taken for images, in lower case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
-#: What they may contain, whatever their suffix says.
+#: The formats that they may have, whatever their suffix.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-#: Pillow's modes that are read. A palette gives its colours; an alpha channel is dropped where it hides nothing.
+#: Pillow's modes that are read. A palette is replaced by its colours; an alpha channel is dropped if it is opaque.
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _GREY = ("1", "L", "LA", *_DEEP)
 _COLOUR = ("RGB", "RGBA", "P", "PA")
@@ -31,16 +31,16 @@ _UPRIGHT = 1  # value of the EXIF tag "Orientation"
 
 
 def is_grey(path: Path) -> bool:
-    """Whether the file holds one grey channel, by its header alone; grey pictures stored in colour are colour.
+    """Whether the file has one grey channel, by its header only; grey pictures stored in colour count as colour.
 
     Raises:
-        LatentbenchError: no image, or of a kind that is not read.
+        LatentbenchError: not an image, or of a kind that is not supported.
     """
     return _header(path)[0].mode in _GREY
 
 
 def declared_range(path: Path) -> Range | None:
-    """Which stored numbers are black and white, by the file's header alone: [0, 255] of 8 bits; None if it is not told.
+    """The values that are black and white, by the file's header only: [0, 255] for 8 bits; None if not declared.
 
     Raises:
         LatentbenchError: as ``is_grey``.
@@ -49,7 +49,7 @@ def declared_range(path: Path) -> Range | None:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width, by the file's header alone.
+    """Height and width, by the file's header only.
 
     Raises:
         LatentbenchError: as ``is_grey``.
@@ -66,19 +66,19 @@ def read_image(path: Path, channels: int, size: int, value_range: Range | None =
 
     Args:
         path: the file.
-        channels: 1 for grey files; 3 for any, grey ones have the same value in all three.
+        channels: 1 for grey files; 3 for any file, where grey ones have the same value in all channels.
         size: of the square, in pixels.
-        value_range: which stored numbers are black and white; None: those that the file declares (``levels``).
+        value_range: the stored values that are black and white; None: those that the file declares (``levels``).
 
     Returns:
         (channels, size, size).
 
     Raises:
-        LatentbenchError: empty, cut short, corrupt; transparent anywhere; to be turned by its EXIF orientation; not
-            grey or RGB; more than 8 bits in colour; more than 8 bits and no range, or numbers beyond it; with the path
-            and the reason.
+        LatentbenchError: the file is empty, cut short or corrupt; is transparent anywhere; has an EXIF orientation; is
+            not grey or RGB; has more than 8 bits in colour; or has more than 8 bits and no range, or values outside it.
+            The message has the path and the reason.
     """
-    mend = "name the numbers that stand for black and white, with value_range=[BLACK, WHITE]"
+    mend = "name the values that stand for black and white, with value_range=[BLACK, WHITE]"
     image = _eight_bits(path, *_decoded(path), value_range, mend)
     return _resized(image.convert("L" if channels == 1 else "RGB"), size)
 
@@ -117,7 +117,7 @@ def read_mask(
         path: the file.
         shape: height and width that the mask must have, those of its image.
         size: of the square, in pixels.
-        threshold: anomalous is what is above, in any channel, in the numbers that the file stores.
+        threshold: pixels are anomalous if a stored value is above it, in any channel.
 
     Returns:
         (size, size) of 0 and 1; and whether a pixel of the file was anomalous.
@@ -147,7 +147,7 @@ def read_mask(
 
 
 def mask_levels(path: Path) -> int:
-    """How many different pixel values a mask has.
+    """The number of different pixel values of a mask.
 
     Raises:
         LatentbenchError: as ``read_image``.
@@ -156,7 +156,7 @@ def mask_levels(path: Path) -> int:
 
 
 def _decoded_mask(path: Path) -> tuple[npt.NDArray[np.float64], str]:
-    """The numbers that a mask's file stores, (H, W, channels); and with what losses, empty if there are none."""
+    """The values that a mask's file stores, (H, W, channels), and its lossy compression, "" if it has none."""
     image, storage = _decoded(path)
     values = storage.values(image)
     if not np.isfinite(values).all() or values.min() < 0:
@@ -204,7 +204,7 @@ def _resized(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
 
 
 def _header(path: Path) -> tuple[Image.Image, Storage]:
-    """The file's header, checked, and how it stores numbers; its pixels cannot be read any more."""
+    """The file's checked header, and how it stores values. The pixels cannot be read from the result."""
     try:
         with path.open("rb") as file:
             return _opened(path, file, path.stat().st_size)
@@ -213,7 +213,7 @@ def _header(path: Path) -> tuple[Image.Image, Storage]:
 
 
 def _decoded(path: Path) -> tuple[Image.Image, Storage]:
-    """The whole file, in mode 1, L, RGB, P or a deeper grey, and how it stores numbers; checksums are compared."""
+    """The decoded file, in mode 1, L, RGB, P or a deeper grey, and how it stores values. Checksums are verified."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -230,7 +230,7 @@ def _decoded(path: Path) -> tuple[Image.Image, Storage]:
 
 
 def _opened(path: Path, file: BinaryIO, length: int) -> tuple[Image.Image, Storage]:
-    """The image in ``file``, its header read, and how it stores numbers."""
+    """The image in ``file`` with only its header read, and how it stores values."""
     if length == 0:
         raise LatentbenchError(f"image {path} is empty (0 bytes)", "put the file there again")
     try:
@@ -252,7 +252,7 @@ def _opened(path: Path, file: BinaryIO, length: int) -> tuple[Image.Image, Stora
 
 
 def _opaque(path: Path, image: Image.Image) -> Image.Image:
-    """The image without its alpha channel, where that hides nothing."""
+    """The image without its alpha channel, which has to be opaque."""
     if image.mode in _DEEP:
         if "transparency" in image.info and (np.asarray(image) == image.info["transparency"]).any():
             raise LatentbenchError(f"image {path} is transparent in places", "lay it on a background and save it")
@@ -266,7 +266,7 @@ def _opaque(path: Path, image: Image.Image) -> Image.Image:
 
 def _corrupt(path: Path, length: int, error: Exception) -> LatentbenchError:
     reason = (
-        "it is no image of a known format and kind"
+        "it is not an image of a known format"
         if isinstance(error, UnidentifiedImageError)
         else " ".join(str(error).split())
     )

@@ -1,12 +1,12 @@
-"""How an image file stores its pixels: as which numbers, with what losses, and which of them are black and white.
+"""How an image file stores its pixels: the type of its values, lossy compression, and the range from black to white.
 
-Eight bits or fewer are taken as the formats define them: 0 is black and the largest number is white. With more bits
-this says nothing, for cameras write 10 or 12 bits into files of 16, and floats have no largest number. The range is
-then what the caller says, or what the file itself declares:
+Eight bits or fewer are read as the formats define them: 0 is black and the largest value is white. With more bits this
+does not hold, because cameras write 10 or 12 bits into files of 16, and floats have no largest value. The range is then
+given by the caller, or declared by the file:
 
-- an integer of 9 to 15 bits in TIFF (``BitsPerSample``) has all of its range;
-- significant bits in PNG (``sBIT``) are the range, of numbers that are scaled up to 16 bits as the specification wants
-  it, or left as they are; where both readings are possible, neither is taken;
+- integers of 9 to 15 bits in TIFF (``BitsPerSample``) use their whole range;
+- the significant bits in PNG (``sBIT``) give the range. Values may be scaled up to 16 bits, as the specification
+  requires, or not; if both readings are possible, the file is refused;
 - ``SMinSampleValue`` and ``SMaxSampleValue`` in TIFF are the range.
 """
 
@@ -21,7 +21,7 @@ from PIL import Image
 
 __all__ = ["EIGHT_BITS", "Range", "Storage", "significant", "to_eight_bits"]
 
-#: TIFF's tags and the values of them that are asked for.
+#: TIFF tags and values.
 _BITS, _COMPRESSION, _PHOTOMETRIC, _FORMAT, _LEAST, _GREATEST = 258, 259, 262, 339, 340, 341
 _WHITE_IS_ZERO = 0
 #: Compressions that keep every bit: none, CCITT, LZW, Deflate, PackBits, LZMA and Zstandard.
@@ -30,7 +30,7 @@ _KINDS = {1: "unsigned", 2: "signed", 3: "float"}
 
 
 class Range(NamedTuple):
-    """The numbers that stand for black and for white."""
+    """The values that stand for black and for white."""
 
     black: float
     white: float
@@ -44,28 +44,28 @@ EIGHT_BITS = Range(0, 255)
 
 @dataclass(frozen=True)
 class Storage:
-    """How a file stores the numbers of its pixels."""
+    """How a file stores the values of its pixels."""
 
     bits: int = 8
-    """Of each channel; 8 also for fewer, which Pillow scales up."""
+    """Bits per channel; 8 also for fewer, which Pillow scales up."""
     kind: str = "unsigned"
     """"unsigned", "signed" or "float"."""
     white_is_zero: bool = False
-    """Whether larger numbers are darker, and Pillow gives them as they are."""
+    """Whether larger values are darker, and Pillow does not invert them."""
     significant: int | None = None
-    """How many bits are, as a PNG of 16 says; None if it does not."""
+    """Number of significant bits that a 16-bit PNG declares; None if it declares none."""
     declared: Range | None = EIGHT_BITS
-    """Black and white, as the file or its format says; None if neither does."""
+    """Black and white, as declared by the file or its format; None if by neither."""
     losses: str = ""
-    """What it was compressed with, if some of what was saved is lost by that: "a JPEG"."""
+    """The lossy compression of the file, such as "a JPEG"; empty if it is lossless."""
 
     @classmethod
     def of(cls, image: Image.Image, file: BinaryIO) -> "Storage":
-        """Of an image in one of the formats PNG, JPEG, BMP and TIFF.
+        """The storage of an image in one of the formats PNG, JPEG, BMP and TIFF.
 
         Args:
-            image: as it was opened.
-            file: what it was opened from; its position is kept.
+            image: the opened image.
+            file: the file that it was opened from; its position is restored.
         """
         if image.format == "PNG":
             return cls._of_png(file)
@@ -99,7 +99,7 @@ class Storage:
 
     @property
     def reach(self) -> Range:
-        """The least and the greatest number that can be stored."""
+        """The least and the greatest value that can be stored."""
         if self.kind == "float":
             return Range(-np.inf, np.inf)
         if self.kind == "signed":
@@ -107,7 +107,7 @@ class Storage:
         return Range(0, 2**self.bits - 1)
 
     def values(self, image: Image.Image) -> npt.NDArray[np.float64]:
-        """The numbers in the file, (H, W) or (H, W, 3)."""
+        """The values in the file, (H, W) or (H, W, 3)."""
         if self.bits == 8:
             image = image.convert({"1": "L", "P": "RGB"}.get(image.mode, image.mode))
         array = np.asarray(image)
@@ -117,7 +117,7 @@ class Storage:
 
 
 def _png_chunk(file: BinaryIO, name: bytes) -> bytes | None:
-    """The first chunk of that name before the pixels; the file's position is kept."""
+    """The first chunk of that name before the pixels; the file's position is restored."""
     position = file.tell()
     try:
         file.seek(8)
@@ -134,18 +134,18 @@ def _png_chunk(file: BinaryIO, name: bytes) -> bytes | None:
 
 
 def significant(values: npt.NDArray[np.float64], bits: int) -> npt.NDArray[np.float64]:
-    """The numbers of ``bits`` bits that a 16-bit PNG stores: scaled to all its bits, or as they are.
+    """The values of ``bits`` bits that a 16-bit PNG stores, either scaled up to 16 bits or unscaled.
 
     Args:
         values: integers in [0, 65535].
         bits: how many are significant, 1 to 16.
 
     Raises:
-        ValueError: they can be both, or neither; says which.
+        ValueError: both readings are possible, or neither; the message says which.
     """
     stored = values.astype(np.int64)
     high = stored >> (16 - bits)
-    # Scaled up they are followed by zeros, or by their own highest bits, or they are the nearest to the exact ratio.
+    # Three ways to scale up: append zeros, repeat the highest bits, or round the exact ratio.
     filled, largest = high << (16 - bits), 2**bits - 1
     repeated = sum((high << max(0, shift) >> max(0, -shift)) for shift in range(16 - bits, -bits, -bits))
     rounded = (2 * high * 65535 + largest) // (2 * largest)
@@ -158,10 +158,10 @@ def significant(values: npt.NDArray[np.float64], bits: int) -> npt.NDArray[np.fl
 
 
 def to_eight_bits(values: npt.NDArray[np.float64], value_range: Range) -> npt.NDArray[np.uint8]:
-    """Black as 0, white as 255, and what is between them in proportion, rounded half up.
+    """Scale linearly so that black is 0 and white 255, rounding half up.
 
     Args:
-        values: of any shape, none of them beyond the range.
+        values: of any shape, all within the range.
         value_range: the values that stand for black and white.
     """
     black, white = value_range

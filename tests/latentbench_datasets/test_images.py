@@ -134,7 +134,7 @@ def test_a_flipped_bit_in_a_png_is_refused_wherever_it_is(tmp_path: Path) -> Non
 
 def test_a_file_that_is_no_image_or_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("<html>404</html>")
-    assert "it is no image" in message_of(tmp_path / "a.png")
+    assert "it is not an image" in message_of(tmp_path / "a.png")
     assert "No such file" in message_of(tmp_path / "b.png")
     with pytest.raises(LatentbenchError, match=r"b\.png: No such file"):
         is_grey(tmp_path / "b.png")

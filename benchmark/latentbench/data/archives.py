@@ -24,9 +24,9 @@ from latentbench.files import StorageError, discard, workplace
 
 __all__ = ["unpack"]
 
-#: Bytes that are read at a time, and at most of what describes a member.
+#: Bytes that are read at a time, and the most that a member's header may take.
 _CHUNK = 1 << 20
-#: Bytes that a file or folder takes at least on a disk.
+#: Least number of bytes that a file or folder takes on disk.
 _BLOCK = 4096
 #: What may follow a tar's last member: zeros, to the end of a record.
 _LONGEST_END = 16 * _CHUNK
@@ -86,7 +86,9 @@ def unpack(
                     _Archive(archive, file), content, folder, lambda done: progress(compared + done, compared + size)
                 )
                 if os.path.lexists(target):
-                    raise LatentbenchError(f"{target} was made by another process", "it is left as it is")
+                    raise LatentbenchError(
+                        f"{target} was made by another process in the meantime", "it is left as it is"
+                    )
                 content.rename(target)
             finally:
                 discard(scratch)
@@ -258,7 +260,7 @@ def _zip_members(file: io.BufferedReader) -> Iterator[_Member]:
 
 
 def _tar_members(stream: io.BufferedIOBase) -> Iterator[_Member]:
-    """Those of a tar, whose end must be there: ``tarfile`` takes a damaged header in the midst of one for its end."""
+    """The members of a tar. Its end must be there, because ``tarfile`` takes a damaged header for the end."""
     bounded = _Bounded(stream)
     try:
         archive = tarfile.TarFile(fileobj=bounded)
@@ -284,7 +286,7 @@ def _opened(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
 
 
 class _Bounded(io.BufferedIOBase):
-    """A stream for ``tarfile``, which else reads into memory as many bytes as a header's extension claims to have."""
+    """A stream for ``tarfile``, which would otherwise read as many bytes into memory as a header claims."""
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = stream
@@ -317,7 +319,7 @@ def _decompressed(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
 def _compare(
     archive: Path, file: io.BufferedReader, sha256: str | None, md5: str | None, progress: Callable[[int], None]
 ) -> None:
-    """Read a file to its end; it must have the checksums that are given."""
+    """Read a file to its end and check that it has the given checksums."""
     expected = {"sha256": sha256, "md5": md5}
     found = {name: hashlib.new(name, usedforsecurity=False) for name in expected}
     while chunk := file.read(_CHUNK):
@@ -334,7 +336,7 @@ def _compare(
 
 @contextmanager
 def _parents(path: Path) -> Iterator[None]:
-    """The folders above ``path``; those that had to be made are gone after the block if nothing is in them."""
+    """Create the folders above ``path``; those that are still empty after the block are removed again."""
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""The cache: folders of uint8 arrays that were made once, written in one step, and mapped into memory, not read.
+"""The cache: folders of uint8 arrays that are prepared once, put in place atomically, and memory-mapped when used.
 
     <root>/<dataset>/<subject>/<state>/
         <name>.npy        an array
@@ -7,16 +7,16 @@
         <name>.npy        an array, or as many of its rows as were made
         rows.json         how many of them are known to be on the disk, and their digest
     <root>/.known/<dataset>-<subject>.json
-        hashes of the source and of the arrays, with the stamps of the files that they were computed of
+        hashes of the source and of the arrays, with the stamps of the files that were hashed
 
-The subject says what is prepared (a source with some options), the state of which versions of it, by the contents of
-the source's files. Arrays are compared with their hash before they are used; this, and hashing the source, costs about
+The subject identifies what is prepared (a source with some options), the state its version, by the contents of the
+source's files. Arrays are compared with their hash before they are used; this, and hashing the source, costs about
 a second per gigabyte, and is left out while the files are known to be unchanged (``contents``). A folder is filled
 under the name ``.part``, whose lock one process holds: when that is killed, the next one goes on after the last row
 that is known to be right. A process that does not get the lock fills a folder ``.part-*`` of its own.
 
 The root is ``.prepared`` in the data root where that can be written, else a folder of the user's own; the environment
-variable LATENTBENCH_CACHE names another one. Any of it may be deleted: it is made again when it is needed.
+variable LATENTBENCH_CACHE names another one. Everything in it may be deleted: it is prepared again when needed.
 """
 
 import errno
@@ -51,14 +51,14 @@ _DESCRIPTION = "prepared.json"
 _HALF_MADE = ".part"
 _ROWS = "rows.json"
 _KNOWN = ".known"
-#: Age in seconds from which a process's own half-made folder is what it left when it was killed.
+#: Age in seconds from which a process's own half-made folder is taken for one that a killed process left.
 _ABANDONED = 24 * 3600
-#: Seconds of work that a killed process loses at most.
+#: Seconds of work that a killed process may lose.
 _EVERY = 1.0
 
 
 def cache_roots(data_root: Path) -> list[Path]:
-    """Where to look for what is prepared of a data root, in this order."""
+    """Folders in which to look for arrays prepared from a data root, in this order."""
     own = hashlib.sha256(str(data_root.resolve()).encode()).hexdigest()[:8]
     if named := os.environ.get(CACHE_VARIABLE):
         return [Path(named) / own]
@@ -79,7 +79,7 @@ class Prepared:
 
 
 class _Note(TypedDict):
-    """What is known to be on the disk of one array."""
+    """What is known to be on disk of one array."""
 
     rows: int
     sha256: str
@@ -87,10 +87,10 @@ class _Note(TypedDict):
 
 
 class HalfMade:
-    """A folder that is being filled, with what an earlier process saved there and did not finish.
+    """A folder that is being filled, including what an unfinished earlier process saved there.
 
     Args:
-        folder: exists.
+        folder: an existing folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -100,7 +100,7 @@ class HalfMade:
 
     @property
     def rows(self) -> int:
-        """How many rows are noted as being on the disk."""
+        """Number of rows that are recorded as being on disk."""
         return sum(note["rows"] for note in self._notes.values())
 
     def save(
@@ -110,27 +110,27 @@ class HalfMade:
         rows: Callable[[int], Iterable[npt.NDArray[np.uint8]]],
         origins: Sequence[bytes],
     ) -> npt.NDArray[np.uint8]:
-        """Write the array ``name`` row by row, so that no more than a row is in memory.
+        """Write the array ``name`` row by row, so that only one row is in memory at a time.
 
-        Rows that an earlier process wrote are kept if they are as they were noted, and of the same origins.
+        Rows that an earlier process wrote are kept if they match their digest and have the same origins.
 
         Args:
             name: of the array.
             shape: of the array.
-            rows: from a row's number on, gives the rows: uint8 arrays, each of shape ``shape[1:]``.
-            origins: says for each row what it is made of.
+            rows: given the index of a row, yields that row and all that follow: uint8 arrays of shape ``shape[1:]``.
+            origins: for each row, what identifies the data that it is made from.
 
         Returns:
             The array, mapped from its file.
 
         Raises:
             StorageError: the system refuses to write.
-            ValueError: rows of another number, shape or type.
+            ValueError: the number, shape or dtype of the rows is wrong.
         """
         name = str(name)  # an enum's member becomes its text: its hash is to be that of the name read
         path = self.folder / f"{name}.npy"
         if len(origins) != shape[0]:
-            raise ValueError(f"{name} has {shape[0]} rows and is told what {len(origins)} are made of")
+            raise ValueError(f"{name} has {shape[0]} rows, but {len(origins)} origins were given")
         with _writing(path):
             path.touch()
             file = path.open("r+b")
@@ -187,7 +187,7 @@ class HalfMade:
     ) -> tuple[int, "hashlib._Hash"]:
         """How many rows of ``file`` can be kept, those that are noted or none; and the digest that goes on from there.
 
-        They are read again: neither a damaged file nor a damaged note leads to a wrong row.
+        The rows are read again, so that neither a damaged file nor a damaged note leads to a wrong row.
         """
         blank, header, note = hashlib.sha256(f"{name} {shape}".encode()), _header(shape), self._notes.get(name)
         if note and 0 < note["rows"] <= shape[0] and file.read(len(header)) == header:
@@ -199,7 +199,7 @@ class HalfMade:
         return 0, blank
 
     def _note(self, name: str, file: BinaryIO, rows: int, digest: str) -> None:
-        """Note rows, once they are on the disk."""
+        """Record that rows are on disk, after flushing them."""
         with _writing(self.folder / f"{name}.npy"):
             file.flush()
             os.fsync(file.fileno())
@@ -208,11 +208,11 @@ class HalfMade:
             notes.write(json.dumps(self._notes).encode())
 
     def describe(self, facts: Mapping[str, int], about: Mapping[str, object]) -> Prepared:
-        """Write the description, which makes the folder whole.
+        """Write the description, which completes the folder.
 
         Args:
             facts: what was counted.
-            about: what the arrays were made of, for a reader.
+            about: what the arrays were made from, for people who read the file.
         """
         known = {f"{name}.npy" for name in self._shapes} | {_ROWS, LOCK}
         for path in self.folder.iterdir():
@@ -233,10 +233,10 @@ class HalfMade:
 
 
 class Shelf:
-    """The place of one subject, in whatever state.
+    """The place of one subject, in all its states.
 
-    Several processes may fill it at a time, each a folder of its own: the first one to be done gives it its name, the
-    others drop theirs.
+    Several processes may fill it at the same time, each in a folder of its own: the first to finish renames its folder
+    into place, the others discard theirs.
 
     Args:
         root: the folder of the whole cache.
@@ -250,22 +250,22 @@ class Shelf:
         self.known = root / _KNOWN / f"{dataset}-{subject}.json"
 
     def folder(self, state: str) -> Path:
-        """The folder of what is prepared of certain versions."""
+        """The folder for arrays of a state."""
         return self.subject / state
 
     @property
     def writable(self) -> bool:
-        """Whether the cache can be written; it may have to be made."""
+        """Whether the cache can be written, or created."""
         there = next(folder for folder in (self.root, *self.root.absolute().parents) if folder.exists())
         return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
     @property
     def has_any(self) -> bool:
-        """Whether something is there, of whatever state, whole or damaged."""
+        """Whether anything is there, in any state, even if damaged."""
         return any(self.subject.glob(f"[!.]*/{_DESCRIPTION}"))
 
     def read(self, state: str) -> Prepared | None:
-        """What is prepared; None if nothing is, or not all of it is there. The arrays are not compared with their hash.
+        """The prepared arrays; None if there are none, or some are missing. They are not compared with their hash.
 
         Args:
             state: of which versions.
@@ -281,11 +281,11 @@ class Shelf:
             return None
 
     def read_checked(self, state: str, memory: Memory) -> Prepared | None:
-        """What is prepared, as ``read`` gives it; None also if the arrays no longer have their hash.
+        """The prepared arrays, as ``read`` gives them; None also if their hash does not match.
 
         Args:
             state: of which versions.
-            memory: says which hash the arrays had when they were last read, if they cannot have changed since.
+            memory: remembers the hash that the arrays had when they were last read, while they cannot have changed.
         """
         prepared, folder = self.read(state), self.folder(state)
         if prepared is None:
@@ -296,15 +296,15 @@ class Shelf:
 
     @property
     def rows(self) -> int:
-        """How many rows are kept of what was not finished."""
+        """Number of rows kept from unfinished work."""
         return HalfMade(self.subject / _HALF_MADE).rows
 
     @contextmanager
     def half_made(self) -> Iterator[HalfMade]:
-        """A folder to fill, with what is kept of the last one that was not finished.
+        """A folder to fill, with what is kept from unfinished work.
 
-        It is kept in its turn if the process is killed or interrupted, or the block ends by an error that the user can
-        mend. After any other error, a defect of whoever fills it, it is gone at the end of the block.
+        Its content is kept for the next time if the process is killed or interrupted, or if the block raises an error
+        that the user can mend. After any other error, which is a defect of the dataset, it is deleted.
 
         Raises:
             StorageError: the system refuses to write.
@@ -326,7 +326,7 @@ class Shelf:
 
     @contextmanager
     def apart(self) -> Iterator[HalfMade]:
-        """An empty folder to fill, gone at the end of the block.
+        """An empty folder to fill, which is deleted at the end of the block.
 
         Raises:
             StorageError: the system refuses to write.
@@ -340,7 +340,7 @@ class Shelf:
             discard(folder)
 
     def put(self, made: HalfMade, state: str, memory: Memory) -> Prepared:
-        """Give a whole folder its name, in one step, and drop other states'; or take what another process put.
+        """Rename a complete folder into place and delete other states; or use what another process put there first.
 
         Args:
             made: the folder.
@@ -364,12 +364,12 @@ class Shelf:
                     (folder / name).unlink(missing_ok=True)
         prepared = self.read(state)
         if prepared is None:
-            raise LatentbenchError(f"cannot read what was just prepared in {folder}", "delete it and try again")
+            raise LatentbenchError(f"cannot read back what was prepared in {folder}", "delete it and try again")
         self._sweep(state)
         return prepared
 
     def _sweep(self, state: str) -> None:
-        """Drop what is of other states, and what killed processes left."""
+        """Delete other states, and what killed processes left."""
         with suppress(OSError):  # another process sweeps as well
             for other in self.subject.iterdir():
                 own = other.name.startswith(f"{_HALF_MADE}-") and time.time() - other.stat().st_mtime < _ABANDONED
@@ -378,7 +378,7 @@ class Shelf:
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
-    """What an array's file begins with."""
+    """The header of an array's file."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         file, {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
@@ -387,7 +387,7 @@ def _header(shape: tuple[int, ...]) -> bytes:
 
 
 def _read_notes(folder: Path) -> dict[str, _Note]:
-    """What is noted in a half-made folder; nothing if it cannot be read."""
+    """The notes of a half-made folder; empty if they cannot be read."""
     try:
         notes = json.loads((folder / _ROWS).read_bytes())
         return {str(name): _Note(rows=int(note["rows"]), sha256=str(note["sha256"])) for name, note in notes.items()}
@@ -417,5 +417,5 @@ def _writing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(
             f"cannot write {path}: {error.strerror or error}",
-            f"free space, and the same command goes on; or name another folder with the variable {CACHE_VARIABLE}",
+            f"free some space and run the same command again; or name another folder by the variable {CACHE_VARIABLE}",
         ) from error

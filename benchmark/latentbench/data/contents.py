@@ -2,12 +2,12 @@
 
 Neither the size nor the time of modification says that a file is the same: containers, package stores and reproducible
 archives give one fixed time to every file. The time of the last status change (``st_ctime``) is set by the kernel and
-by no user. What was computed of some files is therefore remembered with all four of size, modification time, status
-change time and inode number of each file, and holds while none of these differs. It is not remembered at all
+by no user. What was computed of some files is therefore remembered with the size, modification time, status change
+time and inode number of each file, and is valid while all four are unchanged. It is not remembered at all
 
 - while a file's last change is so recent that another one could bear the same time,
 - where a status change time is in the future, as after the clock was set back, or
-- where it is a whole second: file systems that make it up, such as reproducibly built read-only images, give such ones.
+- where it is a whole second, as on file systems that do not store it, such as reproducibly built read-only images.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from latentbench.files import StorageError, replacing
 
 __all__ = ["FileSet", "Memory", "Stamp", "digest"]
 
-#: Nanoseconds by which a file's last change must lie back before its stamp is believed. The clock that file systems
-#: stamp with ticks every few milliseconds, but some store no more than every other second.
+#: Nanoseconds by which a file's last change must lie back before its stamp is trusted. The clock that file systems
+#: stamp with ticks every few milliseconds, but some store times with a resolution of two seconds.
 _MARGIN = 2_000_000_000
 _SECOND = 1_000_000_000
 
@@ -37,7 +37,7 @@ def digest(value: object) -> str:
 
 
 class Stamp(NamedTuple):
-    """What the file system says of a file without reading it."""
+    """What the file system knows about a file without reading it."""
 
     size: int
     modified: int
@@ -51,7 +51,7 @@ class Stamp(NamedTuple):
         """The stamp of a file as it is now.
 
         Raises:
-            LatentbenchError: the file is gone, or cannot be seen.
+            LatentbenchError: the file is missing or inaccessible.
         """
         try:
             facts = path.stat()
@@ -60,7 +60,7 @@ class Stamp(NamedTuple):
         return cls(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
 
     def settled(self, now: int) -> bool:
-        """Whether any change of the file from ``now`` on (nanoseconds since 1970) is sure to give another stamp."""
+        """Whether any later change of the file, after ``now`` (nanoseconds since 1970), is sure to change the stamp."""
         return self.changed + _MARGIN < now and self.changed % _SECOND != 0
 
 
@@ -85,7 +85,7 @@ class FileSet:
 
     @cached_property
     def settled(self) -> bool:
-        """Whether equal stamps, seen later, will say that no content has changed since."""
+        """Whether equal stamps, seen later, will prove that no content has changed since."""
         return all(stamp.settled(self.seen) for stamp in self.stamps.values())
 
     @cached_property
@@ -100,16 +100,16 @@ class FileSet:
         Raises:
             LatentbenchError: a file cannot be read.
         """
-        _ = self.stamps  # a change while the contents are read is to give other stamps than these
+        _ = self.stamps  # taken first, so that a change while the contents are read changes the stamps
         return {file: _sha256(file) for file in self.files}
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all names and contents: another one means that a content has changed. Reads all of the files."""
+        """Digest of all names and contents: it changes when any content changes. Reads all files."""
         return digest([(self.name(file), self.sha256[file]) for file in sorted(self.files)])
 
     def name(self, file: Path) -> str:
-        """The path of a file from the folder on."""
+        """The path of a file relative to the folder."""
         return file.relative_to(self.folder).as_posix()
 
     def changed(self) -> bool:
@@ -119,23 +119,23 @@ class FileSet:
 
 
 class Memory:
-    """Remembers what was computed of some files' contents, for as long as their stamps stay the same.
+    """Remembers what was computed from the contents of some files, for as long as their stamps stay the same.
 
     Args:
-        paths: the files that it may be kept in: it is read from the first that knows, and written to the first that
-            can be written. Where none can be, everything is computed each time.
+        paths: the files that it may be stored in. It is read from the first that has the entry, and written to the
+            first that can be written. If none can, everything is computed each time.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
 
     def recall(self, key: str, files: FileSet, compute: Callable[[], str]) -> str:
-        """What ``compute`` gave of the ``files``; it is called unless none of them can have changed since.
+        """The remembered result of ``compute`` for ``files``; it is called only if a file may have changed since.
 
         Args:
-            key: tells what is computed of these files from what else is remembered here.
-            files: what it is computed of.
-            compute: reads the files and gives a text that depends on their names and contents alone.
+            key: distinguishes this result from others that are remembered here.
+            files: the files that it is computed from.
+            compute: reads the files and returns a text that depends on their names and contents only.
         """
         for path in self.paths:
             entry = _entries(path).get(key)
@@ -146,7 +146,7 @@ class Memory:
         return value
 
     def remember(self, key: str, files: FileSet, value: str) -> None:
-        """Keep ``value``, if the files' stamps can tell for how long it holds."""
+        """Keep ``value``, if a change of the files is sure to change their stamps."""
         if not files.settled:
             return
         for path in self.paths:
@@ -157,7 +157,7 @@ class Memory:
 
 
 def _entry(stamp: str, value: object) -> dict[str, object]:
-    """What is kept of a value; a damaged one does not equal what is made of its own parts."""
+    """The stored form of a value, with a checksum, so that a damaged entry is not used."""
     return {"stamp": stamp, "value": value, "check": digest([stamp, value])}
 
 

@@ -1,4 +1,4 @@
-"""Datasets as plugins: their facts, how they are loaded, and what is known of them in a data root."""
+"""Datasets as plugins: their metadata, how they are loaded, and their state in a data root."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -18,9 +18,9 @@ class State(StrEnum):
     """How far a dataset is from being loaded."""
 
     MISSING = "missing"
-    """What it reads is not there, or not as it should be."""
+    """What it reads is missing, or is damaged or incomplete."""
     PRESENT = "present"
-    """What it reads is there; nothing is prepared, or nothing has to be."""
+    """What it reads is there. Nothing is prepared yet, or nothing has to be."""
     OUTDATED = "outdated"
     """Prepared from another source or by another version: it is prepared again when it is loaded."""
     PREPARED = "prepared"
@@ -35,13 +35,13 @@ class Status:
     folder: Path | None = None
     """Where it looks; None if it does not say."""
     facts: Mapping[str, int] = field(default_factory=dict)
-    """What is there, counted: {"train images": 320, "masks missing": 0}."""
+    """Counts of what was found: {"train images": 320, "masks missing": 0}."""
     note: str = ""
-    """One line: what is missing or wrong and how to mend it; or what else there is to know."""
+    """One line: what is missing or wrong and how to mend it, or a remark."""
 
 
 class Dataset(ABC):
-    """A dataset as a plugin. Subclass it, fill in the facts, and implement ``load``."""
+    """A dataset as a plugin. Subclass it, set the class attributes, and implement ``load``."""
 
     name: ClassVar[str]
     """How boards and the command line call it."""
@@ -63,24 +63,25 @@ class Dataset(ABC):
 
     def __init__(self, config: Options | None = None) -> None:
         self.config = config if config is not None else self.Config()
-        #: Told (done, of how many) while ``load``, ``prepare`` or ``verify`` takes long. Set it on the object.
+        #: Called with (done, total) during a long ``load``, ``prepare`` or ``verify``. Set it on the object.
         self.progress: Callable[[int, int], None] = lambda done, total: None
 
     @abstractmethod
     def load(self, data_root: Path) -> Data:
-        """Read the dataset from ``data_root`` (a folder that holds one sub-folder per source) and make its splits.
+        """Read the dataset from ``data_root`` (a folder with a sub-folder for each source) and make its splits.
 
-        Downloads nothing.
+        It downloads nothing.
 
         Raises:
-            LatentbenchError: missing (what, where to put it, its licence, the command that gets it), or corrupt.
+            LatentbenchError: files are missing (the message says which, where to put them, their licence, and the
+                command that gets them) or corrupt.
         """
 
     def prepare(self, data_root: Path) -> None:
-        """Put what ``load`` reads into ``data_root``, by download if need be. Nothing to do for embedded data."""
+        """Put what ``load`` reads into ``data_root``, by download if necessary. Embedded data needs nothing."""
 
     def status(self, data_root: Path) -> Status:
-        """What is there, and what is missing. By default it is tried: override it where loading takes long."""
+        """What is there, and what is missing. The default loads the dataset; override it if loading is slow."""
         try:
             data = self.load(data_root)
         except LatentbenchError as error:

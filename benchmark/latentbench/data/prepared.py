@@ -33,17 +33,17 @@ class Source(FileSet):
 
 @dataclass(frozen=True)
 class Decoding:
-    """What prepared arrays depend on, beside the source. Datasets of an equal decoding share what is prepared."""
+    """What prepared arrays depend on besides the source. Datasets with equal decodings share prepared arrays."""
 
     name: str
-    """What it is called in the cache."""
+    """Its name in the cache."""
     version: int
     options: Mapping[str, Any]
-    """As JSON has them."""
+    """As JSON values."""
 
 
 class Save(Protocol):
-    """Writes one array, or the rest of one of which a process that was killed wrote the first rows."""
+    """Writes one array, or completes one of which a killed process wrote the first rows."""
 
     def __call__(
         self,
@@ -57,12 +57,12 @@ class Save(Protocol):
         Args:
             name: of the array.
             shape: of the array.
-            rows: called with the number of the first row that is not there yet, gives it and all that follow: uint8
-                arrays, each of shape ``shape[1:]``. Not called if all rows are there. What it counts on the way it
-                counts of the rest alone: count what ``save`` returns.
-            made_of: for each row those of the source's files that it is made of, beside the options and ``shape``. The
-                first rows are kept when other files change, as one does that was corrupt and is put there again. None:
-                every row is made of all files.
+            rows: called with the index of the first missing row, yields that row and all that follow: uint8 arrays,
+                each of shape ``shape[1:]``. It is not called if no row is missing. Do not count facts in it, because a
+                resumed call sees the remaining rows only: count in the array that ``save`` returns.
+            made_of: for each row, the files of the source that it depends on, besides the options and ``shape``. Rows
+                that were written stay valid when other files change, for example when a corrupt one is replaced. None:
+                every row depends on all files.
 
         Returns:
             The whole array, mapped from its file.
@@ -70,11 +70,11 @@ class Save(Protocol):
 
 
 class Rows:
-    """Makes what ``Save`` takes, for rows that are decoded one from each item; tells how many of all are done.
+    """Makes the ``rows`` argument of ``Save`` where each row is decoded from one item, and reports progress.
 
     Args:
-        progress: told (done, of how many), of the rows of all arrays together.
-        total: the rows of all arrays together.
+        progress: called with (done, total), counted over the rows of all arrays together.
+        total: number of rows of all arrays together.
     """
 
     def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
@@ -83,7 +83,7 @@ class Rows:
     def __call__(
         self, decode: Callable[[T], npt.NDArray[np.uint8]], items: Sequence[T]
     ) -> Callable[[int], Iterator[npt.NDArray[np.uint8]]]:
-        """The rows of the next array: ``decode`` of each of the items."""
+        """The rows of the next array: ``decode`` applied to each item."""
         before = self._before
         self._before += len(items)
 
@@ -98,51 +98,52 @@ class Rows:
 class PreparedDataset(Dataset):
     """A dataset whose source is decoded once. Implement ``locate``, ``convert`` and ``assemble`` in place of ``load``.
 
-    What was prepared serves an equal ``decoding`` and an unchanged source alone.
+    Prepared arrays are used only for an equal ``decoding`` and an unchanged source.
     """
 
     @property
     def decoding(self) -> Decoding:
         """By default the dataset's name, its ``version`` and all its options.
 
-        Override it where some options choose among the arrays' rows and change none of them.
+        Override it where some options only choose among the arrays' rows, without changing them.
         """
         return Decoding(self.name, self.version, self.config.model_dump(mode="json"))
 
     @abstractmethod
     def locate(self, data_root: Path) -> Source:
-        """Find the source's files; reads none of them.
+        """Find the source's files, without reading any of them.
 
         Raises:
-            LatentbenchError: missing (what, where to put it, its licence, how to get it).
+            LatentbenchError: files are missing; the message says which, where to put them, their licence, and how to
+                get them.
         """
 
     @abstractmethod
     def convert(self, source: Source, save: Save) -> Mapping[str, int]:
         """Decode the source into arrays, telling ``progress``; returns what it counted in them.
 
-        It is called again, and saves the same arrays in the same order, when a process was killed on the way.
+        If the process is killed, the next one calls it again; it has to save the same arrays in the same order.
 
         Raises:
-            LatentbenchError: a file is corrupt or does not fit; it is named, and never passed over.
+            LatentbenchError: a file is corrupt or does not fit. The message names it; no file is skipped silently.
         """
 
     @abstractmethod
     def assemble(self, prepared: Prepared) -> Data:
-        """Make the splits of the arrays, without copying them."""
+        """Make the splits from the arrays, without copying them."""
 
     def load(self, data_root: Path) -> Data:
-        """Make the splits of what is prepared; prepare it first if need be."""
+        """Make the splits from the prepared arrays; prepare them first if necessary."""
         return self.assemble(self._prepared(data_root))
 
     def prepare(self, data_root: Path) -> None:
-        """Decode the source, unless it is prepared as it stands."""
+        """Decode the source, unless up-to-date arrays are prepared already."""
         self._prepared(data_root)
 
     def status(self, data_root: Path) -> Status:
-        """Whether the source is there, and prepared as it stands; decodes nothing.
+        """Whether the source is there and whether prepared arrays are up to date. It decodes nothing.
 
-        Where something is prepared, files whose contents are not known as they now are are hashed.
+        If something is prepared, files that may have changed since they were last hashed are hashed again.
         """
         try:
             source = self.locate(data_root)
@@ -161,14 +162,14 @@ class PreparedDataset(Dataset):
         return Status(State.OUTDATED if outdated else State.PRESENT, source.folder, facts)
 
     def verify(self, data_root: Path) -> str:
-        """Read the source again, and decode it; it and the prepared arrays must have the hash of what was prepared."""
+        """Read and decode the source again; the result and the prepared arrays must have the recorded hash."""
         source = self.locate(data_root)
         shelves = self._shelves(source, data_root)
         state = self._state(source)
         found = next(((shelf, prepared) for shelf in shelves if (prepared := shelf.read(state))), None)
         if found is None:
             raise LatentbenchError(
-                f"dataset '{self.name}' is not prepared with these options as it now stands in {source.folder}",
+                f"dataset '{self.name}' is not prepared with these options from what {source.folder} holds now",
                 "prepare it, with `latentbench data prepare`",
             )
         shelf, prepared = found
@@ -224,7 +225,9 @@ class PreparedDataset(Dataset):
         _ = source.sha256  # before anything is decoded: what changes later is noticed
         facts = self.convert(source, save)
         if set(self.locate(data_root).files) != set(source.files) or source.changed():
-            raise LatentbenchError(f"files in {source.folder} changed while they were read", "try again when they rest")
+            raise LatentbenchError(
+                f"files in {source.folder} changed while they were read", "try again when nothing writes to them"
+            )
         about = {"dataset": decoding.name, "version": decoding.version, "options": dict(decoding.options)}
         return made.describe(facts, about)
 
@@ -235,16 +238,16 @@ class PreparedDataset(Dataset):
         return [Shelf(root, decoding.name, subject) for root in cache_roots(data_root)]
 
     def _state(self, source: Source, memory: Memory | None = None) -> str:
-        """What prepared arrays must be made of, to serve; without a memory all of the source is read."""
+        """Identifies what prepared arrays must be made from; without a memory the whole source is read."""
         fingerprint = memory.recall("source", source, lambda: source.fingerprint) if memory else source.fingerprint
         return digest([_FORMAT, self.decoding.version, fingerprint])
 
 
 def _memory(shelves: Sequence[Shelf]) -> Memory:
-    """Where it is remembered what was hashed: with what is prepared."""
+    """Where hashes are remembered: beside the prepared arrays."""
     return Memory([shelf.known for shelf in shelves])
 
 
 def _to_write(shelves: list[Shelf]) -> Shelf:
-    """The first one that can be written, else the last, which then says why not."""
+    """The first writable shelf, else the last, whose error then says why it cannot be written."""
     return next((shelf for shelf in shelves if shelf.writable), shelves[-1])

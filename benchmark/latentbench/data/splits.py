@@ -28,12 +28,12 @@ __all__ = [
     "content_hash",
 ]
 
-#: The value of an attribute that is not known for an image: a deleted label, or one that has no meaning for it.
+#: The value of an attribute that is unknown for an image: its label was removed, or has no meaning for it.
 MISSING = -1
 
 
 class Role(StrEnum):
-    """What a split may be used for: fitting, model selection, or nothing but the final measurement."""
+    """What a split may be used for: fitting, model selection, or the final measurement only."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -42,7 +42,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What a model may know of a dataset before it sees an image: shapes, and the attributes' cardinalities."""
+    """What a model knows of a dataset when it is built: the shape of its images, and attributes with cardinalities."""
 
     channels: int
     height: int
@@ -75,7 +75,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Targets:
-    """The truth about the images of a split, kept by the harness and shown to metrics alone. Absent means unknown."""
+    """Ground truth for the images of a split. Metrics see it, models do not. None means unknown."""
 
     anomaly: npt.NDArray[np.uint8] | None = None
     """(N,) 1 where the image is anomalous, else 0."""
@@ -92,14 +92,14 @@ class Targets:
 
 
 class Split(ABC):
-    """Images that share a role: stored, of their own or shared with other splits; or composed for every batch."""
+    """Images with one role. They are stored (perhaps in an array that splits share) or composed for each batch."""
 
     role: Role
     targets: Targets = Targets()
     conditions: Mapping[str, npt.NDArray[np.float64]] = {}
-    """Named item weights, each (N,) and >= 0: the same images under several test distributions, in one pass.
+    """Named weights of the images, each (N,) and >= 0: the same images under several test distributions.
 
-    A metric is computed once under each. Without conditions it is computed once, all weights equal.
+    A metric is computed once under each condition; without conditions, once with equal weights.
     """
     image_range: tuple[float, float] = (0.0, 1.0)
     """Least and greatest value that a pixel may have. Only a test split may declare another range than [0, 1]."""
@@ -121,8 +121,8 @@ class Split(ABC):
     def batch(self, index: Tensor, generator: torch.Generator) -> Batch:
         """The images at ``index`` ((B,) int64, on the split's device).
 
-        A composed split draws B fresh images from ``generator`` (on the split's device) and reads no more of ``index``
-        than its length; a stored split returns just those images and leaves the generator alone.
+        A composed split draws B fresh images with ``generator`` (on the split's device) and uses only the length of
+        ``index``; a stored split returns the images at ``index`` and does not use the generator.
         """
 
 
@@ -132,8 +132,8 @@ class StoredSplit(Split):
     Args:
         role: what the split may be used for.
         images: (N, C, H, W) uint8, 0..255 for 0..1.
-        targets: the truth, each array of length N.
-        conditions: named item weights, each (N,).
+        targets: the ground truth, each array of length N.
+        conditions: named weights of the images, each (N,).
     """
 
     def __init__(
@@ -183,16 +183,16 @@ class StoredSplit(Split):
 
 
 class IndexedSplit(Split):
-    """Some images of one uint8 array that several splits share, such as one that is mapped from a file.
+    """Some images of a uint8 array that several splits share, for example one that is mapped from a file.
 
-    The array is neither copied nor read as a whole as long as the split stays where the array is.
+    As long as the split stays on the array's device, the array is neither copied nor read as a whole.
 
     Args:
         role: what the split may be used for.
         images: (M, C, H, W) uint8, 0..255 for 0..1.
-        rows: (N,) int64 in [0, M), which of them are the split's, in its order.
+        rows: (N,) int64 in [0, M), the indices of the split's images, in its order.
         images_hash: identifies ``images``, whose bytes are not read for the content hash (``Prepared.content_hash``).
-        targets: the truth, each array of length N.
+        targets: the ground truth, each array of length N.
         conditions: named item weights, each (N,).
     """
 
@@ -249,7 +249,7 @@ class IndexedSplit(Split):
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset made ready: its splits by name, and what models may know about it."""
+    """A loaded dataset: its splits by name, and what models may know about it."""
 
     info: DataInfo
     splits: Mapping[str, Split]
@@ -271,7 +271,7 @@ class Data:
 
     @property
     def split_hash(self) -> str:
-        """Hex SHA-256 over the splits' names, roles and contents: rows with different ones are never compared."""
+        """Hex SHA-256 over the splits' names, roles and contents. Runs with different hashes are never compared."""
         return content_hash({name: f"{split.role} {split.content_hash}" for name, split in self.splits.items()})
 
     def to(self, device: torch.device) -> "Data":

@@ -1,4 +1,4 @@
-"""Anomaly detection and localization in images of parts: MVTec AD, and what is laid out like it."""
+"""Anomaly detection and localization in images of parts: MVTec AD, and datasets with its layout."""
 
 import logging
 from abc import abstractmethod
@@ -38,19 +38,19 @@ from latentbench_datasets.mvtec.folders import TestImage, read_layout
 
 __all__ = ["CATEGORIES", "Folder", "MagneticTile", "MvtecAd", "MvtecLayout", "MvtecLike"]
 
-#: Of MVTec AD.
+#: The categories of MVTec AD.
 CATEGORIES = (
     "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw", "tile",
     "toothbrush", "transistor", "wood", "zipper",
 )  # fmt: skip
 #: Where MVTec AD is looked for: as published, or a copy reduced to 256 pixels.
 _FOLDERS = ("mvtec_ad", "mvtec_ad_256")
-#: The archives that MVTec AD is published as, in the data root: each category's own, and the one of all of them.
+#: Published archives of MVTec AD, in the data root: one for each category, and one for all of them.
 _ARCHIVE, _WHOLE_ARCHIVE = "{category}.tar.xz", "mvtec_anomaly_detection.tar.xz"
-#: SHA-256 of the latter; for the categories' own none is published.
+#: SHA-256 of the archive of all categories; none is published for single categories.
 _WHOLE_SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d"
-#: What can have become of a mask, counted; and after which of it no pixel is known to be normal.
-_FATES = ("missing", "all black", "lost by resizing")
+#: Why a defective image has an empty mask, as counted in the status; and the cases in which its true mask is unknown.
+_OUTCOMES = ("missing", "all black", "lost by resizing")
 _UNKNOWN = ("missing", "lost by resizing")
 
 log = logging.getLogger("latentbench")
@@ -63,22 +63,22 @@ def _below_data_root(folder: str) -> str:
     return str(path)
 
 
-#: A folder by its path from the data root: the same on every machine, as it becomes part of a run's identity.
+#: A folder as a path relative to the data root, the same on every machine, because it is part of a run's key.
 Folder = Annotated[str, AfterValidator(_below_data_root)]
 
 
 class MvtecLayout(PreparedDataset):
-    """A folder in the layout of MVTec AD: normal images to learn from; normal and defective ones, with masks, to test.
+    """A folder in the layout of MVTec AD: normal images for training; normal and defective ones, with masks, for tests.
 
     Images are resized to a square (``latentbench_datasets.images``), masks by the nearest pixel. They have one
-    channel if every file is grey, else three. Files of more than 8 bits need a range, of their own or by the option
-    ``value_range``, and are scaled from it; masks of more than two levels need the option ``mask_threshold``. The
-    status tells how many there are of either.
+    channel if every file is grey, else three. Files of more than 8 bits are scaled from a range, which they
+    declare or which the option ``value_range`` gives; masks with more than two levels need the option
+    ``mask_threshold``. The status counts both.
 
-    - "train" and "validation" share the images of train/good; they have no targets, for all are normal.
-    - "test" has ``anomaly`` and ``mask``. A defective image without a mask file has no known mask: it counts where
-      images are scored and is left out where pixels are. So does one whose mask marks pixels, none of which is left at
-      this ``image_size``. A mask that is there is otherwise taken as published, all black too.
+    - "train" and "validation" divide the images of train/good, which are all normal; they have no targets.
+    - "test" has ``anomaly`` and ``mask``. The mask of a defective image without a mask file is unknown: the image
+      counts in image metrics and is left out of pixel metrics. The same holds if resizing to ``image_size`` removes all
+      marked pixels of a mask. Other masks are used as published, even if they are all black.
     """
 
     class Config(Dataset.Config):
@@ -90,15 +90,15 @@ class MvtecLayout(PreparedDataset):
         value_range: tuple[FiniteFloat, FiniteFloat] | None = Field(
             None,
             exclude_if=lambda value: value is None,
-            description="the numbers in the image files that stand for black and white, as in [0, 1023]; "
-            "None: [0, 255] of 8 bits, and what files of more bits declare",
+            description="the values in the image files that stand for black and white, as in [0, 1023]; "
+            "None: [0, 255] for 8 bits, and for more bits what the files declare",
         )
         mask_threshold: float | None = Field(
             None,
             ge=0,
             allow_inf_nan=False,
             exclude_if=lambda value: value is None,
-            description="what is above it in a mask file is anomalous; None: masks have two levels, of which black is "
+            description="values above it in a mask file are anomalous; None: masks have two levels, of which black is "
             "normal",
         )
 
@@ -113,16 +113,16 @@ class MvtecLayout(PreparedDataset):
 
     @property
     def decoding(self) -> Decoding:
-        """The third one: masks that are lost by resizing are not known, and more than 8 bits are scaled."""
+        """Version 3: masks that are lost by resizing are unknown, and images of more than 8 bits are scaled."""
         return replace(super().decoding, version=3)
 
     @abstractmethod
     def folder(self, data_root: Path) -> Path:
-        """The folder of ``train``, ``test`` and ``ground_truth``, whether it is there or not."""
+        """The folder of ``train``, ``test`` and ``ground_truth``, which may not exist."""
 
     @abstractmethod
     def how_to_get(self, folder: Path) -> str:
-        """What to do so that ``folder`` is there, with its licence."""
+        """How to get the data into ``folder``, with its licence."""
 
     def locate(self, data_root: Path) -> Source:
         """The image files and masks."""
@@ -158,26 +158,26 @@ class MvtecLayout(PreparedDataset):
             [(image.path, image.mask) if image.mask else (image.path,) for image in layout.test],
         )
         anomaly = np.array([image.defective for image in layout.test], np.uint8)
-        fates = list(map(partial(_fate, threshold=self.config.mask_threshold), layout.test, masks))
-        known = np.array([fate not in _UNKNOWN for fate in fates], np.uint8)
+        outcomes = list(map(partial(_outcome, threshold=self.config.mask_threshold), layout.test, masks))
+        known = np.array([outcome not in _UNKNOWN for outcome in outcomes], np.uint8)
         save("anomaly", anomaly.shape, lambda start: anomaly[start:])
         save("mask_known", known.shape, lambda start: known[start:])
-        counted = Counter(fates)
+        counted = Counter(outcomes)
         return {
             "train images": len(train),
             "validation images": len(validation),
             "test images": len(test),
             "defective images": int(anomaly.sum()),
-            **{f"masks {fate}": counted[fate] for fate in _FATES},
+            **{f"masks {outcome}": counted[outcome] for outcome in _OUTCOMES},
             **scaled,
             **graded,
         }
 
     def _scaled(self, images: Sequence[Path]) -> dict[str, int]:
-        """How many of the images are scaled from another range than 8 bits have, by the range.
+        """The number of images that are scaled from another range than that of 8 bits, by the range.
 
         Raises:
-            LatentbenchError: files declare different ranges, as they do where each tells its own extremes.
+            LatentbenchError: files declare different ranges, as they do if each declares its own extremes.
         """
         if self.config.value_range:
             return {f"images scaled from {Range(*self.config.value_range)}": len(images)}
@@ -187,12 +187,12 @@ class MvtecLayout(PreparedDataset):
             one, other = (next(path for path in ranges if ranges[path] == found) for found in (first, others[0]))
             raise LatentbenchError(
                 f"images {one} and {other} declare different ranges, {first} and {others[0]}",
-                "name the numbers that stand for black and white in all of them, with value_range=[BLACK, WHITE]",
+                "name the values that stand for black and white in all of them, with value_range=[BLACK, WHITE]",
             )
         return {f"images scaled from {first}": len(ranges)} if ranges else {}
 
     def _graded(self, masks: Sequence[Path]) -> dict[str, int]:
-        """How many of the masks have more than two levels, which the threshold decides about; it is told."""
+        """The number of masks with more than two levels, to which the threshold applies; logs a warning."""
         threshold = self.config.mask_threshold
         if threshold is None:
             return {}  # they are refused
@@ -207,7 +207,7 @@ class MvtecLayout(PreparedDataset):
         return {f"masks of more than two levels, read above {threshold:g}": len(graded)}
 
     def assemble(self, prepared: Prepared) -> Data:
-        """The three splits; two where no image is kept for validation."""
+        """The three splits; two if no image is kept for validation."""
         arrays = prepared.arrays
         known = arrays["mask_known"].astype(bool)
         targets = Targets(anomaly=arrays["anomaly"], mask=arrays["mask"], mask_known=known)
@@ -257,7 +257,7 @@ class MvtecAd(MvtecLayout):
         return next((folder for folder in folders if folder.is_dir()), folders[0])
 
     def how_to_get(self, folder: Path) -> str:
-        """By hand: its publisher asks for consent to the licence."""
+        """By hand, because its publisher asks for consent to the licence."""
         return (
             f"accept its licence ({self.licence}) at {self.source}, download {_WHOLE_ARCHIVE} or "
             f"{_ARCHIVE.format(category=self.config.category)} into the data root and run `latentbench data prepare "
@@ -268,7 +268,8 @@ class MvtecAd(MvtecLayout):
     def prepare(self, data_root: Path) -> None:
         """Unpack the category from an archive in the data root if it is not there, and decode it.
 
-        Of the archive of all categories all are unpacked, if there is none yet: it has to be read from end to end.
+        If no category is there yet, all are unpacked from the archive of all categories, which has to be read whole
+        anyway.
         """
         folder = self.folder(data_root)
         if not folder.is_dir():
@@ -283,7 +284,7 @@ class MvtecAd(MvtecLayout):
         super().prepare(data_root)
 
     def status(self, data_root: Path) -> Status:
-        """The status of the category, and which categories are there."""
+        """The status of the category, and a list of the categories that are there."""
         status = super().status(data_root)
         collections = (self.config.folder,) if self.config.folder else _FOLDERS
         there = [
@@ -313,11 +314,11 @@ class MvtecLike(MvtecLayout):
     config: Config
 
     def folder(self, data_root: Path) -> Path:
-        """The option's."""
+        """The folder that the option names."""
         return data_root / self.config.folder
 
     def how_to_get(self, folder: Path) -> str:
-        """It is the user's to make."""
+        """How to lay out one's own images."""
         return (
             "put images there as train/good/*, test/good/*, test/DEFECT/NAME.png with masks "
             "ground_truth/DEFECT/NAME_mask.png, or name another folder of the data root by the option 'folder'"
@@ -327,8 +328,8 @@ class MvtecLike(MvtecLayout):
 class MagneticTile(MvtecLayout):
     """Surface defects of magnetic tiles, laid out like MVTec AD; the images are small and of many sizes.
 
-    The published set has no split: the usual one takes a random 80 % of the defect-free images for training. Which
-    ones is decided by the folder. A few masks are published all black.
+    The published set has no split; usually a random 80 % of the defect-free images are used for training. Here the
+    folder determines which ones. A few published masks are all black.
     """
 
     name = "magnetic-tile"
@@ -345,7 +346,7 @@ class MagneticTile(MvtecLayout):
         return data_root / "magnetic_tile"
 
     def how_to_get(self, folder: Path) -> str:
-        """By hand: it is published in another layout."""
+        """By hand, because it is published in another layout."""
         return (
             f"download it from {self.source} (licence: {self.licence}) and lay it out like MVTec AD: 80 % of its "
             f"defect-free images as {folder / 'train' / 'good'}, the others as test/good, test/DEFECT/NAME.jpg with "
@@ -367,12 +368,12 @@ def _mask(image: TestImage, size: int, threshold: float | None) -> npt.NDArray[n
     return mask
 
 
-def _fate(image: TestImage, mask: npt.NDArray[np.uint8], threshold: float | None) -> str:
-    """What has become of the mask of an image, one of ``_FATES``, or empty if nothing worth telling.
+def _outcome(image: TestImage, mask: npt.NDArray[np.uint8], threshold: float | None) -> str:
+    """Why the mask of a defective image is empty, one of ``_OUTCOMES``; "" if it is not, or if the image is normal.
 
     Args:
-        image: an image; its mask file is read again where nothing is left of it.
-        mask: (size, size), as ``_mask`` gives it.
+        image: an image; its mask file is read again if no anomalous pixel is left.
+        mask: (size, size), as ``_mask`` returns it.
         threshold: as for ``_mask``.
     """
     if not image.defective or mask.any():

@@ -478,7 +478,7 @@ def test_rows_that_are_not_all_told_what_they_are_made_of_are_the_datasets_defec
     data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Texts, "convert", lambda self, source, save: save("train", (2, 1), lambda start: [], [()]))
-    with pytest.raises(ValueError, match="train has 2 rows and is told what 1 are made of"):
+    with pytest.raises(ValueError, match="train has 2 rows, but 1 origins were given"):
         Texts().load(data_root)
 
 
@@ -960,7 +960,7 @@ def test_verifying_finds_a_source_that_changed_without_a_trace(
     Texts().load(data_root)
     (data_root / "texts" / "0.txt").write_text("7 1 2 3")  # as long as before
     assert Texts().status(data_root).state is State.PREPARED
-    with pytest.raises(LatentbenchError, match="is not prepared with these options as it now stands"):
+    with pytest.raises(LatentbenchError, match=r"is not prepared with these options from what .* holds now"):
         Texts().verify(data_root)
 
 
