@@ -1,4 +1,4 @@
-"""Metrics for a run that has finished: from what is kept with its record where that suffices, else from its weights."""
+"""Metrics for a finished run: from what is stored with its record if that suffices, else from its weights."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -26,15 +26,14 @@ __all__ = ["evaluate_again", "lacking"]
 
 
 def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None) -> list[str]:
-    """The metrics that a finished run has no value of in their present version, though its model can be measured.
+    """Metrics that apply to the run's model and of which the run has no value in their present version.
 
-    A metric that was tried, and gave a reason in the value's place, is not lacking, nor is one that this machine cannot
-    compute.
+    A metric that was tried and is recorded as unmeasured is not lacking, nor is one that this machine cannot compute.
 
     Args:
-        record: of the run.
-        plugins: which metrics there are.
-        among: just these, by name; what no plugin offers is passed over.
+        record: the run's record.
+        plugins: where metrics and models come from.
+        among: consider only metrics with these names; names that no plugin offers are ignored.
     """
     offers = plugins.offers("metrics")
     has = {value.metric for value in record.values.values() if _is_current(value, offers)}
@@ -63,13 +62,14 @@ def evaluate_again(
 ) -> Record | None:
     """The record with new values of these metrics, not yet written; values of other metrics stay as they are.
 
-    New values take the place of all that the record has of a metric: a record holds one version of each.
+    New values replace all values of the metric, because a record has one version of each metric.
 
     Returns:
-        None where none of them applies to the run's splits.
+        The new record; None if none of the metrics applies to the run's splits.
 
     Raises:
-        LatentbenchError: neither predictions nor weights give a metric; or the data set is not the run's.
+        LatentbenchError: a metric can be computed neither from predictions nor from weights, or the dataset is not the
+            one of the run.
     """
     offers = plugins.offers("metrics")
     wanted = {name: plugins.get("metrics", name).value for name in names}
@@ -104,19 +104,19 @@ def evaluate_again(
 
 
 def _measured_by(measurement: Measurement) -> set[str]:
-    """The metrics that were measured, or gave a reason why not."""
+    """The metrics that were measured, or are recorded as unmeasured."""
     return {ValueName.parse(name).metric for name in (*measurement.values, *measurement.unmeasured)}
 
 
 def _targets(path: Path, record: Record, store: Store) -> Data | None:
-    """The targets that are kept for the run; None if there are none."""
+    """The targets stored for the run; None if there are none."""
     if record.targets is None or not (path.parent.parent / record.targets.file).is_file():
         return None
     return kept_data(store.targets(path, record))
 
 
 def _may_apply(metric: type[Metric], targets: Data) -> bool:
-    """Whether a split has what the metric needs, as far as kept targets tell: of masks, only whether there are any."""
+    """Whether the metric may apply to a split, by the stored targets, which only say whether there are masks."""
     for split in targets.splits.values():
         if split.role is Role.TRAIN:
             continue
@@ -137,7 +137,7 @@ def _from_kept(
     targets: Data | None,
     load: Callable[[], Data],
 ) -> Measurement | None:
-    """What predictions and targets give; None where they are not kept, or the metrics need what is not in them."""
+    """Values from stored predictions and targets; None if these are missing or suffice for none of the metrics."""
     if record.predictions is None or not (path.parent / record.predictions.file).is_file():
         return None
     arrays = store.predictions(path, record)
@@ -155,12 +155,12 @@ def _from_kept(
 def _from_weights(
     path: Path, record: Record, metrics: Mapping[str, type[Metric]], data: Data, plugins: Plugins
 ) -> tuple[Measurement, Predictions]:
-    """What the fitted model gives: its capabilities are run as at the end of the run, and nothing is trained."""
+    """Values from the fitted model: its capabilities are run as at the end of the run, and nothing is trained."""
     from safetensors.torch import load
 
     if record.weights is None or not (file := path.parent / record.weights.file).is_file():
         raise LatentbenchError(
-            f"its predictions do not give {', '.join(metrics)}, and its weights are not beside its record",
+            f"its predictions do not suffice for {', '.join(metrics)}, and its weights are not beside its record",
             "evaluate where it was run, or run it again",
         )
     content = file.read_bytes()
@@ -178,12 +178,12 @@ def _from_weights(
 
 
 def _data(record: Record, plugins: Plugins, data_root: Path) -> Data:
-    """The data set that the run was on, and no other."""
+    """The dataset of the run, checked by its split hash."""
     spec = record.spec
     offer = plugins.get("datasets", spec.dataset)
     data: Data = offer.value(offer.value.Config.parse(spec.options, f"dataset '{spec.dataset}'")).load(data_root)
     if data.split_hash != spec.split_hash:
         raise LatentbenchError(
-            f"dataset '{spec.dataset}' in {data_root} is not the one that it was run on", "name another --data-root"
+            f"dataset '{spec.dataset}' in {data_root} has another split hash than the run's", "name another --data-root"
         )
     return data

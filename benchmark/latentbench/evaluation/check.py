@@ -1,4 +1,4 @@
-"""A record held against what lies beside it: files against their hashes, values against their predictions."""
+"""Checks of a record: its files against their hashes, its values against its predictions."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,33 +18,33 @@ from latentbench.value_name import ValueName
 
 __all__ = ["Checked", "check_record", "readouts_of"]
 
-#: Another CPU, or another build of NumPy, may add numbers in another order. No edit by hand is that small.
+#: Relative tolerance: another CPU or build of NumPy may add numbers in another order, and edits by hand are larger.
 _ROUNDING = 1e-9
 
-#: What a capability gives that is not kept with a record.
+#: Outputs of capabilities that are not stored with a record.
 _NOT_KEPT = {"encode": "codes", "localize": "maps", "sample": "samples", "reconstruct": "reconstructions"}
 
 
 @dataclass
 class Checked:
-    """What was found of one record."""
+    """The result of checking one record."""
 
     path: Path
     recomputed: int = 0
-    """Values that follow from the predictions, and were compared."""
+    """Number of values that were computed again from the predictions and compared."""
     faults: list[str] = field(default_factory=list)
-    """What is wrong, each in a line, without the path."""
+    """What is wrong, one line each, without the path."""
     left: Counter[str] = field(default_factory=Counter)
-    """Values that could not be recomputed, counted by the reason."""
+    """Number of values that could not be computed again, by the reason."""
 
 
 def check_record(path: Path, store: Store, metrics: Mapping[str, type[Metric]]) -> Checked:
-    """Check a record's schema, key, place and bounds, its files' hashes, and every value that its predictions give.
+    """Check a record's schema, key, place and bounds, its files' hashes, and every value that follows from predictions.
 
     Args:
         path: the record's file.
-        store: the folder that it lies in.
-        metrics: by name. A value of a metric that is not here, or is in another version, is not recomputed.
+        store: the store that it belongs to.
+        metrics: by name. A value of a metric that is missing here, or has another version, is not computed again.
     """
     checked = Checked(path)
     try:
@@ -68,7 +68,7 @@ def check_record(path: Path, store: Store, metrics: Mapping[str, type[Metric]]) 
 
 
 def _contradictions(name: str, value: Value, metric: type[Metric]) -> list[str]:
-    """Where the facts that the record gives of a metric are not the metric's."""
+    """Where what the record states about a metric contradicts the metric."""
     found = []
     low, high = metric.bounds
     if not low <= value.value <= high:
@@ -83,7 +83,7 @@ def _contradictions(name: str, value: Value, metric: type[Metric]) -> list[str]:
 
 
 def _recompute(record: Record, current: Mapping[str, type[Metric]], store: Store, checked: Checked) -> None:
-    """Measure again what the kept predictions and targets allow, and compare."""
+    """Compute again what the stored predictions and targets allow, and compare."""
     predictions, data, reason = _kept(record, store, checked)
     if predictions is None or data is None:
         for metric in current.values():
@@ -109,7 +109,7 @@ def _recompute(record: Record, current: Mapping[str, type[Metric]], store: Store
 
 
 def _kept(record: Record, store: Store, checked: Checked) -> tuple[Predictions | None, Data | None, str]:
-    """What the record keeps, and if something is missing the reason; a file that is not the record's is a fault."""
+    """The stored predictions and targets, or the reason why they are missing; a file with a wrong hash is a fault."""
     arrays: list[dict[str, Any]] = []
     files = (
         ("predictions", record.predictions, checked.path.parent, store.predictions),
@@ -135,21 +135,21 @@ def _kept(record: Record, store: Store, checked: Checked) -> tuple[Predictions |
 
 
 def readouts_of(record: Record) -> dict[str, dict[str, float]]:
-    """What read the record's codes, as ``Predictions`` has it."""
+    """The readouts of the record's codes, in the form of ``Predictions.readouts``."""
     chosen: dict[str, dict[str, float]] = {"probe": dict(record.probe), "k-means": dict(record.kmeans)}
     read = {value.readout for value in record.values.values()} - {"native"}
     return {name: chosen.get(name, {}) for name in sorted(read)}
 
 
 def _need(metric: type[Metric]) -> str:
-    """What the metric would need that is not kept; empty where outputs are."""
+    """What the metric needs that is not stored; empty if its input is stored."""
     if metric.capability in PER_IMAGE:
         return ""
     return f"needs {_NOT_KEPT.get(metric.capability, metric.capability)}"
 
 
 def _impossible(name: str, metric: type[Metric], data: Data, predictions: Predictions, measurement: Measurement) -> str:
-    """Why no run can have left this value; empty where what it came from is merely not kept."""
+    """Why no run can have produced this value; empty if its input is merely not stored."""
     parsed = ValueName.parse(name)
     if parsed.split not in data.splits:
         return f"value '{name}': the data has no split '{parsed.split}'"

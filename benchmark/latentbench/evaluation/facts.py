@@ -1,4 +1,4 @@
-"""Facts: numbers that a fitted model knows of itself, checked before they go into its record."""
+"""Facts: numbers that a fitted model reports of itself, checked before they go into its record."""
 
 from math import isfinite
 
@@ -12,7 +12,7 @@ __all__ = ["facts_of"]
 
 
 def facts_of(model: Model, device: torch.device, seed: int) -> dict[str, float]:
-    """``Model.facts`` of a fitted model, run like a capability.
+    """The result of ``Model.facts`` for a fitted model, called under the same conditions as a capability.
 
     Raises:
         LatentbenchError: a fact is not a finite number.

@@ -1,7 +1,7 @@
-"""Targets that outlive their data set: kept once per split hash, so that values follow from predictions without it.
+"""Stored targets: once per split hash, so that values can be computed from predictions without the dataset.
 
-Of the validation and test splits everything is kept that a metric is given beside the model's output, except images
-and masks, which are the data set's content.
+For validation and test splits, everything that a metric receives besides the model's output is stored, except images
+and masks, which are the dataset's content.
 """
 
 import json
@@ -19,12 +19,12 @@ from latentbench.errors import LatentbenchError
 
 __all__ = ["KeptSplit", "kept_data", "kept_targets"]
 
-#: The array that holds, as JSON, the data set's ``info`` and each split's role, number of images and image range.
+#: The array that holds, as JSON, the dataset's ``info`` and each split's role, number of images and image range.
 _FACTS = "facts"
 
 
 class KeptSplit(Split):
-    """A split of which targets and conditions are known, and no images."""
+    """A split with targets and conditions, but without images."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class KeptSplit(Split):
     ) -> None:
         self.role, self.image_range, self.targets, self.conditions = role, image_range, targets, conditions
         self.masked = masked
-        """Whether the data set has masks of the split."""
+        """Whether the dataset has masks for the split."""
         self._images = images
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class KeptSplit(Split):
         raise LatentbenchError("the images of the split were not kept", "load the data set")
 
     def to(self, device: torch.device) -> Self:
-        """The split as it is: it has nothing on a device."""
+        """The split itself, which has nothing on a device."""
         return self
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Batch:
@@ -66,7 +66,7 @@ class KeptSplit(Split):
 
 
 def kept_targets(data: Data) -> dict[str, npt.NDArray[Any]]:
-    """What is kept of ``data``.
+    """The arrays that are stored for ``data``.
 
     Returns:
         Arrays (N,) in their own dtypes, ``split/anomaly``, ``split/mask_known``, ``split/attributes/NAME`` and
@@ -93,10 +93,10 @@ def kept_targets(data: Data) -> dict[str, npt.NDArray[Any]]:
 
 
 def kept_data(arrays: Mapping[str, npt.NDArray[Any]]) -> Data:
-    """The data that ``kept_targets`` was given, without images and masks: enough for ``measure``.
+    """The data that ``kept_targets`` stored, without images and masks: enough for ``measure``.
 
     Raises:
-        LatentbenchError: the arrays are not such.
+        LatentbenchError: the arrays are not of this form.
     """
     try:
         facts = json.loads(str(arrays[_FACTS]))

@@ -1,6 +1,6 @@
-"""Readouts: what the harness reads from the codes of a model that cannot give it itself.
+"""Readouts: capabilities that the harness derives from the codes of a model that lacks them.
 
-A further readout is a module of this package with a ``Readout`` in it, and a line in ``READOUTS``.
+To add a readout, add a module with a ``Readout`` to this package, and a line to ``READOUTS``.
 """
 
 from latentbench.evaluation.readouts.kmeans import K_MEANS
@@ -11,5 +11,5 @@ from latentbench.evaluation.readouts.readout import MAX_IMAGES, Codes, Reader, R
 
 __all__ = ["MAX_IMAGES", "READOUTS", "Codes", "Reader", "Readout", "TrainingCodes"]
 
-#: Every readout. Of those that give scores the first stands for the model where one score is asked for.
+#: Every readout. If one score is asked for, the first of those that give scores represents the model.
 READOUTS = (PROBE, K_MEANS, KNN, MAHALANOBIS)

@@ -1,4 +1,4 @@
-"""The k-means readout: finds facets in the codes of a model that does not cluster. It sees no label."""
+"""The k-means readout: clusters the codes of a model that does not cluster. It uses no labels."""
 
 import warnings
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from latentbench.evaluation.readouts.readout import Readout, TrainingCodes
 
 __all__ = ["K_MEANS", "RESTARTS", "Facet", "KMeansReadout", "fit_kmeans"]
 
-#: Times that k-means starts anew; the result with the least distances is kept.
+#: Number of restarts of k-means; the result with the least inertia is kept.
 RESTARTS = 10
 
 
 @dataclass(frozen=True)
 class Facet:
-    """One clustering: what it reads, and the fitted k-means."""
+    """One clustering: the subspace that it reads, and the fitted k-means."""
 
     subspace: str
     clusterer: KMeans
@@ -50,21 +50,20 @@ class KMeansReadout:
 def fit_kmeans(attributes: Mapping[str, int], code: Parts, seed: int) -> KMeansReadout:
     """Cluster the codes of training images: once for each subspace and each number of values that an attribute has.
 
-    Facets are called ``k10`` by their number of clusters, ``shape-k10`` in a subspace "shape". That number, the number
-    of values, is what is given away about the attributes, as the field does it; a user would have to guess it.
+    Facets are named after their number of clusters: ``k10``, or ``shape-k10`` in a subspace "shape". As is usual in the
+    field, the number of an attribute's values is given; in practice a user would have to guess it.
 
-    The dimensions count as the model scales them. Standardized, a collapsed dimension of a variational model, which
-    tells nothing about an image, would count as much as any other.
+    Dimensions are not standardized. Otherwise a collapsed dimension of a variational model, which carries no
+    information about an image, would count as much as any other.
 
-    It is Lloyd's algorithm (IEEE Transactions on Information Theory 28, 1982) from the seeding of k-means++ (Arthur and
-    Vassilvitskii, SODA 2007), the best of ``RESTARTS``, by scikit-learn; on one thread, so that the result depends on
-    the arguments alone.
+    The method is Lloyd's algorithm (IEEE Transactions on Information Theory 28, 1982) with the seeding of k-means++
+    (Arthur and Vassilvitskii, SODA 2007), the best of ``RESTARTS``, by scikit-learn. It runs on one thread, so that the
+    result depends on the arguments only.
 
     Args:
-        attributes: name -> its number of values. One of fewer than two values gives no facet.
-        code: codes by subspace, each (N, D_k). Fewer images, or fewer different codes, than clusters make fewer
-            clusters.
-        seed: of the seeding.
+        attributes: name -> its number of values. An attribute with fewer than two values gives no facet.
+        code: codes by subspace, each (N, D_k). There are fewer clusters if there are fewer images or distinct codes.
+        seed: seed of the k-means++ initialization.
     """
     facets = {}
     for subspace, codes in code.items():

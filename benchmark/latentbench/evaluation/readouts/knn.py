@@ -1,4 +1,4 @@
-"""The nearest-neighbour readout: scores an image by how far its code is from those of the training images."""
+"""The nearest-neighbour readout: scores an image by the distance of its code to those of training images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class Neighbours:
     """A fitted readout."""
 
     index: NearestNeighbors
-    """Of the training codes less their mean."""
+    """Index of the training codes after subtracting their mean."""
     mean: npt.NDArray[np.float64]
     """(D,) of the training codes."""
 
     @property
     def facts(self) -> Mapping[str, float]:
-        """Nothing is chosen."""
+        """Empty: the fit selects nothing."""
         return {}
 
     def read(self, codes: Parts) -> Parts:
@@ -39,15 +39,15 @@ class Neighbours:
 
 
 def fit_knn(given: TrainingCodes) -> Neighbours:
-    """Keep the training codes to measure Euclidean distances to.
+    """Index the training codes for Euclidean distances.
 
-    An outlier is what is far from its k-th nearest neighbour (Ramaswamy, Rastogi & Shim, SIGMOD 2000); on the codes of
-    a network this is the detector of Sun et al. (ICML 2022), without their normalization. k is ``K``, the default of
-    PyOD, or the number of training codes where there are fewer. The search is exact. Dimensions count as the model
-    scales them, and subspaces stand side by side.
+    An outlier is a point that is far from its k-th nearest neighbour (Ramaswamy, Rastogi & Shim, SIGMOD 2000); on the
+    codes of a network this is the detector of Sun et al. (ICML 2022), without their normalization. k is ``K``, the
+    default of PyOD, or the number of training codes if there are fewer. The search is exact. Dimensions are not
+    standardized, and subspaces are concatenated.
     """
     train = side_by_side(given.train.parts).astype(np.float64)
-    mean = train.mean(0)  # distances do not depend on it, but lose fewer digits near it
+    mean = train.mean(0)  # subtracted for precision; distances do not depend on it
     return Neighbours(NearestNeighbors(n_neighbors=min(K, len(train)), algorithm="brute").fit(train - mean), mean)
 
 

@@ -1,4 +1,4 @@
-"""The Mahalanobis readout: scores an image by the density of its code under one Gaussian of the training codes."""
+"""The Mahalanobis readout: scores an image by its code's distance under one Gaussian fitted to training codes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from latentbench.evaluation.readouts.readout import Readout, TrainingCodes, side
 
 __all__ = ["MAHALANOBIS", "MAX_DIMS", "Gaussian", "fit_mahalanobis"]
 
-#: Codes of more dimensions are not read: their covariance would take too much memory and time.
+#: Codes with more dimensions are not read, because their covariance would take too much memory and time.
 MAX_DIMS = 2048
 
 
@@ -24,7 +24,7 @@ class Gaussian:
 
     @property
     def facts(self) -> Mapping[str, float]:
-        """Nothing is recorded: the shrinkage follows from the codes."""
+        """Empty: the shrinkage follows from the codes."""
         return {}
 
     def read(self, codes: Parts) -> Parts:
@@ -35,14 +35,14 @@ class Gaussian:
 
 
 def fit_mahalanobis(given: TrainingCodes) -> Gaussian | None:
-    """Fit one Gaussian to the training codes: their mean, and their covariance, shrunk.
+    """Fit one Gaussian to the training codes: their mean and a shrunk covariance.
 
-    The covariance is drawn towards a multiple of the identity, by the weight of Ledoit & Wolf (Journal of Multivariate
-    Analysis 88, 2004) as scikit-learn computes it. That keeps it invertible where a dimension has collapsed, or where
-    there are more dimensions than images. Subspaces stand side by side.
+    The covariance is shrunk towards a multiple of the identity, with the weight of Ledoit & Wolf (Journal of
+    Multivariate Analysis 88, 2004) as scikit-learn computes it. That keeps it invertible where a dimension has
+    collapsed, or where there are more dimensions than images. Subspaces are concatenated.
 
     Returns:
-        None for codes of more than ``MAX_DIMS`` dimensions.
+        The fitted readout; None for codes with more than ``MAX_DIMS`` dimensions.
     """
     train = side_by_side(given.train.parts).astype(np.float64)
     if train.shape[1] > MAX_DIMS:

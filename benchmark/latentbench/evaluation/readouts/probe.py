@@ -1,4 +1,4 @@
-"""The probe: reads attributes out of unsupervised codes by multinomial logistic regression."""
+"""The probe: predicts attributes from unsupervised codes by multinomial logistic regression."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from latentbench.evaluation.readouts.readout import Codes, Readout, TrainingCode
 
 __all__ = ["PROBE", "STRENGTHS", "UNCHOSEN", "LabelledCodes", "Probe", "fit_probe"]
 
-#: Inverse regularization strengths C that validation chooses from, the strongest regularization first.
+#: Candidates for C, the inverse regularization strength; validation selects one. The strongest regularization is first.
 STRENGTHS = tuple(10.0**exponent for exponent in range(-4, 5))
-#: The C of an attribute for which there are no validation labels to choose by.
+#: The C of an attribute without validation labels.
 UNCHOSEN = 1.0
 
 
@@ -67,13 +67,13 @@ class Probe:
 def fit_probe(attributes: Iterable[str], train: LabelledCodes, validation: LabelledCodes | None) -> Probe:
     """Fit one logistic regression for each attribute, on standardized codes of the images that it is known for.
 
-    C is the one of ``STRENGTHS`` with the least log loss on ``validation``, of equally good ones the one that
-    regularizes most; it is ``UNCHOSEN`` where there is no validation label. Log loss, because where the attributes are
-    correlated the accuracy is close to its ceiling for every C and tells them apart by chance. Every fit starts from
-    zero and runs on one thread: the result depends on the arguments alone.
+    C is the one of ``STRENGTHS`` with the least log loss on ``validation``, with ties broken in favour of stronger
+    regularization; it is ``UNCHOSEN`` where there is no validation label. Log loss is used because, with correlated
+    attributes, the accuracy is close to its ceiling for every C and distinguishes them only by chance. Every fit starts
+    from zero and runs on one thread, so that the result depends on the arguments only.
 
     Raises:
-        LatentbenchError: the training labels of an attribute show fewer than two of its values.
+        LatentbenchError: fewer than two values of an attribute occur among the training labels.
     """
     readers: dict[str, Pipeline] = {}
     strengths: dict[str, float] = {}
@@ -87,7 +87,7 @@ def fit_probe(attributes: Iterable[str], train: LabelledCodes, validation: Label
                     f"the training labels show {len(values)} of its values, and it takes two",
                 )
             held_out, truth = validation.of(name) if validation else (codes[:0], labels[:0])
-            seen = np.isin(truth, values)  # a value that training never shows has probability 0 whatever C is
+            seen = np.isin(truth, values)  # a value that does not occur in training has probability 0 for any C
             held_out, truth = held_out[seen], truth[seen]
             least = np.inf
             for strength in STRENGTHS if len(truth) else (UNCHOSEN,):

@@ -17,7 +17,7 @@ MAX_IMAGES = 10_000
 
 @dataclass(frozen=True)
 class Codes:
-    """Codes of images, and what is known of the images."""
+    """Codes of images, and the known labels of these images."""
 
     parts: Parts
     """Subspace -> (N, D_k) float32."""
@@ -27,16 +27,16 @@ class Codes:
 
 @dataclass(frozen=True)
 class TrainingCodes:
-    """What a readout may be fitted with."""
+    """The data that a readout is fitted on."""
 
     train: Codes
     """Of at most ``MAX_IMAGES`` images of the training split, drawn at random."""
     validation: Callable[[], Codes | None]
-    """Gives those of the validation split, None where there is none. They are computed when first asked for."""
+    """Returns the codes of the validation split, or None if there is none. They are computed on the first call."""
     attributes: Mapping[str, int]
     """Name -> number of values."""
     seed: int
-    """Of the readout's own draws."""
+    """Seed of the readout's random numbers."""
 
 
 class Reader(Protocol):
@@ -44,10 +44,10 @@ class Reader(Protocol):
 
     @property
     def facts(self) -> Mapping[str, float]:
-        """What the fit chose, for the record; empty where it chooses nothing."""
+        """What the fit selected, for the record; empty if it selects nothing."""
 
     def read(self, codes: Parts) -> Parts:
-        """What the readout's capability gives for codes by subspace, each (N, D_k).
+        """The output of the readout's capability, for codes by subspace, each (N, D_k).
 
         ``predict``: attribute -> (N,) int64; ``cluster``: facet -> (N,) int64; ``score``: the readout's name -> (N,)
         float32, larger = more anomalous.
@@ -59,18 +59,18 @@ class Readout:
     """One way to read codes."""
 
     name: str
-    """What a value's ``readout`` says; of a readout of scores also the name of its one score."""
+    """Stands in the ``readout`` of a value; for a readout that scores, it is also the name of its score."""
     capability: str
     """The capability that it supplies: "predict", "cluster" or "score"."""
     fit: Callable[[TrainingCodes], Reader | None]
-    """Fits it; None where these codes cannot be read so.
+    """Fits the readout; returns None if these codes cannot be read in this way.
 
     The result depends on the arguments alone, not on the number of threads.
     """
     needs_attributes: bool = False
-    """Whether it is for datasets with attributes alone."""
+    """Whether it applies only to datasets with attributes."""
 
 
 def side_by_side(parts: Parts) -> npt.NDArray[np.float32]:
-    """The whole code (N, D): all subspaces, in their order."""
+    """The whole code (N, D): all subspaces concatenated, in their order."""
     return np.concatenate(list(parts.values()), axis=1)
