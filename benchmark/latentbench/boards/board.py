@@ -1,4 +1,4 @@
-"""A board: which datasets, models, variants, seeds and budget, and what ranks; errors in its YAML name the line."""
+"""A board: its datasets, models, variants, seeds, budget and ranking value. Errors in its YAML file name the line."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Board", "BoardDataset", "Variant", "find_board", "load_board"]
 
-#: What a label must not hold, because the command line gives these characters a meaning.
+#: Characters that a label must not contain, because they have a meaning on the command line.
 _NO_LABEL = re.compile(r"[\s,=]")
 
 
@@ -37,7 +37,7 @@ def _label(value: str) -> str:
 
 #: A ``ValueName`` as text.
 ValueText = Annotated[str, AfterValidator(_value_name)]
-#: What tables and the command line call a dataset or a variant of a board.
+#: The name of a dataset or a variant of a board in tables and on the command line.
 Label = Annotated[str, AfterValidator(_label)]
 
 
@@ -49,10 +49,10 @@ class BoardDataset(Options):
 
     name: str
     label: Label = Field(
-        description="what tables and the command line call it: one word, unique in the board; by default its name"
+        description="its name in tables and on the command line: one word, unique in the board; by default `name`"
     )
     options: dict[str, Any] = {}
-    optional: bool = Field(False, description="left out, with a warning, where the data is not there")
+    optional: bool = Field(False, description="left out, with a warning, if its data is missing")
     rank: ValueText | None = Field(None, description="the value that ranks here, in place of the board's")
     columns: list[ValueText] | None = Field(None, description="further values to show, in place of the board's")
     seeds: int | None = Field(None, ge=1, description="runs of each model here, in place of the board's number")
@@ -67,10 +67,10 @@ class BoardDataset(Options):
 
 
 class Variant(Options):
-    """A model in options that the board names; it is planned and shown under its label, as a model of its own."""
+    """A model with options that the board sets; it is planned and shown under its own label, like a model."""
 
     model: str
-    label: Label = Field(description="what tables and the command line call it: unique among models and variants")
+    label: Label = Field(description="its name in tables and on the command line: unique among models and variants")
     options: dict[str, Any] = Field({}, description="those in which it differs from the model's preset")
     datasets: list[str] | None = Field(
         None, description="labels of the board's datasets that it runs on; by default all"
@@ -103,7 +103,7 @@ class Board(Options):
     _source: Source | None = PrivateAttr(None)
 
     def __eq__(self, other: object) -> bool:
-        """Boards are equal that say the same, wherever they are written."""
+        """Boards are equal if their contents are, whatever file they come from."""
         return isinstance(other, Board) and self.__dict__ == other.__dict__
 
     def values(self, entry: BoardDataset) -> list[str]:
@@ -112,7 +112,7 @@ class Board(Options):
         return list(dict.fromkeys(name for name in (entry.rank or self.rank, *columns) if name))
 
     def lists(self, model: str) -> bool:
-        """Whether the model stands on the board in its preset."""
+        """Whether the board runs the model in its preset."""
         return self.models == "all" or model in self.models
 
     def variants_on(self, entry: BoardDataset) -> list[Variant]:
@@ -124,7 +124,7 @@ class Board(Options):
         return (variant and variant.seeds) or entry.seeds or self.seeds
 
     def budget_of(self, entry: BoardDataset, variant: Variant | None = None) -> Budget:
-        """What each run of a model, or of a variant of it, is allowed on a dataset."""
+        """The budget of each run of a model, or of a variant of it, on a dataset."""
         own = variant.budget if variant else None
         return next((budget for budget in (own, entry.budget) if budget is not None), self.budget)
 
@@ -132,7 +132,7 @@ class Board(Options):
         """An error about one part of the board, with file and line where it was read from a file.
 
         Args:
-            loc: keys and indices on the way to the part, as in ``("variants", 0, "options", "latent_dim")``.
+            loc: path of keys and indices to the part, as in ``("variants", 0, "options", "latent_dim")``.
             what: what is wrong there.
             mend: how to put it right.
         """
@@ -151,11 +151,11 @@ def find_board(board: str, plugins: "Plugins") -> Board:
 
 
 def load_board(path: Path) -> Board:
-    """Read a board's YAML file; the board is called as the file is.
+    """Read a board's YAML file; the board and the file must have the same name.
 
     Raises:
-        LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there: no YAML, an unknown,
-            repeated or missing key, a wrong type or value, another name than the file's, parts that contradict.
+        LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there: invalid YAML, an unknown,
+            repeated or missing key, a wrong type or value, a name that is not the file's, contradicting parts.
     """
     source, values = read_yaml(path, "board")
     if not isinstance(values, dict):
@@ -173,12 +173,12 @@ def load_board(path: Path) -> Board:
     return board
 
 
-#: Where in a board, what is wrong there, and the mend.
+#: Where in a board, what is wrong there, and how to mend it.
 _Contradiction = tuple[tuple[int | str, ...], str, str]
 
 
 def _contradictions(board: Board) -> Iterator[_Contradiction]:
-    """What is wrong between parts that are sound by themselves."""
+    """Contradictions between parts that are valid by themselves."""
     for place, entry in enumerate(board.datasets):
         where, this = ("datasets", place), f"datasets.{place}"
         for other, earlier in enumerate(board.datasets[:place]):
@@ -196,7 +196,7 @@ def _contradictions(board: Board) -> Iterator[_Contradiction]:
 
 
 def _contradicting_variants(board: Board) -> Iterator[_Contradiction]:
-    """The same between variants, models and datasets, as far as it shows without the models themselves."""
+    """Contradictions between variants, models and datasets, as far as they can be found without loading the models."""
     labels = {entry.label for entry in board.datasets}
     models = set() if board.models == "all" else set(board.models)
     for place, variant in enumerate(board.variants):
@@ -218,9 +218,9 @@ def _contradicting_variants(board: Board) -> Iterator[_Contradiction]:
 
 
 def _first_mistake(source: Source, error: ValidationError) -> LatentbenchError:
-    """Of pydantic's errors the one to mend first; those that one place has as a union of types, together.
+    """The one of pydantic's errors to report; the alternatives of a union are reported together.
 
-    What is there and wrong comes before what is missing, and of a wrong value its innermost part.
+    Wrong entries come before missing ones, and of a wrong value the innermost part is named.
     """
     ranked = []
     for item in error.errors(include_url=False):

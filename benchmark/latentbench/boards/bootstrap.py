@@ -1,12 +1,12 @@
-"""How much a value depends on which images the test set happens to hold: one bootstrap for all models alike.
+"""Uncertainty from the finite test set: one bootstrap over test images, with the same weights for all models.
 
 The Bayesian bootstrap (Rubin, Annals of Statistics 9, 1981) weights the images of a split at random, with weights from
 the flat Dirichlet distribution, and computes the value again. To first order its variance is that of drawing images
 with replacement (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6), but no image is lost: a rare
-class or a small subgroup is there in every replicate, and every metric that is defined on the split stays defined.
+class or a small subgroup is present in every replicate, and every metric that is defined on the split stays defined.
 
-The weights depend on the split alone. So the replicates of two models are paired, whenever and wherever each was made:
-their difference varies only as far as the two models take the same images differently.
+The weights depend on the split only. The replicates of two models are therefore paired, whenever and wherever each was
+computed: their difference varies only as far as the models differ on the same images.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,21 +21,21 @@ __all__ = ["REPLICATES", "Images", "bootstrap_replicates", "image_weights"]
 
 Array = npt.NDArray[np.float64]
 
-#: Enough for a standard error (Efron and Tibshirani, section 6.4); tests take the rest into account, by their freedom.
+#: Enough for a standard error (Efron and Tibshirani, section 6.4); degrees of freedom account for the rest.
 REPLICATES = 200
 
 
 def image_weights(split: str, images: int, replicates: int = REPLICATES) -> Iterator[Array]:
-    """For each replicate the random weights of the images, (N,) > 0 with mean 1.
+    """For each replicate, the random weights of the images, (N,) > 0 with mean 1.
 
     Args:
-        split: what identifies the split, its hash: equal ones give equal weights.
+        split: the split's hash. Equal hashes give equal weights.
         images: N.
         replicates: B.
     """
     rng = np.random.default_rng(list(split.encode()))
     for _ in range(replicates):
-        exponential = -np.log1p(-rng.random(images))  # its inverse distribution function: no library's own sampler
+        exponential = -np.log1p(-rng.random(images))  # by the inverse CDF, to depend on no library's sampler
         yield exponential * (images / exponential.sum())
 
 
@@ -48,8 +48,8 @@ def bootstrap_replicates(
     as well. This costs ``replicates`` computations of the metric.
 
     Args:
-        metric: is asked to measure.
-        evaluation: what it would be given for the value itself.
+        metric: the metric.
+        evaluation: the evaluation that the value itself is computed from.
         split: the split's hash; see ``image_weights``.
         replicates: B.
 

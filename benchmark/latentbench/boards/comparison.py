@@ -1,4 +1,4 @@
-"""Which rows of a table differ: all pairs are tested, over seeds and test images together, at one error rate.
+"""Which rows of a table differ: tests of all pairs, over seeds and test images together, with a family-wise error rate.
 
 The variance of the difference of two rows' means has two parts, which add up:
 
@@ -7,15 +7,15 @@ The variance of the difference of two rows' means has two parts, which add up:
   what the seeds' part has of it already (``latentbench.boards.bootstrap``).
 
 The difference over the root of the sum is referred to Student's t. The seeds' part has the degrees of freedom of one
-moderated variance, d0 + d, and of two the lesser: what the table knows in common does not count twice. The images' part
+moderated variance, d0 + d, and of two the lesser: what the table's rows share is not counted twice. The images' part
 has the number of replicates less one. Satterthwaite's formula combines the two (Hillis, Statistics in Medicine 26,
 2007, for seeds as readers and images as cases). As it is an approximation, and can give more in degrees of freedom than
 the images' part costs in variance, the p-value is never less than that over seeds alone: images do not separate what
 seeds do not. Holm's method corrects for the number of pairs.
 
-What a verdict depends on: the p-value of a pair on the values of the two rows, and on the table through the common
-variance and its degrees of freedom alone; the verdict besides on how many pairs there are, and on those with smaller
-p-values, which Holm's method takes first. Simulated with nine equal models, any false separation occurs in at most 5 %
+The p-value of a pair depends on the values of the two rows and, through the common variance and its degrees of freedom
+only, on the other rows. Whether a pair is separated also depends on the number of pairs, and on those with smaller
+p-values, by Holm's method. Simulated with nine equal models, any false separation occurs in at most 5 %
 of tables (``tests/latentbench/boards/test_error_rates.py``).
 
 A row without any spread over several seeds is deterministic: it is not in the pool that the common variance is
@@ -39,7 +39,7 @@ __all__ = ["RESOLUTION", "Comparison", "compare", "satterthwaite"]
 
 Array = npt.NDArray[np.float64]
 
-#: Differences of less than this share of the greater value are rounding, not results.
+#: Differences below this share of the greater value are taken for rounding errors.
 RESOLUTION = 1e-9
 
 

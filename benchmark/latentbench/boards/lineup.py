@@ -1,4 +1,4 @@
-"""A board's lineup: the full configuration behind each of its lines, so that tables know presets without any model."""
+"""A board's lineup: the full configuration behind each line, so that tables can be made without loading models."""
 
 import json
 import logging
@@ -29,10 +29,10 @@ def lineup_path(results: Path, board: Board) -> Path:
 
 
 def read_lineup(results: Path, board: Board) -> Lineup:
-    """What ``latentbench run`` or ``latentbench plan`` last wrote of the board into the results folder.
+    """The board's lineup, as ``latentbench run`` or ``latentbench plan`` last wrote it into the results folder.
 
     Returns:
-        The lineup; empty if none was written there.
+        The lineup; empty if there is none.
 
     Raises:
         LatentbenchError: the file cannot be read or is no lineup.
@@ -52,7 +52,7 @@ def read_lineup(results: Path, board: Board) -> Lineup:
 def write_lineup(results: Path, board: Board, lineup: Lineup) -> None:
     """Write the board's lineup, one configuration on each line.
 
-    Models of the board that ``lineup`` lacks because they are not installed here keep the configuration that they have.
+    Models that ``lineup`` lacks, because they are not installed here, keep the configuration that is in the file.
 
     Raises:
         StorageError: the folder cannot be written.

@@ -1,7 +1,7 @@
-"""How many seeds would separate two rows: a range with a stated confidence, or that it is not in sight.
+"""How many seeds would separate two rows: a range with a stated confidence, or none that is in sight.
 
-That two rows are not separated at few seeds says little about the number at which they would be: the gap that was
-measured may be all chance. So the range is what is compatible with the measurement: the gap over its standard error has
+That a few seeds do not separate two rows says little about the number that would: the measured gap may be due to
+chance. So the range is what is compatible with the measurement: the gap over its standard error has
 a 90 % confidence interval, by the noncentral t distribution, which takes account of the uncertainty of the gap and of
 the variances (Steiger and Fouladi, in: What If There Were No Significance Tests?, 1997, chapter 9). The range goes from
 the number of seeds at which the greatest gap of the interval would be found with a probability of 80 %, to that at
@@ -21,11 +21,11 @@ __all__ = ["MOST_SEEDS", "POWER", "SeedRange", "seeds_needed"]
 
 Array = npt.NDArray[np.float64]
 
-#: The probability with which so many seeds separate the two.
+#: The probability with which the stated number of seeds separates two rows.
 POWER = 0.8
-#: Of the interval of the gap.
+#: Confidence of the interval of the gap.
 _GAP_CONFIDENCE = 0.9
-#: More than these are not in sight.
+#: More seeds than these count as not in sight.
 MOST_SEEDS = 100
 #: An average over a distribution is taken at its quantiles in the middle of so many equal shares.
 _SHARES = (np.arange(200) + 0.5) / 200

@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 
 __all__ = ["CONFIDENCE", "Summary"]
 
-#: Of the interval around a mean; its complement is the level of the test that separates two means.
+#: Confidence of the interval around a mean; its complement is the level of the tests of two means.
 CONFIDENCE = 0.95
 
 

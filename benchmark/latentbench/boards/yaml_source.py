@@ -1,4 +1,4 @@
-"""YAML that remembers its lines: a file's values, and for each place in them the line on which it stands."""
+"""YAML with line numbers: a file's values, and the line of each of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,16 @@ __all__ = ["Source", "read_yaml"]
 
 @dataclass(frozen=True)
 class Source:
-    """A YAML file, as the tree of its nodes."""
+    """A YAML file as a tree of nodes."""
 
     path: Path
     root: yaml.Node | None
     """None: the file is empty."""
 
     def find(self, loc: Sequence[int | str]) -> tuple[list[str], int]:
-        """The place that a pydantic location names: the keys and indices on the way to it, and its line (from 0).
+        """The place of a pydantic location: the path of keys and indices to it, and its line (from 0).
 
-        Steps that are not in the YAML are passed over: a missing key, and the names that pydantic gives a union's
-        members.
+        Steps that do not exist in the YAML are ignored: a missing key, and pydantic's names for members of a union.
         """
         steps: list[str] = []
         line, node = self.root.start_mark.line if self.root else 0, self.root
@@ -42,15 +41,15 @@ class Source:
         return steps, line
 
     def mistake(self, loc: Sequence[int | str], what: str, mend: str = "") -> LatentbenchError:
-        """The error that names the file and the line of ``loc``."""
+        """An error that names the file and the line of ``loc``."""
         return _mistake(self.path, self.find(loc)[1], what, mend)
 
 
 def read_yaml(path: Path, noun: str) -> tuple[Source, Any]:
-    """The file at ``path`` with its lines, and its plain values; ``noun`` says in errors what it is ("board").
+    """The file at ``path`` with line numbers, and its plain values; ``noun`` names its kind in errors ("board").
 
     Raises:
-        LatentbenchError: the file cannot be read; or ``path:line:`` and why it is no YAML.
+        LatentbenchError: the file cannot be read; or ``path:line:`` and why it is not valid YAML.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -69,7 +68,7 @@ def read_yaml(path: Path, noun: str) -> tuple[Source, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, where a repeated key is an error and every error has a line."""
+    """PyYAML's safe loader, with an error for repeated keys and a line for every error."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -83,7 +82,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except ValueError as error:  # a scalar that looks like a date or a number and is none
+        except ValueError as error:  # a scalar that looks like a date or a number but is invalid
             raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
 
 
