@@ -1,6 +1,6 @@
-"""The conformance kit: what a model, a dataset or a metric promises, tried out by running it.
+"""The conformance kit: checks by running it that a model, a dataset or a metric fulfils its contract.
 
-For a plugin's own tests, with any test runner; broken promises are an AssertionError with a line for each::
+Use it in a plugin's tests, with any test runner. It raises an AssertionError with one line per broken promise::
 
     from latentbench.testing import check_model
 

@@ -1,4 +1,4 @@
-"""Conformance of a dataset: it is loaded twice, and its splits, targets and conditions are looked through."""
+"""Conformance of a dataset: it is loaded twice, and its splits, targets and conditions are checked."""
 
 import tempfile
 from collections.abc import Mapping
@@ -25,23 +25,23 @@ _AT_ONCE = 500
 def check_dataset(
     dataset_class: type[Dataset], data_root: Path, *, options: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """Try what a dataset promises.
+    """Check that a dataset fulfils its contract.
 
-    It can be offered and loads, to the same content each time; without its files it says so in a LatentbenchError; it
-    has a test split, and no two splits are of the same images; images are float32 in [0, 1], or in the range that a
-    test split declares, and as large as it says; validation and test images are fixed; targets and conditions have the
-    right length and range. On a simulated accelerator its splits give the same batches, with generators of that device.
+    It can be registered, and it loads with the same content each time. Without its files it raises a LatentbenchError.
+    It has a test split, and no two splits share images. Images have the declared shape and are float32 in [0, 1], or in
+    the range that a test split declares; validation and test images are fixed. Targets and conditions have the right
+    length and range. On a simulated accelerator its splits give the same batches, with generators of that device.
 
     Args:
         dataset_class: the dataset.
         data_root: the folder that ``Dataset.load`` reads from.
-        options: the dataset's, where they differ from its defaults.
+        options: options of the dataset that differ from its defaults.
 
     Returns:
-        What was tried, a line for each promise.
+        What was checked, one line per promise.
 
     Raises:
-        AssertionError: promises are broken; a line for each.
+        AssertionError: promises are broken; one line for each.
     """
     promises = Promises(f"dataset '{getattr(dataset_class, 'name', dataset_class)}'")
     with promises.that("it can be offered: name, version, Config, title, licence, citation, source", vital=True):

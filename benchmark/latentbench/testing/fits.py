@@ -1,4 +1,4 @@
-"""Fitting a model for the conformance kit: built and trained on made images, cut off and resumed, under a budget."""
+"""Fits for the conformance kit: on synthetic images, cut off and resumed, and under a budget."""
 
 import tempfile
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ __all__ = ["CPU", "SIZES", "build", "cut_off_and_resume", "expect_equal_states",
 CPU = torch.device("cpu")
 #: Images of each split.
 SIZES = {Role.TRAIN: 64, Role.VALIDATION: 32, Role.TEST: 24}
-#: How often a fit is cut off at most, apart from the beginnings of phases.
+#: How often a fit is cut off at most, not counting the beginnings of phases.
 _CUTS = 8
 
 
 def synthetic(channels: int, height: int, width: int, attributes: Mapping[str, int]) -> Data:
-    """Noisy images in which each attribute lights up a band of columns, the brighter the greater its value."""
+    """Noisy images in which each attribute brightens a band of columns, in proportion to its value."""
     draw = np.random.default_rng(0)
     splits = {}
     for role, size in SIZES.items():
@@ -48,7 +48,7 @@ def build(model_class: type[Model], config: Options, data: Data, seed: int = 0) 
 
 
 def fit(model_class: type[Model], config: Options, data: Data, **trainer_options: Any) -> tuple[Model, TrainingLoop]:
-    """A new model, fitted, and the trainer that it was handed."""
+    """A new fitted model, and its trainer."""
     model = build(model_class, config, data)
     trainer = TrainingLoop(device=CPU, seed=0, **trainer_options)
     model.fit(data.train, data.validation, trainer)
@@ -56,15 +56,15 @@ def fit(model_class: type[Model], config: Options, data: Data, **trainer_options
 
 
 class _CutOffError(Exception):
-    """Stands for whatever ends a run half-way."""
+    """Simulates an interruption of the run."""
 
 
 def cut_off_and_resume(model_class: type[Model], config: Options, data: Data, whole: TrainingLoop) -> Model:
-    """A model whose fit was cut off many times, each time by a new process as far as a model can tell.
+    """A model whose fit was cut off many times and each time resumed with a new model and trainer.
 
-    It ends in the first step, before a checkpoint of a step is written; in the first step of each later phase; and in
-    steps spread evenly between, among them the last one. A checkpoint is written after every step, so each fit takes up
-    what the one before has left.
+    The fit is cut off in the first step, before a checkpoint of a step is written; in the first step of each later
+    phase; and in steps that are spread evenly, including the last one. A checkpoint is written after every step, so
+    each fit continues where the one before was cut off.
 
     Args:
         model_class: the model's class.
@@ -73,7 +73,7 @@ def cut_off_and_resume(model_class: type[Model], config: Options, data: Data, wh
         whole: the trainer of a fit that was not cut off.
 
     Raises:
-        AssertionError: the fit began afresh although a checkpoint was written.
+        AssertionError: the fit started afresh although a checkpoint had been written.
     """
     assert whole.training is not None
     steps = whole.training.steps

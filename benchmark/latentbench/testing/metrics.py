@@ -1,4 +1,4 @@
-"""Conformance of a metric: it is computed on small made-up outputs of which something is known."""
+"""Conformance of a metric: it is computed on small synthetic outputs for which something is known."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -16,31 +16,31 @@ from latentbench.testing.promises import Promises, expect
 
 __all__ = ["TOLERANCE", "check_metric"]
 
-#: How far two values that should be equal may be apart, relative to their size.
+#: Relative tolerance for two values that should be equal.
 TOLERANCE = 1e-6
 
 _IMAGES, _SIDE = 48, 4
 
 
 def check_metric(metric_class: type[Metric], *, evaluation: Evaluation | None = None) -> list[str]:
-    """Try what a metric promises.
+    """Check that a metric fulfils its contract.
 
-    It can be offered; it gives finite numbers within its bounds, or a LatentbenchError where it is undefined, as it may
-    be if all outputs are the same; it changes nothing that it is given; the order of the images does not matter; a
-    weight counts like so many copies of the image; and where it is known what would be right everywhere, that is not
-    worse than what is wrong everywhere.
+    It can be registered. It gives finite numbers within its bounds, or raises a LatentbenchError where it is undefined,
+    which is allowed if all outputs are equal. It does not change its arguments, and the order of the images does not
+    matter. A weight of n is equivalent to n copies of the image. Where perfect and entirely wrong outputs are known,
+    the perfect ones are not worse.
 
     Args:
         metric_class: the metric.
-        evaluation: what to compute it on, its weights whole numbers; by default 48 images with made-up outputs and
-            every target, two attributes of two values, and weights from 0 to 3; 48 samples too, whatever the metric
-            declares.
+        evaluation: what to compute it on, with whole numbers as weights; by default 48 images with synthetic outputs
+            and every target, two attributes of two values, and weights from 0 to 3; also 48 samples, whatever number
+            the metric declares.
 
     Returns:
-        What was tried, a line for each promise.
+        What was checked, one line per promise.
 
     Raises:
-        AssertionError: promises are broken; a line for each.
+        AssertionError: promises are broken; one line for each.
     """
     promises = Promises(f"metric '{getattr(metric_class, 'name', metric_class)}'")
     with promises.that("it can be offered: name, version, title, source, capability, targets, bounds", vital=True):
@@ -90,7 +90,7 @@ def check_metric(metric_class: type[Metric], *, evaluation: Evaluation | None = 
 
 
 def _measure(metric: Metric, evaluation: Evaluation) -> dict[str, float]:
-    """The metric's values, computed on a copy: what it does to its arguments is one promise's matter, not all's."""
+    """The metric's values, computed on a copy, so that changed arguments break one promise only."""
     return metric.measure(deepcopy(evaluation))
 
 
@@ -125,7 +125,7 @@ def _made_up(metric_class: type[Metric]) -> Evaluation:
 
 
 def _right_and_wrong(metric: Metric, targets: Targets) -> tuple[Any, Any] | None:
-    """Outputs that are right and wrong everywhere, where it is known what these are."""
+    """Outputs that are entirely right and entirely wrong; None where these are not known."""
     match metric.capability:
         case "score" if targets.anomaly is not None and "anomaly" in metric.targets:
             return targets.anomaly.astype(np.float32), (1 - targets.anomaly).astype(np.float32)
@@ -138,14 +138,14 @@ def _right_and_wrong(metric: Metric, targets: Targets) -> tuple[Any, Any] | None
 
 
 def _each(arrays: Any, change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Any:
-    """An array changed, a mapping of arrays with each changed, or None."""
+    """``change`` applied to an array, or to each array of a mapping; None stays None."""
     if isinstance(arrays, Mapping):
         return {name: change(array) for name, array in arrays.items()}
     return None if arrays is None else change(arrays)
 
 
 def _take(metric: Metric, given: Evaluation, index: npt.NDArray[np.int64]) -> Evaluation:
-    """The evaluation of the images at ``index``; samples are no split's images, and stay."""
+    """The evaluation restricted to the images at ``index``; samples belong to no image and are kept."""
 
     def taken(arrays: Any) -> Any:
         return _each(arrays, lambda array: array[index])

@@ -20,11 +20,11 @@ from latentbench.testing.promises import Promises, expect
 
 __all__ = ["TOLERANCE", "check_model"]
 
-#: How far an image's result may move with the batch that it is in, relative to the largest result.
+#: How much an image's result may change with its batch, relative to the largest result.
 TOLERANCE = 1e-4
 
 _SHORT = {"epochs": 2, "batch_size": 16}
-#: Steps of the budget that every model has to keep.
+#: Steps of the budget that every model has to respect.
 _FEW_STEPS = 3
 
 
@@ -37,16 +37,19 @@ def check_model(
     attributes: Mapping[str, int] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Try what a model promises, with 64 training images of which every tenth has no labels.
+    """Check that a model fulfils its contract, on 64 training images of which every tenth has no labels.
 
-    It can be offered, builds, and fits; fits with one seed are equal, also if one is cut off and resumed again and
-    again, with its schedules, its start, its hooks and in all of its phases; it keeps a budget of steps, and trains and
-    evaluates with channels-last images as with others; all that it has learned is in its ``state_dict``; and each
-    capability takes images alone, leaves them as they are, gives the right type, shape, dtype and range, draws from
-    PyTorch's global generator alone, and, if it draws nothing, gives an image the same result in any batch. What keeps
-    all this on the CPU is tried on a simulated accelerator, too (``latentbench.testing.simulated_device``): no tensor
-    and no generator is left on the CPU, a training step does not wait for the device, and a checkpoint is resumed there
-    and moves between the devices.
+    - It can be registered, built and fitted, and a budget of steps is respected.
+    - Fits with one seed are equal, even if one of them is cut off and resumed again and again, with its schedules, its
+      ``start``, its hooks and in all of its phases.
+    - It trains with channels-last images and gives the same results with channels-last weights.
+    - Everything that it has learned is in its ``state_dict``.
+    - Each capability takes images alone, does not change them, returns the right type, shape, dtype and range, and
+      draws random numbers from PyTorch's global generator only. If it draws none, an image has the same result in any
+      batch.
+    - On a simulated accelerator (``latentbench.testing.simulated_device``), which is tried if all of this holds, no
+      tensor and no generator is left on the CPU, a training step does not wait for the device, and a checkpoint can be
+      resumed there and moved between the devices.
 
     Args:
         model_class: the model.
@@ -54,13 +57,13 @@ def check_model(
         height: H of the images.
         width: W of the images.
         attributes: name -> cardinality; by default two of two values.
-        options: the model's, where they differ from its defaults. ``epochs`` is 2 and ``batch_size`` 16 unless given.
+        options: options of the model that differ from its defaults. ``epochs`` is 2 and ``batch_size`` 16 by default.
 
     Returns:
-        What was tried, a line for each promise.
+        What was checked, one line per promise.
 
     Raises:
-        AssertionError: promises are broken; a line for each.
+        AssertionError: promises are broken; one line for each.
     """
     promises = Promises(f"model '{getattr(model_class, 'name', model_class)}'")
     data = synthetic(channels, height, width, {"left": 2, "right": 2} if attributes is None else attributes)
@@ -118,7 +121,7 @@ def check_model(
 
 
 def _check_capability(promises: Promises, model: Model, capability: str, images: Tensor, outputs: Parts) -> bool:
-    """Try the promises of a capability whose outputs have the right form; whether the same seed gives them again."""
+    """Check a capability whose outputs have the right form; returns whether the same seed gives the same outputs."""
     if capability in ("reconstruct", "sample"):
         with promises.that(f"{capability}() gives images in [0, 1]"):
             low, high = outputs[""].min(), outputs[""].max()
@@ -138,7 +141,7 @@ def _check_capability(promises: Promises, model: Model, capability: str, images:
 
 
 def _check_codes(promises: Promises, model: Model, outputs: Mapping[str, Parts]) -> None:
-    """Try what is given codes: ``decode``, and ``sample`` where it takes some."""
+    """Check what takes codes: ``decode``, and ``sample`` if it has the argument."""
     able = ["decode"] * ("decode" in capabilities_of(model)) + ["sample"] * samples_at_codes(model)
     for name in able:
         if "encode" not in outputs:
@@ -155,7 +158,7 @@ def _check_codes(promises: Promises, model: Model, outputs: Mapping[str, Parts])
 
 
 def _run_at(model: Model, capability: str, codes: Parts, batch_size: int | None = None) -> np.ndarray[Any, Any]:
-    """What the capability gives for codes, its form checked, and that it has left the codes alone."""
+    """The capability's output for codes; checks its form, and that the codes were not changed."""
     size = len(next(iter(codes.values())))
     starts = range(0, size, batch_size or size)
     batches = [
@@ -170,7 +173,7 @@ def _run_at(model: Model, capability: str, codes: Parts, batch_size: int | None 
 
 
 def _run(model: Model, capability: str, images: Tensor, *, seed: int = 0, batch_size: int | None = None) -> Parts:
-    """What the capability gives, its form checked, and that it has left the images alone."""
+    """The capability's output; checks its form, and that the images were not changed."""
     given = images.clone()
     batches = torch.split(given, batch_size or len(given))
     parts = infer(model, capability, batches, model.info, seed=seed, device=CPU, where="its output")

@@ -1,4 +1,4 @@
-"""Conformance on an accelerator: models and datasets tried on the simulated device."""
+"""Conformance on an accelerator: models and datasets are checked on the simulated device."""
 
 import tempfile
 from collections import Counter
@@ -28,11 +28,11 @@ _AT_ONCE = 500
 def check_model_on_device(
     promises: Promises, model_class: type[Model], config: Options, data: Data, capabilities: Iterable[str]
 ) -> None:
-    """Try what a model that keeps its promises on the CPU promises on an accelerator.
+    """Check on an accelerator a model that fulfils its contract on the CPU.
 
-    It fits there, and each capability works there: every tensor and every generator is on the device. A training step
-    does not wait for the device, apart from the first one, which may fill caches. A fit that is cut off is resumed from
-    its checkpoint: on the same device to the same result, and on the other device to the end.
+    It can be fitted there, and each capability works there, with every tensor and every generator on the device. A
+    training step does not wait for the device, except the first, which may fill caches. An interrupted fit is resumed
+    from its checkpoint: on the same device with the same result, and on the other device without an error.
     """
     with simulated_device() as device:
         fitted: list[tuple[Model, TrainingLoop]] = []
@@ -66,7 +66,7 @@ def check_model_on_device(
 
 
 def check_data_on_device(promises: Promises, data: Data) -> None:
-    """Try what splits promise on an accelerator: the same batches, there, and without waiting for it."""
+    """Check splits on an accelerator: they give the same batches there, and do not wait for it."""
     with simulated_device() as device:
         for name, split in data.splits.items():
             with promises.that(f"split '{name}': on an accelerator it gives the same batches there"):
@@ -138,13 +138,13 @@ def _counting(model: Model, steps: list[Counter[str]]) -> Iterator[None]:
 
 
 class _CutOffError(Exception):
-    """Stands for whatever ends a run half-way."""
+    """Simulates an interruption of the run."""
 
 
 def _cut_off_and_resume(
     model_class: type[Model], config: Options, data: Data, start: torch.device, end: torch.device
 ) -> tuple[Model, TrainingLoop]:
-    """A fit that is cut off half-way on one device and goes on on the other."""
+    """A fit that is cut off half-way on one device and resumed on the other."""
 
     def cut_off(step: int, total: int, losses: dict[str, float]) -> None:
         if 2 * step >= total:

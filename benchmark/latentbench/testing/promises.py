@@ -1,4 +1,4 @@
-"""Promises that are tried one after the other, so that all broken ones are reported together."""
+"""Promises that are checked one after the other, so that all broken ones are reported together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ __all__ = ["Promises", "expect"]
 
 
 class Promises:
-    """What was tried, and how it went.
+    """The promises that were checked, and the results.
 
     Args:
-        subject: what makes the promises ("model 'vae'").
+        subject: who makes the promises ("model 'vae'").
     """
 
     def __init__(self, subject: str) -> None:
@@ -22,10 +22,10 @@ class Promises:
 
     @contextmanager
     def that(self, promise: str, *, vital: bool = False) -> Iterator[None]:
-        """Try a promise: it is broken if the block raises. After a broken vital one nothing else can be tried.
+        """Check a promise: it is broken if the block raises. After a broken vital promise nothing else can be checked.
 
         Raises:
-            AssertionError: a vital promise is broken; with all that were broken up to here.
+            AssertionError: a vital promise is broken; lists all that were broken so far.
         """
         try:
             yield
@@ -38,7 +38,7 @@ class Promises:
 
     @property
     def broken(self) -> bool:
-        """Whether a promise is broken up to here."""
+        """Whether a promise has been broken so far."""
         return bool(self._broken)
 
     def note(self, remark: str) -> None:
@@ -49,7 +49,7 @@ class Promises:
         """The promises, one line each, if all are kept.
 
         Raises:
-            AssertionError: some are broken; a line for each, caused by the first one's exception.
+            AssertionError: some are broken; one line for each, with the first exception as its cause.
         """
         if self._broken:
             lines = [f"- {promise}: {_one_line(error)}" for promise, error in self._broken]
@@ -58,7 +58,7 @@ class Promises:
 
 
 def expect(condition: bool, otherwise: str) -> None:
-    """Raise AssertionError with the line ``otherwise`` unless ``condition`` holds."""
+    """Raise an AssertionError with the message ``otherwise`` unless ``condition`` holds."""
     if not condition:
         raise AssertionError(otherwise)
 
