@@ -1,4 +1,4 @@
-"""Checkpoints: one file of tensors and plain containers, replaced whole or not at all, and never unpickled."""
+"""Checkpoints: one file of tensors and plain containers, replaced atomically and never unpickled."""
 
 import logging
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """What was saved, its tensors on the CPU; None where there is no file, or, with a warning, no readable one."""
+    """The saved content with its tensors on the CPU; None if there is none or, with a warning, if it is unreadable."""
     if not path.exists():
         return None
     try:
@@ -51,7 +51,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_random_state(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put back what ``random_state`` gave for a device of the same kind."""
+    """Restore a result of ``random_state`` for a device of the same kind."""
     torch.set_rng_state(states["cpu"])
     if device.type != "cpu":
         torch.get_device_module(device).set_rng_state(states[device.type], device)

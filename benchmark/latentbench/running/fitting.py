@@ -1,4 +1,4 @@
-"""One phase of training, from a fresh start or its checkpoint to its end: epochs of steps, and a look in between."""
+"""One phase of training, from a fresh start or its checkpoint to its end: epochs, steps, validation, checkpoints."""
 
 import logging
 import time
@@ -28,51 +28,51 @@ __all__ = ["Fit", "Plan", "State", "in_memory_format"]
 
 log = logging.getLogger("latentbench")
 
-#: Raise it when the layout of a checkpoint changes: older ones are then not resumed from.
+#: Raise it when the layout of a checkpoint changes: older checkpoints are then ignored.
 _FORMAT = 2
-#: Seconds between two looks at the losses. Between looks the loop never waits for the device.
+#: Seconds between two readings of the losses. Only then does the loop wait for the device.
 _LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a phase is to do."""
+    """The plan of a phase."""
 
     phase: str
     options: TrainingOptions
     steps_per_epoch: int
     total: int
-    """Steps at most."""
+    """The most steps that the phase may take."""
     before: int
-    """Steps that earlier phases have made."""
+    """Number of steps of earlier phases."""
     checkpoint: Path | None
-    """The phase's own file."""
+    """The phase's checkpoint file."""
     resumable: bool
-    """Whether to go on from what is in the file: not if an earlier phase was trained anew since it was written."""
+    """Whether to resume from the file: not if an earlier phase has been trained anew since it was written."""
 
 
 @dataclass
 class State:
-    """Where a phase stands, apart from weights, optimizers and generators: plain values and tensors."""
+    """The state of a phase without weights, optimizers and generators, as plain values and tensors."""
 
     step: int = 0
-    """Steps made."""
+    """Number of completed steps."""
     images: int = 0
     permutation: Tensor | None = None
-    """Order of the running epoch; None between two."""
+    """Order of the images in the current epoch; None between epochs."""
     sums: Sums = field(default_factory=dict)
-    """Of the running epoch, up to the last look."""
+    """Sums of the losses in the current epoch, up to the last reading."""
     losses: list[dict[str, float]] = field(default_factory=list)
-    """Of each epoch that has ended."""
+    """Mean losses of each completed epoch."""
     selection: Selection = field(default_factory=Selection)
     stopped: Stopped | None = None
     seconds: float = 0.0
-    """Of all phases up to here, as is the next."""
+    """Counted over all phases so far, like the next field."""
     resumed: int = 0
 
 
 class Fit:
-    """One phase of a model's training. It begins where its checkpoint was written, or else afresh.
+    """One phase of a model's training. It resumes from its checkpoint if there is one, and starts afresh otherwise.
 
     Args:
         trainer: whose generator, device and notices it uses.
@@ -91,14 +91,14 @@ class Fit:
         self._saved_step: int | None = None
         self.state = State()
         self.restored = False
-        """Whether the phase was found at its end, and nothing of it was made again."""
+        """Whether the checkpoint was that of the phase's end, so that no step was made."""
         self._set_progress()
         if self._options.memory_format != "contiguous":
             model.to(memory_format=memory_format_of(self._options))  # type: ignore[call-overload]
         self._updates = Updates(model, self._options, trainer.device)
 
     def run(self) -> None:
-        """Resume or start, and train until an end is reached.
+        """Resume or start, and train to the end.
 
         Raises:
             LatentbenchError: a number is not finite, or the model's losses are not what ``Model`` asks for.
@@ -118,7 +118,7 @@ class Fit:
             self._end_epoch()
 
     def _start(self) -> None:
-        """The model's own initialization, if it has one. It is not repeated if the process is killed after it."""
+        """Call ``Model.start``, and write a checkpoint so that it is not repeated if the process is killed."""
         self.state.resumed = self._trainer.resumed
         if type(self._model).start is Model.start:
             return
@@ -128,7 +128,7 @@ class Fit:
         self._save()
 
     def _rest_of_epoch(self) -> Iterable[Tensor]:
-        """Indices of the batches that the running epoch has still to pass."""
+        """Indices of the remaining batches of the current epoch."""
         state, plan, trainer = self.state, self._plan, self._trainer
         if state.permutation is None:
             state.permutation = torch.randperm(len(self._train), generator=trainer.generator, device=trainer.device)
@@ -137,7 +137,7 @@ class Fit:
         return torch.split(state.permutation, self._options.batch_size)[done:end]
 
     def _step(self, batch: Batch) -> None:
-        """Make the updates of one batch, and note their losses."""
+        """Make the updates of one batch, and record their losses."""
         state, images = self.state, len(batch.images)
         self._set_progress()
         state.step += 1
@@ -146,13 +146,13 @@ class Fit:
             self._unread.add(state.step, images, name, losses)
 
     def _set_progress(self, step: int | None = None) -> None:
-        """Tell the model where training stands: at ``step``, by default the one to come."""
+        """Set ``model.progress`` to ``step``, by default the next one."""
         state, plan = self.state, self._plan
         step = state.step if step is None else step
         self._model.progress = TrainingProgress(step, len(state.losses), plan.total, plan.steps_per_epoch, plan.phase)
 
     def _look_or_save_when_due(self) -> None:
-        """Between two steps: report the losses, and write a checkpoint, each in its interval."""
+        """Between two steps, report the losses and write a checkpoint, each if its interval is over."""
         now = time.monotonic()
         save = self._plan.checkpoint is not None and now - self._saved >= self._trainer.checkpoint_seconds
         if save or now - self._looked >= _LOOK_SECONDS:
@@ -165,7 +165,7 @@ class Fit:
         self._trainer.notify(before + self.state.step, before + self._plan.total, losses)
 
     def _look(self) -> dict[str, float]:
-        """Wait for the losses since the last look, check them, add them to the epoch's, and give their means."""
+        """Read the losses since the last reading, check them, add them to the epoch's, and return their means."""
         entries = self._unread.read(self._trainer.device)
         bad = [entry for entry in entries if not isfinite(entry.value)]
         if bad:
@@ -178,7 +178,7 @@ class Fit:
         return means(add_losses({}, entries))
 
     def _end_epoch(self) -> None:
-        """Close the running epoch: its mean losses, the selection of weights, and whether it was the last epoch."""
+        """End the current epoch: mean losses, validation and selection; returns whether training is over."""
         state, options, selection = self.state, self._options, self.state.selection
         news = self._look()
         losses = means(state.sums)
@@ -212,7 +212,7 @@ class Fit:
             self._save()  # so that a process killed after this does not train again
 
     def _validate(self) -> float | None:
-        """What the model's ``validate`` gives; None as well where there is no validation split."""
+        """The result of the model's ``validate``; None also if there is no validation split."""
         if self._validation is None:
             return None
         self._set_progress(self.state.step - 1)
@@ -228,7 +228,7 @@ class Fit:
         return float(loss)
 
     def _save(self) -> None:
-        """Write a checkpoint, if there is a file for it. Comes between two steps, all losses read and finite."""
+        """Write a checkpoint if there is a file for it. Call it between two steps, with all losses read and finite."""
         for name, weight in self._model.named_parameters():
             if weight.requires_grad and not weight.isfinite().all():
                 raise self._not_finite(f"parameter '{name}' is not finite", self.state.step)
@@ -249,7 +249,7 @@ class Fit:
         self._saved = time.monotonic()
 
     def _resume(self) -> bool:
-        """Put everything back as it was at the checkpoint; False, and nothing is changed, where there is none."""
+        """Restore everything from the checkpoint; returns False, without any change, if there is none."""
         path, trainer = self._plan.checkpoint, self._trainer
         content = load_checkpoint(path) if path is not None and self._plan.resumable else None
         if content is None:
@@ -265,7 +265,7 @@ class Fit:
         if content["device"] == trainer.device.type:
             trainer.generator.set_state(content["generator"])
             set_random_state(content["random"], trainer.device)
-        else:  # the state of one kind of generator means nothing to another
+        else:  # generators of different kinds of devices have incompatible states
             log.warning("%s comes from '%s': random numbers are drawn anew", path, content["device"])
             trainer.reseed(state.step)
         trainer.resume(state.resumed, state.seconds)
@@ -273,7 +273,7 @@ class Fit:
         return True
 
     def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must share to be resumed from, beside the run that its path stands for."""
+        """What must be equal for a checkpoint to be used, besides the run that its path stands for."""
         return {
             "format": _FORMAT,
             "torch": str(torch.__version__),
@@ -294,7 +294,7 @@ class Fit:
         return mistake(self._model, f"{what} in {self._place(step)} ({last})", mend)
 
     def _place(self, step: int) -> str:
-        """1-based epoch and step, as people count."""
+        """The 1-based epoch and step, for messages."""
         place = f"epoch {-(-step // self._plan.steps_per_epoch)}, step {step}" if step else "the initialization"
         return place if self._plan.before == 0 else f"phase '{self._plan.phase}', {place}"
 

@@ -1,4 +1,4 @@
-"""What a plugin can change of the process that it runs in, and what else in that process depends on."""
+"""Global state of a process that plugins can change and other code depends on."""
 
 import builtins
 import math
@@ -16,7 +16,7 @@ import torch.nn.functional
 
 __all__ = ["ProcessState"]
 
-#: Where a replaced function would change what others compute.
+#: Modules and classes in which a replaced function would change the results of other code.
 _WATCHED: tuple[ModuleType | type, ...] = (
     torch,
     torch.Tensor,
@@ -46,11 +46,11 @@ class ProcessState:
     numpy_generator: int
     python_generator: int
     functions: dict[tuple[int, str], Any]
-    """(place in the watched modules, name) -> the callable that is there."""
+    """(index of the module or class, name) -> the callable."""
 
     @classmethod
     def now(cls) -> Self:
-        """The state at this moment."""
+        """The current state."""
         return cls(
             dtype=torch.get_default_dtype(),
             device=str(torch.get_default_device()),
@@ -69,7 +69,7 @@ class ProcessState:
         )
 
     def undo(self) -> list[str]:
-        """Put back what has changed since, and say what that was.
+        """Restore what has changed since, and return what that was.
 
         A generator is left where it is: that it has moved is told, for the harness neither seeds nor checkpoints it.
 
@@ -119,7 +119,7 @@ def _numpy_state() -> int:
 
 
 def _module(value: Any) -> str:
-    """The module whose code a callable runs, which a decorator's ``functools.wraps`` does not hide."""
+    """The module of the code that a callable runs, even if ``functools.wraps`` gives another one."""
     function = getattr(value, "__func__", value)
     return str(getattr(function, "__globals__", {}).get("__name__") or getattr(value, "__module__", None) or "unknown")
 

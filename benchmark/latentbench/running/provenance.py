@@ -1,4 +1,4 @@
-"""Where a result comes from: the environment of a run, and what each of its phases cost."""
+"""Provenance of a result: the environment of a run, and the cost of each of its phases."""
 
 import platform
 import resource
@@ -77,7 +77,7 @@ class Meter:
         self._peak_device_memory = devices.peak_memory(self._device)
 
     def phase(self, images: int, earlier_seconds: float = 0.0) -> Phase:
-        """What the block cost, when it passed ``images`` images and had already spent ``earlier_seconds``."""
+        """The cost of the block, which processed ``images`` images and had spent ``earlier_seconds`` before."""
         seconds = self.seconds + earlier_seconds
         return Phase(
             seconds=round(seconds, 3),
@@ -88,7 +88,7 @@ class Meter:
 
 
 def _reset_peak_memory() -> None:
-    """Let Linux forget the process's peak; elsewhere the peak is that since the process began."""
+    """Reset the process's peak on Linux; elsewhere the peak is measured since the process started."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -114,7 +114,7 @@ def _cpu() -> str:
 
 
 def _git(folder: Path) -> tuple[str | None, bool | None]:
-    """Commit of the checkout that holds ``folder``, and whether tracked files differ from it."""
+    """The commit of the checkout that contains ``folder``, and whether tracked files differ from it."""
     commit = _output("git", "-C", str(folder), "rev-parse", "HEAD")
     if commit is None:
         return None, None

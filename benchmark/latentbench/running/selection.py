@@ -1,4 +1,4 @@
-"""Model selection by the validation loss: which epoch's weights are kept, and when to stop waiting for better ones."""
+"""Model selection by the validation loss: which epoch's weights are kept, and when to stop early."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Selection:
     """The best epoch so far, and its weights. Plain values and tensors, so that it can be checkpointed."""
 
     epoch: int | None = None
-    """1-based; None as long as no epoch was considered."""
+    """1-based number of the best epoch; None if no epoch has been considered."""
     loss: float = inf
     weights: dict[str, Any] | None = None
 
@@ -30,7 +30,7 @@ class Selection:
         return self.epoch is not None and epoch - self.epoch >= patience
 
     def restore(self, model: nn.Module) -> None:
-        """Give the model the weights that were kept, if any, and let go of them."""
+        """Load the kept weights into the model, if there are any, and release them."""
         if self.weights is not None:
             model.load_state_dict(self.weights)
             self.weights = None

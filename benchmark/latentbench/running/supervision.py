@@ -1,4 +1,4 @@
-"""Whether a training split has the labels that a model cannot learn without."""
+"""Checks that a training split has the labels that a model requires."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ from latentbench.errors import LatentbenchError
 
 __all__ = ["check_supervision"]
 
-#: Images that are drawn to see the labels of a split that composes its images.
+#: Number of images drawn to inspect the labels of a split that composes its images.
 _SAMPLE = 1000
 
 
 def check_supervision(model: str, data: Data, device: torch.device) -> None:
-    """Refuse data that cannot teach a model its attributes, before time is spent on training.
+    """Refuse data from which a model cannot learn its attributes, before training.
 
     Call it for a model whose ``needs`` names "attributes".
 

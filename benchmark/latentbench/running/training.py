@@ -1,4 +1,4 @@
-"""The training loop that models are handed: seeded batches, phases under one budget, validation, and what came out."""
+"""The training loop that is passed to models: seeded batches, phases under one budget, validation, and a summary."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,26 +22,26 @@ __all__ = ["TrainingLoop"]
 
 
 class TrainingLoop:
-    """What the harness gives a model to be fitted with: the loop, and the means for a ``fit`` of its own.
+    """What the harness passes to ``Model.fit``: the loop, and what a model needs for a loop of its own.
 
     Args:
-        device: where the model and the splits are.
-        seed: the run's seed, >= 0. Batches come from a generator of their own, so they do not depend on what a model
-            draws from PyTorch's global one (which the caller seeds before it builds the model).
-        max_steps: stop after this many steps of all phases together at the latest.
-        checkpoint: file to resume from and to write to; later phases have files beside it. Each run has its own: what
-            is in it is taken to be this run's.
+        device: the device of the model and the splits.
+        seed: the run's seed, >= 0. Batches have a generator of their own, so they do not depend on what a model draws
+            from PyTorch's global one (which the caller seeds before it builds the model).
+        max_steps: the most steps that all phases together may take.
+        checkpoint: file to resume from and to write to; later phases have files beside it. It must belong to this run
+            alone, because its content is not checked against the run.
         notify: called with (steps made, most steps possible, mean losses since the last call), about twice a second,
-            and after every epoch, then with the "validation" loss where there is one. Steps are those of all phases
-            up to and including the running one.
+            and after every epoch, then with the "validation" loss if there is one. Steps are counted over all phases
+            up to and including the current one.
         checkpoint_seconds: time between two checkpoints.
 
     Attributes:
-        generator: what batches are drawn with, on ``device``.
-        training: how the loop went; None until a phase has ended, and for a model that does not call ``fit``.
-        images: training images that passed the loop, over all phases and resumptions.
-        resumed: how often the loop was taken up again from a checkpoint.
-        earlier_seconds: time that the loop had taken up to the checkpoint that this trainer resumed from.
+        generator: draws the batches, on ``device``.
+        training: summary of the training; None until a phase has ended, and for a model that does not call ``fit``.
+        images: number of training images processed, over all phases and resumptions.
+        resumed: how often the loop was resumed from a checkpoint.
+        earlier_seconds: time spent up to the checkpoint that this trainer resumed from.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TrainingLoop:
         self.earlier_seconds = 0.0
         self._model: Model | None = None
         self._phases: dict[str, State] = {}
-        self._restored = True  # all phases up to here, as they ended
+        self._restored = True  # whether all phases so far were restored as they ended
         self._options = TrainingOptions()
         self._started: float | None = None
 
@@ -87,23 +87,23 @@ class TrainingLoop:
     ) -> None:
         """Fit ``model`` by its ``training_step`` and ``optimizers``, as the ``TrainingOptions`` in its Config say.
 
-        An epoch passes ``train`` in a fresh random order, the last, smaller batch included; but a last batch of one
-        image is left out, because batch statistics are not defined for it. ``max_steps`` may cut the last epoch short.
-        ``validation`` is measured after every epoch, by default at the cost of a forward pass, always with the same
-        batches and random numbers and apart from those of training: the same weights come out with it and without.
-        Only with ``patience`` does it select: the weights of the epoch with the least validation loss are kept, of
-        those after the first ``select_after`` epochs.
+        An epoch passes over ``train`` in a new random order. The last, smaller batch is included unless it has a single
+        image, for which batch statistics are undefined. ``max_steps`` may cut the last epoch short. The model is
+        validated on ``validation`` after every epoch, always with the same batches and random numbers, which are
+        independent of those of training, so that validation does not change the weights. It selects only with
+        ``patience``: then the weights of the epoch with the least validation loss are kept, among the epochs after the
+        first ``select_after``.
 
-        With a ``checkpoint`` file the fit goes on from there, even from its end. On a CPU the result equals that of an
-        uninterrupted fit bit for bit. On another kind of device than the checkpoint's it goes on too, with random
-        numbers drawn anew. An interrupt can hit the middle of an update, so it writes no checkpoint.
+        If there is a ``checkpoint`` file, the fit resumes from it, even at its end. On a CPU the result equals that of
+        an uninterrupted fit bit for bit. On another kind of device than the checkpoint's it resumes with random numbers
+        drawn anew. An interrupt writes no checkpoint, because it can come in the middle of an update.
 
         Arguments and phases are those of ``latentbench.Trainer.fit``.
 
         Raises:
-            LatentbenchError: a loss or parameter is not finite (names epoch, step and last checkpoint), patience
-                without a validation split or loss, options that do not exist, phases that do not fit together, or
-                optimizers, schedulers and losses that are not what ``Model`` asks for.
+            LatentbenchError: a loss or parameter is not finite (the message has epoch, step and last checkpoint);
+                ``patience`` without a validation split or loss; unknown options; inconsistent phases; or optimizers,
+                schedulers or losses that violate the contract of ``Model``.
             StorageError: the checkpoint cannot be written.
         """
         plan = self._plan(model, train, validation, phase, budget_share, options)
@@ -119,7 +119,7 @@ class TrainingLoop:
         self.training = _summary(self._phases)
 
     def validation_loss(self, model: Model, split: Split) -> float:
-        """Mean of the model's ``validation_step`` over the images, in batches as in training."""
+        """Mean of the model's ``validation_step`` over the images, in batches of the training size."""
         indices = torch.split(torch.arange(len(split), device=self.device), self._options.batch_size)
         losses = []
         for index in indices:
@@ -134,7 +134,7 @@ class TrainingLoop:
 
     @contextmanager
     def validating(self) -> Iterator[None]:
-        """Without gradients, all generators seeded as after every epoch, and put back at the end."""
+        """Disable gradients and seed all generators in a fixed way; restore both at the end."""
         training = self.generator
         self.generator = torch.Generator(self.device).manual_seed(self._validation_seed)
         try:
@@ -145,17 +145,17 @@ class TrainingLoop:
             self.generator = training
 
     def reseed(self, step: int) -> None:
-        """Seed all generators anew, by the run's seed and the step at which they go on."""
+        """Seed all generators from the run's seed and the step at which training resumes."""
         for_batches, for_model = np.random.SeedSequence([self.seed, step]).spawn(2)
         self.generator.manual_seed(_as_seed(for_batches))
         torch.manual_seed(_as_seed(for_model))
 
     def resume(self, resumed: int, seconds: float) -> None:
-        """Note that a phase goes on from a checkpoint: how often that has happened, and what came before in seconds."""
+        """Record that a phase was resumed: how often that has happened, and the seconds spent before."""
         self.resumed, self.earlier_seconds, self._started = resumed, seconds, time.monotonic()
 
     def seconds(self) -> float:
-        """Time that the loop has taken, over all phases and resumptions."""
+        """Time spent in the loop, over all phases and resumptions."""
         return self.earlier_seconds + time.monotonic() - (self._started or 0.0)
 
     def _plan(
@@ -167,12 +167,14 @@ class TrainingLoop:
         budget_share: float,
         changes: dict[str, Any],
     ) -> Plan:
-        """Check what is asked for, and lay out the steps."""
+        """Check the arguments of ``fit``, and plan the steps."""
         if phase in self._phases:
             mend = "name the second one: trainer.fit(..., phase='...')"
             raise mistake(model, f"it calls trainer.fit() twice for the phase '{phase}'", mend)
         if self._model is not None and self._model is not model:
-            raise mistake(model, "it calls trainer.fit() for another model than before", "make it a part of the first")
+            raise mistake(
+                model, "it calls trainer.fit() for two different models", "make the second a part of the first"
+            )
         self._model = model
         if not isinstance(model.config, TrainingOptions):
             raise mistake(model, "its Config has no training options", "derive it from Model.Config")
@@ -213,14 +215,14 @@ class TrainingLoop:
         return Plan(phase, options, steps_per_epoch, total, before, checkpoint, resumable=self._restored)
 
     def _checkpoint(self, earlier_phases: int) -> Path | None:
-        """The file of a phase: that of the first as given, that of the second with "-2" added to its name."""
+        """The checkpoint file of a phase: the given one for the first, with "-2" added to its name for the second."""
         if self.checkpoint is None or earlier_phases == 0:
             return self.checkpoint
         return self.checkpoint.with_stem(f"{self.checkpoint.stem}-{earlier_phases + 1}")
 
 
 def _summary(phases: dict[str, State]) -> Training:
-    """How the phases that have ended went, together and each."""
+    """Summary of the phases that have ended, together and one by one."""
     ended = [
         TrainingPhase(
             phase=phase,

@@ -1,4 +1,4 @@
-"""The updates of one training step: a model's losses, checked, and minimized by its optimizers."""
+"""The updates of one training step: a model's losses are checked and minimized by its optimizers."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +17,7 @@ from latentbench.model import Losses, Model
 
 __all__ = ["Updates", "autocast", "kind_of", "mistake"]
 
-#: What the optimizer of a model that has just one is called.
+#: Name of the optimizer of a model with a single one.
 _ONLY = ""
 
 
@@ -63,21 +63,21 @@ class Updates:
             scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``load_state_dict`` takes."""
+        """The state for ``load_state_dict``."""
         return {
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "schedulers": {name: scheduler.state_dict() for name, scheduler in self.schedulers.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put optimizers and schedulers back as they were. A scheduler's rates are in its optimizer's state."""
+        """Restore optimizers and schedulers. The learning rates are in the optimizers' states."""
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         for name, scheduler in self.schedulers.items():
             scheduler.load_state_dict(state["schedulers"][name])
 
     def identity(self) -> dict[str, Any]:
-        """What optimizers and schedulers must have in common with those whose state they take over."""
+        """What must be equal for optimizers and schedulers to take over a saved state."""
         return {
             "optimizers": {
                 name: (type(optimizer).__name__, [len(group["params"]) for group in optimizer.param_groups])
@@ -108,7 +108,7 @@ class Updates:
         return schedulers
 
     def _unknown(self, name: str) -> LatentbenchError:
-        """The error for a scheduler whose optimizer there is not."""
+        """The error for a scheduler of an unknown optimizer."""
         if name == _ONLY:
             mend = f"give a mapping by optimizer, of {', '.join(self.optimizers)}"
             return mistake(self._model, "schedulers() gave one scheduler, but the optimizers have names", mend)
@@ -119,7 +119,7 @@ class Updates:
         return mistake(self._model, f"schedulers() gave a scheduler of an unknown optimizer '{name}'", mend)
 
     def _losses(self, batch: Batch) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
-        """(optimizer's name, losses by name) of each update of one step; ``next`` comes when the update is made."""
+        """Yield (optimizer's name, losses by name) for each update of a step; the update is made before the next."""
         with autocast(self._options, self._device):
             step = self._model.training_step(batch)
         if _ONLY in self.optimizers:
@@ -145,7 +145,7 @@ class Updates:
             yield name, self._by_name(losses)
 
     def _by_name(self, losses: Losses | Iterator[Any]) -> Mapping[str, Tensor]:
-        """The losses of one update, checked as far as that does not wait for the device."""
+        """The losses of one update, checked as far as is possible without waiting for the device."""
         model = self._model
         if isinstance(losses, Iterator):
             raise mistake(model, "training_step yields, but there is one optimizer", "give optimizers() as a mapping")
@@ -163,7 +163,7 @@ class Updates:
 
 
 def autocast(options: TrainingOptions, device: torch.device) -> AbstractContextManager[Any]:
-    """Autocast, if asked for. It keeps casts of the weights, so it is left before they are updated."""
+    """Autocast, if the options ask for it. It caches casts of the weights, so leave it before they are updated."""
     if options.precision == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
@@ -175,5 +175,5 @@ def mistake(model: Model, what: str, mend: str) -> LatentbenchError:
 
 
 def kind_of(value: object) -> str:
-    """What a plugin gave, for an error."""
+    """A description of what a plugin returned, for messages."""
     return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{type(value).__name__}"

@@ -227,7 +227,7 @@ def test_a_phase_that_cannot_be_is_named(mistake: str) -> None:
 def test_all_phases_are_of_one_model() -> None:
     trainer = TrainingLoop(device=CPU, seed=0)
     trainer.fit(make(), TRAIN, None)
-    with pytest.raises(LatentbenchError, match=r"it calls trainer\.fit\(\) for another model than before"):
+    with pytest.raises(LatentbenchError, match=r"it calls trainer\.fit\(\) for two different models"):
         trainer.fit(make(), TRAIN, None, phase="encoder")
 
 
