@@ -1,12 +1,12 @@
-"""What a fitted model can do with images: one Protocol per capability, matched at run time to what metrics need.
+"""What a fitted model can do: one Protocol per capability, matched at run time with what metrics need.
 
-A model has a capability by having its method; it inherits from nothing and registers nothing. At test time the methods
-get images alone: (B, C, H, W) float32 in [0, 1] on the run's device; ``decode`` and ``sample`` get codes or a number.
-Each image's result must not depend on the others in its batch. They run in eval mode under ``torch.inference_mode``,
-with PyTorch's global generator seeded by the run.
+A model has a capability if it has the method; it need not inherit from the Protocol or register anything. At test time
+the methods receive images only, (B, C, H, W) float32 in [0, 1] on the run's device; ``decode`` and ``sample`` receive
+codes or a number. An image's result must not depend on the others in its batch. The methods run in eval mode under
+``torch.inference_mode``, with PyTorch's global generator seeded by the run.
 
-A method that needs gradients at test time, as a projection to latent codes does, opens a block for them and keeps all
-that it differentiates inside. Images, parameters and buffers can be used there as they are::
+A method that needs gradients at test time, for example for a projection to latent codes, enables them in a block and
+computes everything that it differentiates inside. Images, parameters and buffers can be used there as they are::
 
     def score(self, images):
         with torch.inference_mode(False), torch.enable_grad():
@@ -107,7 +107,7 @@ class Reconstructs(Protocol):
 class Samples(Protocol):
     """New images.
 
-    ``codes`` may be left out of the method; a model that has it can be asked to hold a part of an image fixed.
+    The argument ``codes`` is optional. A model that has it can hold a part of an image fixed.
     """
 
     def sample(self, count: int, codes: Tensor | Mapping[str, Tensor] | None = None) -> Tensor:
@@ -115,9 +115,9 @@ class Samples(Protocol):
 
         Args:
             count: images to draw.
-            codes: what is given of each image, the rest being drawn: a code (count, D) as ``encode`` gives it, or some
-                of the names that it gives, each (count, D_k); of a model that clusters also facets, each (count,) int64
-                with the cluster to draw from.
+            codes: the part of each image that is given, while the rest is drawn: codes (count, D) as ``encode`` returns
+                them, or some of its named subspaces, each (count, D_k); for a model that clusters, also facets, each
+                (count,) int64 with the cluster to draw from.
         """
 
 
@@ -142,7 +142,7 @@ CAPABILITIES: Mapping[str, type] = {
     "log_likelihood": HasLogLikelihood,
 }
 
-#: Those whose output a metric can read: all that need no codes to begin with.
+#: Capabilities whose output a metric can read: all except those that take codes.
 MEASURABLE = tuple(name for name in CAPABILITIES if name != "decode")
 
 
@@ -152,6 +152,6 @@ def capabilities_of(model: object) -> list[str]:
 
 
 def samples_at_codes(model: object) -> bool:
-    """Whether ``model`` (an object or its class) can sample with a part of the image given: ``sample`` takes codes."""
+    """Whether the ``sample`` method of ``model`` (an object or its class) takes codes."""
     sample = getattr(model, "sample", None)
     return callable(sample) and "codes" in signature(sample).parameters

@@ -52,7 +52,7 @@ class TrainingOptions(Options):
     select_after: int = Field(
         0,
         ge=0,
-        description="with patience: leave these first epochs out of the selection, whose loss is not comparable yet",
+        description="with patience: ignore the first epochs, whose losses are not comparable yet, in the selection",
         exclude_if=lambda value: value == 0,
     )
     clip_gradients: float | None = Field(
@@ -81,7 +81,7 @@ class TrainingOptions(Options):
 
 @dataclass(frozen=True)
 class Where:
-    """A dataset with certain options, as the key of a model's preset.
+    """A dataset with particular option values, as the key of a model's preset.
 
     >>> print(Where("ood", pair="fashion-mnist"))
     ood (pair=fashion-mnist)
@@ -90,7 +90,7 @@ class Where:
     dataset: str
     """The dataset's name."""
     options: Mapping[str, Any]
-    """Options that it has; its others may be anything."""
+    """The options that have to have these values; the others may have any."""
 
     def __init__(self, dataset: str, **options: Any) -> None:
         object.__setattr__(self, "dataset", dataset)
@@ -103,10 +103,10 @@ class Where:
         return f"{self.dataset} ({format_options(self.options)})"
 
     def holds(self, dataset: str, options: Options | None) -> bool:
-        """Whether the dataset with these options is meant; never where the options are not known.
+        """Whether this matches the dataset with these options; False if the options are unknown.
 
         Raises:
-            LatentbenchError: the dataset lacks an option that this names.
+            LatentbenchError: the dataset has no option of a name that is used here.
         """
         if dataset != self.dataset or options is None:
             return False
@@ -117,8 +117,8 @@ class Where:
         return all(to_jsonable_python(getattr(options, name)) == value for name, value in self.options.items())
 
 
-#: A model's options by dataset name, or by dataset name and options (``Where``). All that apply are taken, and of two
-#: values for one option the later one.
+#: A model's options by dataset name, or by dataset name and options (``Where``). All that match are merged in order; a
+#: later entry overrides an earlier one, option by option.
 Presets = Mapping[str | Where, Mapping[str, Any]]
 
 
@@ -141,12 +141,12 @@ def one_line(error: ValidationError) -> str:
 
 
 def canonical(value: Any) -> str:
-    """One text for equal values, as JSON: ``{"a": 1}`` whatever the order of keys."""
+    """The value as JSON with sorted keys, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True)
 
 
 def format_options(options: Mapping[str, Any]) -> str:
-    """Options as a person reads them.
+    """Options as text for people.
 
     >>> format_options({"latent_dim": 4, "precision": "float32"})
     'latent_dim=4, precision=float32'

@@ -1,4 +1,4 @@
-"""Devices by name, and what the harness asks of one, in the same way for the CPU and for every accelerator."""
+"""Devices by name, and one interface to the CPU and all accelerators for what the harness needs of them."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,9 +24,9 @@ __all__ = [
 
 #: Stands for a CUDA device where there is one, else for the CPU.
 AUTO = "auto"
-#: PyTorch's kinds of accelerators that are listed for a user who names one that is not there.
+#: PyTorch's kinds of accelerators that are listed for a user who names a device that does not exist.
 _LISTED = ("cuda", "xpu", "mps")
-#: Kinds that PyTorch does not bring -> module and context manager that open one. Imported when a user names the kind.
+#: Kinds that PyTorch lacks -> module and context manager that open one. Imported only when a user names the kind.
 _OPENERS = {"sim": ("latentbench.testing.simulated_device", "simulated_device")}
 
 
@@ -42,7 +42,7 @@ def resolve_device(name: str) -> str:
             ``latentbench.testing``, which is for tests.
 
     Raises:
-        NoDeviceError: there is none of that name; says which there are.
+        NoDeviceError: there is none of that name; the message lists those that exist.
     """
     if name == AUTO:
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -57,10 +57,10 @@ def resolve_device(name: str) -> str:
 
 @contextmanager
 def open_device(name: str) -> Iterator[torch.device]:
-    """Make a device ready in this process, and the current one of its kind, for a block.
+    """Open a device in this process and make it the current one of its kind, for the duration of a block.
 
     Raises:
-        NoDeviceError: this machine has none of that name.
+        NoDeviceError: this machine has no device of that name.
     """
     name = resolve_device(name)
     kind = name.partition(":")[0]
@@ -78,7 +78,7 @@ def open_device(name: str) -> Iterator[torch.device]:
 def nth_device(name: str, number: int) -> str:
     """The device for worker ``number`` >= 0: workers share the devices of a kind in turn.
 
-    A name with an index stands for that device alone, and a kind of which there is one for that one.
+    A name with an index, or a kind of which the machine has only one device, is returned as it is.
 
     >>> nth_device("cpu", 3)
     'cpu'
@@ -88,27 +88,27 @@ def nth_device(name: str, number: int) -> str:
 
 
 def fork_rng(device: torch.device) -> AbstractContextManager[None]:
-    """Put PyTorch's global generators, that of the CPU and that of ``device``, back after the block."""
+    """Restore PyTorch's global generators, that of the CPU and that of ``device``, after the block."""
     if device.type == "cpu":
         return torch.random.fork_rng(devices=[])
     return torch.random.fork_rng(devices=[device], device_type=device.type)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until ``device``, the current one of its kind, has done what it was given."""
+    """Wait until ``device``, the current one of its kind, has finished its work."""
     if device.type != "cpu":
         torch.get_device_module(device).synchronize()
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Let ``peak_memory`` begin anew."""
+    """Restart the measurement of ``peak_memory``."""
     reset = None if device.type == "cpu" else getattr(torch.get_device_module(device), "reset_peak_memory_stats", None)
     if reset:
         reset()
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Most bytes of ``device``'s own memory that tensors have taken; None for the CPU, and where it is not known."""
+    """Peak number of bytes that tensors took of ``device``'s own memory; None for the CPU, and where unknown."""
     peak = None if device.type == "cpu" else getattr(torch.get_device_module(device), "max_memory_allocated", None)
     return int(peak()) if peak else None
 
@@ -120,7 +120,7 @@ def device_name(device: torch.device) -> str:
 
 
 def _is_there(name: str) -> bool:
-    """Whether this machine has the device that is called so."""
+    """Whether this machine has the device of that name."""
     kind, _, index = name.partition(":")
     if kind in _OPENERS:
         return index in ("", "0")

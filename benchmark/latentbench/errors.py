@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to see: one line that names the thing, the place and the mend."""
+"""The exception that a user is meant to see: one line that says what is wrong, where, and how to mend it."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ class LatentbenchError(Exception):
 
     Args:
         what: what is wrong, and where, in one line ("unknown model 'vea'").
-        mend: how to put it right ("known models: ae, pca, vae"), or empty when ``what`` says it.
+        mend: how to put it right ("known models: ae, pca, vae"); empty if ``what`` says enough.
     """
 
     def __init__(self, what: str, mend: str = "") -> None:
@@ -21,10 +21,10 @@ class LatentbenchError(Exception):
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """The mend for a mistyped name: the near misses first, and every name that would have been right.
+    """A suggestion for a mistyped name: similar names first, then every name that would have been right.
 
     Returns:
-        ``"did you mean 'vae'? known: ae, pca, vae"``, or without the question when nothing is near.
+        ``"did you mean 'vae'? known: ae, pca, vae"``, or without the question if no name is similar.
     """
     names = sorted(known)
     near = get_close_matches(wrong, names, n=3, cutoff=0.6)

@@ -13,7 +13,7 @@ __all__ = ["Execution", "Executor", "Outcome", "Progress", "Task"]
 
 @dataclass(frozen=True)
 class Execution:
-    """How and where runs are carried out: nothing here may change a result on a CPU but ``threads``."""
+    """How and where runs are carried out. On a CPU, only ``threads`` may change a result."""
 
     out: Path
     """Folder of the records."""
@@ -46,7 +46,7 @@ class Progress:
     total: int
     losses: dict[str, float] = field(default_factory=dict)
     phase: str = "starting"
-    """What the run is doing, as in "fitting": where a process that ends without a word has come to."""
+    """What the run is doing, such as "fitting". If its process dies without an outcome, this says where it was."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Outcome:
 
 
 class Executor(ABC):
-    """An executor as a plugin: about a hundred lines that bring ``latentbench.execute`` to the tasks."""
+    """An executor as a plugin: it calls ``latentbench.execute`` for each task, in a process of its own."""
 
     name: ClassVar[str]
 

@@ -19,7 +19,7 @@ LOCK = ".lock"
 
 
 class StorageError(LatentbenchError):
-    """A file could not be written: no fault of the run, which stays unfinished and can be resumed."""
+    """A file could not be written. The run is not at fault: it stays unfinished and can be resumed."""
 
 
 @contextmanager

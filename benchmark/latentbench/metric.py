@@ -1,4 +1,4 @@
-"""The contract of a metric: a number from predictions and targets, with its needs, direction, bounds and version."""
+"""The contract of a metric: a number computed from predictions and targets, with requirements, bounds and version."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -20,12 +20,12 @@ MAX_SAMPLES = 999_999
 
 
 def _no_images() -> npt.NDArray[np.uint8]:
-    raise LatentbenchError("the images of the split are not known here", "it needs an evaluation that has them")
+    raise LatentbenchError("the images of the split are not known here", "pass an evaluation that has them")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a metric sees of one split: what the model gave, what is true, and how much each image counts.
+    """What a metric sees of one split: the model's output, the targets, and the weight of each image.
 
     Arrays are NumPy, on the CPU. ``output`` has the form of the capability that the metric asked for: ``score`` (of
     several, one at a time) and ``log_likelihood`` (N,) float32; ``localize`` (N, H, W) float32; ``encode`` subspace ->
@@ -48,16 +48,16 @@ class Evaluation:
 class Statistic(ABC):
     """What is kept with a record of an output that is too large to be kept itself, such as anomaly maps.
 
-    It is sufficient for the metrics that name it as theirs: they can be computed again from it, and so can a metric
-    that comes later, without the model and the data. Metrics of one capability may share one.
+    It is sufficient for the metrics that name it: they, and metrics that are added later, can be computed from it
+    without the model and the data. Metrics of one capability may share a statistic.
     """
 
     name: ClassVar[str]
-    """As it stands in the names of the kept arrays, ``split/name/array``: "pixel-curve"."""
+    """Its name in those of the kept arrays, ``split/name/array``: "pixel-curve"."""
 
     @abstractmethod
     def summarize(self, evaluation: Evaluation) -> Mapping[str, npt.NDArray[Any]]:
-        """The arrays to keep of one split under one condition, by name. They should take some 100 KB at the most.
+        """The arrays to keep for one split under one condition, by name: about 100 KB at most.
 
         Raises:
             LatentbenchError: undefined for these targets; then nothing is kept.
@@ -77,14 +77,14 @@ class Metric(ABC):
     capability: ClassVar[str]
     """The capability whose output it reads (``latentbench.capabilities``)."""
     targets: ClassVar[tuple[str, ...]] = ()
-    """The targets that it needs: "anomaly", "mask", "attributes"."""
+    """The targets that it needs, among "anomaly", "mask" and "attributes"."""
     higher_is_better: ClassVar[bool]
     bounds: ClassVar[tuple[float, float]]
     """Least and greatest possible value; a value outside is refused as a defect."""
     spans: ClassVar[tuple[str, ...] | None] = None
     """None: computed once under each condition. Otherwise computed once per split that has these conditions."""
     samples: ClassVar[int | None] = None
-    """How many images it has the model draw: for the capability ``sample``, and only for it."""
+    """How many images the model draws for it: for the capability ``sample`` only."""
     instrument: ClassVar[str | None] = None
     """Name and hash of the weights that it measures with, where it has any; they are recorded with every value.
 
@@ -94,14 +94,14 @@ class Metric(ABC):
     statistic: ClassVar[type[Statistic] | None] = None
     """What is kept of an output that is not kept itself; a metric that names one overrides ``compute_kept``."""
     tolerance: ClassVar[float] = 0.0
-    """How far ``compute_kept`` may be from ``compute``, where the statistic is no exact one."""
+    """How far ``compute_kept`` may be from ``compute``, where the statistic is not exact."""
 
     @classmethod
     def measured_version(cls) -> int:
         """What values are compared by: ``version``, and with it the number of samples.
 
-        A metric of samples has 1,000,000 version + samples, so that another number of samples is never compared in
-        silence.
+        For a metric of samples it is 1,000,000 * version + samples, so that values from different numbers of samples
+        are never compared.
         """
         return cls.version if cls.samples is None else (MAX_SAMPLES + 1) * cls.version + cls.samples
 
@@ -109,13 +109,14 @@ class Metric(ABC):
     def unavailable(cls) -> str | None:
         """Why it cannot be computed on this machine and how to mend it, in one line; None where it can.
 
-        For what a user has to get first. The reason is recorded in the value's place, without a warning.
+        Use it for what a user has to install or download first. The reason is recorded instead of a value, without a
+        warning.
         """
         return None
 
     @abstractmethod
     def compute(self, evaluation: Evaluation) -> float | Mapping[str, float]:
-        """The value; or several by part, the mean or main one under "".
+        """The value; or several values by part, with the mean or main one under "".
 
         Raises:
             LatentbenchError: undefined for these targets (one class only, nothing labelled).

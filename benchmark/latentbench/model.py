@@ -1,4 +1,4 @@
-"""The contract of a model: a Config, a network, the losses of one step, and one or more capabilities."""
+"""The contract of a model: options, a network, the losses of a training step, and one or more capabilities."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,44 +15,44 @@ from latentbench.errors import LatentbenchError
 
 __all__ = ["Losses", "Model", "Step", "Trainer", "TrainingProgress", "memory_format_of"]
 
-#: What a step gives to minimize: a scalar, or named scalars of which "loss" is minimized and the others are reported.
+#: The losses of an update: a scalar, or named scalars of which "loss" is minimized and the others are only reported.
 Losses = Tensor | Mapping[str, Tensor]
-#: One step: its losses; or, with several optimizers, (optimizer's name, losses) in the order of the updates.
+#: The result of a step: its losses; with several optimizers, (optimizer's name, losses) in the order of the updates.
 Step = Losses | Iterator[tuple[str, Losses]]
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where training stands, in plain integers: what a schedule is a function of. The same after a resume.
+    """Where training stands, in plain integers, for schedules to depend on. A resumed run continues with its numbers.
 
-    All numbers are of the running phase. The defaults are those of a model that is not being trained.
+    All numbers refer to the current phase. The defaults are for a model that is not being trained.
     """
 
     step: int = 0
-    """0-based index of the running step: the number of steps that were completed before it.
+    """0-based index of the current step: the number of steps that were completed before it.
 
-    In ``after_update`` it is the step of the update, in ``validate`` and ``validation_step`` the last one of the epoch.
+    In ``after_update`` it is the step of the update, in ``validate`` and ``validation_step`` the last of the epoch.
     """
     epoch: int = 0
-    """0-based index of the running epoch."""
+    """0-based index of the current epoch."""
     total_steps: int = 1
-    """Steps until the end, a board's budget included. Only early stopping makes fewer."""
+    """Number of steps of the phase, with a board's budget taken into account. Only early stopping ends sooner."""
     steps_per_epoch: int = 1
     phase: str = "main"
-    """As named in ``trainer.fit(..., phase=...)``."""
+    """The name that was passed to ``trainer.fit(..., phase=...)``."""
 
 
 class Trainer(Protocol):
-    """What the harness gives a model to be fitted with: its training loop, and the means for a ``fit`` of its own."""
+    """What the harness passes to ``Model.fit``: its training loop, and what a model needs for a loop of its own."""
 
     device: torch.device
-    """Where the model and the splits are."""
+    """The device of the model and the splits."""
     seed: int
-    """The run's."""
+    """The run's seed."""
     generator: torch.Generator
-    """What training batches are drawn with, on ``device``; checkpointed and restored.
+    """Draws training batches, on ``device``; it is checkpointed and restored.
 
-    While ``Model.validate`` runs it is another one, which gives the same numbers after every epoch.
+    While ``Model.validate`` runs, it is replaced by one that gives the same numbers after every epoch.
     """
 
     def fit(
@@ -67,53 +67,53 @@ class Trainer(Protocol):
     ) -> None:
         """Train ``model`` by its ``training_step`` and ``optimizers``, as the ``TrainingOptions`` in its Config say.
 
-        A model that trains in several phases calls this once for each, with a name of its own for each, and tells them
-        apart by ``progress.phase``. Optimizers, schedulers and ``start`` are asked for anew in each phase. A run that
+        A model that trains in several phases calls this once for each, with a different name, and tells them apart by
+        ``progress.phase``. ``optimizers``, ``schedulers`` and ``start`` are called anew in each phase. A run that
         was cut off in a later phase resumes there: earlier phases are restored as they ended, and only the model's own
         code between two phases is run again.
 
         Args:
             model: the model, the same in all phases.
-            train: what it learns from.
-            validation: what is measured after every epoch, if anything.
+            train: the training split.
+            validation: the split on which the model is validated after every epoch, if there is one.
             phase: name of the phase.
-            budget_share: where a board limits the steps of a run, the share of them, in (0, 1], that this phase may
-                use at most, rounded down. Each phase can use no more than what earlier ones have left.
-            options: ``TrainingOptions`` that are different in this phase, such as ``epochs=5``.
+            budget_share: if a board limits the steps of a run, the largest share of them, in (0, 1], that this phase
+                may use, rounded down. No phase can use more than earlier ones have left.
+            options: ``TrainingOptions`` that differ in this phase, such as ``epochs=5``.
 
         Raises:
-            LatentbenchError: a loss or parameter is not finite; options, optimizers, schedulers or losses do not fit;
-                two phases have one name, or a board's steps are used up before this one.
+            LatentbenchError: a loss or parameter is not finite; options, optimizers, schedulers or losses are invalid;
+                two phases have the same name; or the board's budget is used up before this phase.
         """
 
     def validation_loss(self, model: "Model", split: Split) -> float:
-        """Mean of ``model.validation_step`` over the images of ``split``: what ``Model.validate`` gives by default."""
+        """Mean of ``model.validation_step`` over the images of ``split``: the default of ``Model.validate``."""
 
 
 class Model(nn.Module):
     """A method as a plugin: subclass it, and add a method for each capability (``latentbench.capabilities``).
 
-    ``build`` makes the network, ``optimizers`` and ``training_step`` say how a batch trains it; the harness brings the
-    loop around them. A model that trains otherwise overrides ``fit`` and needs neither. Methods that are optional:
-    ``schedulers``, ``start``, ``after_update`` and ``validate``.
+    ``build`` makes the network; ``optimizers`` and ``training_step`` define how a batch trains it; the harness provides
+    the loop. A model that is trained in another way overrides ``fit`` and needs neither. ``schedulers``, ``start``,
+    ``after_update`` and ``validate`` are optional.
 
     Everything that the fitted model needs lives in its parameters and buffers: they are what is checkpointed, saved and
-    restored. Randomness comes from PyTorch's global generator, which the harness seeds, checkpoints and restores; a
-    draw from anywhere else makes a resumed run differ.
+    restored. Random numbers come from PyTorch's global generator, which the harness seeds, checkpoints and restores;
+    with any other source, a resumed run differs.
     """
 
     name: ClassVar[str]
-    """How boards and the command line call it; by default the class's name in kebab case."""
+    """Its name on boards and the command line; by default the class's name in kebab case."""
     version: ClassVar[int] = 1
     """Raise it when the same Config gives other results: old records then no longer count as this model's."""
     presets: ClassVar[Presets] = {}
     """The options that this model uses on a dataset, where they differ from the Config's defaults.
 
-    Dataset name -> options, and ``Where(name, option=value)`` -> options that are used just where the dataset has
-    these options itself. A later entry overrides an earlier one, option by option.
+    The keys are names of datasets, or ``Where(name, option=value)``, which matches only if the dataset has this option
+    value. A later entry overrides an earlier one, option by option.
     """
     needs: ClassVar[tuple[str, ...]] = ()
-    """What it cannot learn without: "attributes". Boards leave it out on datasets that have none."""
+    """What its training requires: "attributes", or nothing. Boards leave it out on datasets without attributes."""
 
     class Config(TrainingOptions):
         """Options; subclass it in the plugin (or derive from ``Options`` when the model brings its own ``fit``)."""
@@ -125,10 +125,10 @@ class Model(nn.Module):
 
     @classmethod
     def suits(cls, info: DataInfo) -> str | None:
-        """Why it cannot be used on a dataset, in one sentence that a board shows; None where it can.
+        """Why the model cannot be used on a dataset, in one sentence that a board shows; None if it can.
 
-        For what its shapes rule out, whatever the options ("28x28 pixels cannot be halved three times"): boards then
-        leave the model out there. For attributes ``needs`` is shorter.
+        It is for datasets whose shapes do not fit, whatever the options ("28x28 pixels cannot be halved three times").
+        Boards leave the model out there. To require attributes, use ``needs``.
         """
         return None
 
@@ -149,8 +149,8 @@ class Model(nn.Module):
 
         Args:
             dataset: the dataset's name.
-            options: those of the model that are to differ from its preset.
-            dataset_options: the dataset's Config; without it, presets that ask for options of the dataset are left out.
+            options: options of the model that differ from its preset.
+            dataset_options: the dataset's Config. Without it, presets that depend on its options are ignored.
 
         Raises:
             LatentbenchError: unknown option, wrong type or value out of range.
@@ -165,11 +165,11 @@ class Model(nn.Module):
         return cls.Config.parse({**values, **options}, f"model '{cls.name}'")
 
     def build(self, info: DataInfo) -> None:
-        """Make parameters and buffers for images of ``info``, on the CPU."""
+        """Create parameters and buffers for the images that ``info`` describes, on the CPU."""
 
     def optimizers(self) -> torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer]:
-        """The optimizer of all parameters; or several by name, each of its own parameters."""
-        raise TypeError(f"model '{self.name}' has no optimizers(): give them, or override fit()")
+        """The optimizer of all parameters; or several by name, each with its own parameters."""
+        raise TypeError(f"model '{self.name}' has no optimizers(): define it, or override fit()")
 
     def schedulers(self, optimizers: Any) -> LRScheduler | Mapping[str, LRScheduler]:
         """Learning-rate schedulers from ``torch.optim.lr_scheduler``; by default there are none.
@@ -180,7 +180,7 @@ class Model(nn.Module):
         therefore consist of numbers, strings, tensors and containers of these.
 
         Args:
-            optimizers: what ``optimizers()`` gave: one, or a mapping by name.
+            optimizers: the result of ``optimizers()``: one optimizer, or a mapping by name.
 
         Returns:
             The scheduler of the one optimizer; or, with named optimizers, schedulers by their optimizer's name.
@@ -190,33 +190,34 @@ class Model(nn.Module):
     def start(self, train: Split, trainer: "Trainer") -> None:
         """Initialize from data, before the first step: mixture components, scales. By default nothing is done.
 
-        Called once for each phase, in eval mode and without gradients, after ``optimizers()``: so change parameters in
-        place. Not called on a resume: a checkpoint is written right after it. What it leaves behind must be in
-        parameters and buffers.
+        It is called once for each phase, in eval mode and without gradients, after ``optimizers()``, so change
+        parameters in place. It is not called on a resume, because a checkpoint is written right after it. Its results
+        must be in parameters and buffers.
         """
 
     def training_step(self, batch: Batch) -> Step:
         """The losses of one batch; ``self.progress`` says which step it is.
 
         With several optimizers, yield ``(name, losses)`` for each update: the harness steps that optimizer, on
-        gradients of its own parameters only, before the generator goes on. So what follows sees the updated weights.
+        gradients of its own parameters only, before it resumes the generator. The code after the ``yield`` therefore
+        sees the updated weights.
         """
-        raise TypeError(f"model '{self.name}' has no training_step(): give it, or override fit()")
+        raise TypeError(f"model '{self.name}' has no training_step(): define it, or override fit()")
 
     def after_update(self, optimizer: str) -> None:
-        """Called without gradients after each update: to average weights, or to clip them. By default nothing is done.
+        """Called without gradients after each update, to average or clip weights. By default it does nothing.
 
         Args:
-            optimizer: name of the optimizer that was stepped; "" if ``optimizers()`` gave just one.
+            optimizer: name of the optimizer that was stepped; "" if ``optimizers()`` returned a single one.
         """
 
     def validate(self, split: Split, trainer: "Trainer") -> float | None:
-        """What early stopping and model selection watch, smaller = better; by default the mean ``validation_step``.
+        """The loss for early stopping and model selection, smaller = better; by default the mean ``validation_step``.
 
-        Called after every epoch, in eval mode and without gradients, with PyTorch's global generator and
-        ``trainer.generator`` seeded alike each time and put back afterwards.
+        It is called after every epoch, in eval mode and without gradients. PyTorch's global generator and
+        ``trainer.generator`` are seeded in the same way each time, and restored afterwards.
 
-        None stands for a model without a validation loss, such as a GAN: nothing is recorded then, and ``patience`` is
+        Return None for a model without a validation loss, such as a GAN: nothing is recorded then, and ``patience`` is
         refused.
         """
         return trainer.validation_loss(self, split)
@@ -224,7 +225,7 @@ class Model(nn.Module):
     def validation_step(self, batch: Batch) -> Tensor:
         """Mean loss of a validation batch, () and smaller = better.
 
-        By default the loss that ``training_step`` minimizes, of the first update where there are several.
+        The default is the loss that ``training_step`` minimizes, in its first update if there are several.
         """
         step = self.training_step(batch)
         if not isinstance(step, Tensor | Mapping):
@@ -232,26 +233,26 @@ class Model(nn.Module):
         return step if isinstance(step, Tensor) else step["loss"]
 
     def facts(self) -> Mapping[str, float]:
-        """What is measured or proved of the fitted model itself, such as a Lipschitz constant, by name; finite.
+        """Finite numbers that are measured or proved of the fitted model itself, by name, such as a Lipschitz constant.
 
-        It goes into the run's record. A metric, in contrast, is measured on a split, and compares models.
+        They go into the run's record. A metric, in contrast, is measured on a split and compares models.
         """
         return {}
 
     def pictures(self, images: Tensor) -> Mapping[str, Tensor]:
-        """Pictures of its own, beside those that the harness makes from its capabilities, by name.
+        """Further pictures by name, besides those that the harness makes from the capabilities.
 
         Args:
             images: some test images, (B, C, H, W) float32 in [0, 1] on the run's device.
 
         Returns:
-            Name -> (N, C, H, W), N tiles of one sheet, or (C, H, W); in [0, 1]. A name that the harness gives, such as
-            "reconstructions", replaces its picture.
+            Name -> (C, H, W), or (N, C, H, W) for a sheet of N tiles; in [0, 1]. A name that the harness uses, such as
+            "reconstructions", replaces the harness's picture.
         """
         return {}
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
-        """Fit on ``train``, on ``trainer.device``; ``validation`` is for selection. By default the harness's loop."""
+        """Fit on ``train``, on ``trainer.device``, with ``validation`` for selection; by default the harness's loop."""
         trainer.fit(self, train, validation)
 
 

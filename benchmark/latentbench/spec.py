@@ -1,4 +1,4 @@
-"""What a run is, exactly: model x config x dataset x seed x budget, and the key that identifies it."""
+"""The specification of a run (model, config, dataset, seed, budget), and the key that identifies it."""
 
 import hashlib
 import json

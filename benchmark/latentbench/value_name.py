@@ -1,4 +1,4 @@
-"""The name of a measured value, ``metric[selector]@split/condition``: taken apart and put together here alone."""
+"""The name of a measured value, ``metric[selector]@split/condition``: the only place that parses and prints it."""
 
 import re
 from dataclasses import dataclass, replace
@@ -30,10 +30,10 @@ class ValueName:
     metric read, where a model gives several, and the part of the metric's result, where it has several. The text alone
     does not say which of them it holds: that follows from what the metric reads (``resolve``).
 
-    Metric, split and condition hold no blanks and none of ``[]@/``; a selector holds no brackets.
+    Metric, split and condition contain no whitespace and none of ``[]@/``; a selector contains no brackets.
 
     Raises:
-        LatentbenchError: the pieces make no name of this form.
+        LatentbenchError: the pieces do not form a valid name.
     """
 
     metric: str

@@ -1,4 +1,4 @@
-"""What plugins can offer: the hook of each kind, and what makes an offered object valid."""
+"""The kinds of objects that plugins offer: the hook of each kind, and what makes an object valid."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,10 +14,10 @@ __all__ = ["KINDS", "Kind", "KindName", "OfferError"]
 
 KindName = Literal["models", "datasets", "metrics", "boards", "executors", "commands"]
 
-#: Names go into file names, option lists and value names, so they hold nothing that has a meaning there.
+#: Names are used in file names, option lists and value names, so they must not contain what has a meaning there.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TARGETS = ("anomaly", "mask", "attributes")
-#: What a model may need of a dataset, by the name of its field in ``DataInfo``: there, and not empty.
+#: What a model may need of a dataset: names of fields of ``DataInfo`` that must not be empty.
 _NEEDS = ("attributes",)
 
 
@@ -30,14 +30,14 @@ class Kind:
     """A kind of object that plugins offer."""
 
     noun: str
-    """What one of them is called: "model"."""
+    """The word for one object of the kind: "model"."""
     hook: str
     """The hook that it is offered through."""
     check: Callable[[Any], None]
-    """Raises an exception that says what is wrong with an object of this kind."""
+    """Raises an exception that says what is wrong with an offered object."""
 
     def name(self, offer: Any) -> str:
-        """The name of an offered object, which is checked on the way.
+        """Check an offered object and return its name.
 
         Raises:
             OfferError: the object breaks the contract of its kind; names the object and the defect.
@@ -66,7 +66,7 @@ def _check_model(offer: Any) -> None:
     if offer.fit is Model.fit:
         for method in ("optimizers", "training_step"):
             if getattr(offer, method) is getattr(Model, method):
-                raise OfferError(f"has no {method}(): give it, or override fit()")
+                raise OfferError(f"has no {method}(): define it, or override fit()")
         if not issubclass(offer.Config, TrainingOptions):
             raise OfferError("trains with the harness's loop: derive its Config from Model.Config")
     if not isinstance(offer.needs, tuple) or not set(offer.needs) <= set(_NEEDS):
@@ -75,7 +75,7 @@ def _check_model(offer: Any) -> None:
 
 
 def _check_presets(offer: Any) -> None:
-    """A mapping from datasets to options that the model has."""
+    """Check that ``presets`` is a mapping from datasets to options of the model."""
     from latentbench.config import Where
 
     if not isinstance(offer.presets, Mapping):
@@ -141,7 +141,7 @@ def _check_command(offer: Any) -> None:
 
 
 def _check_class(offer: Any, base: type) -> None:
-    """A class that can be instantiated and derives from ``base``; for the author who offers an object of it instead."""
+    """Check that a class can be instantiated and derives from ``base``."""
     derives = isinstance(offer, type) and issubclass(offer, base)
     if not derives:
         raise OfferError(f"is not a subclass of latentbench.{base.__name__}")

@@ -1,4 +1,4 @@
-"""Where plugins are found: entry points of installed distributions, and local files."""
+"""Discovery of plugins: entry points of installed distributions, and local files."""
 
 import os
 import re
@@ -23,20 +23,20 @@ CHOICE = "LATENTBENCH_PLUGINS"
 
 @dataclass
 class PluginInfo:
-    """What is known of a plugin."""
+    """Facts about a plugin."""
 
     name: str
-    """Its entry point's; of a file, the file's without ``.py``."""
+    """The name of its entry point; for a file, the file's name without ``.py``."""
     distribution: str
-    """Who ships it; of a file, its path."""
+    """The distribution that ships it; for a file, its path."""
     version: str
-    """The distribution's; of a file, the beginning of its SHA-256."""
+    """The distribution's version; for a file, the beginning of its SHA-256."""
     builtin: bool = False
     """Whether latentbench itself ships it."""
     reasons: list[str] = field(default_factory=list)
     """Everything that is wrong with it, each in one line."""
     offers: dict[str, list[str]] = field(default_factory=dict)
-    """Kind -> names, of the kinds that it has been asked for."""
+    """Kind -> names of the plugin's offers, for the kinds that have been queried."""
 
     @property
     def status(self) -> Literal["ok", "broken"]:
@@ -54,13 +54,13 @@ class PluginInfo:
 
 @dataclass(frozen=True)
 class Found:
-    """A plugin that has been found and is not loaded yet."""
+    """A plugin that has been found but not loaded."""
 
     info: PluginInfo
     load: Callable[[], object]
     """Imports and returns the module (or object) that holds the hook implementations."""
     named: bool = False
-    """Whether the user named it for this call."""
+    """Whether the user named it on the command line."""
 
 
 def find_installed() -> list[Found]:
@@ -120,7 +120,7 @@ def _names(info: PluginInfo) -> tuple[str, str]:
 
 
 def _canonical(name: str) -> str:
-    """A distribution's name as packaging compares it: case, and runs of ``-``, ``_`` and ``.``, make no difference."""
+    """A distribution's normalized name: lower case, with runs of ``-``, ``_`` and ``.`` replaced."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
