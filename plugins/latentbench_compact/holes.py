@@ -134,10 +134,10 @@ def waic(log_p: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 
 class Configuration(NamedTuple):
-    """Runs that differ in their seeds alone."""
+    """Runs that differ only in their seeds."""
 
     spec: "RunSpec"
-    """Of one of them."""
+    """The record of one of them."""
     seeds: int
     scores: dict[str, dict[str, npt.NDArray[np.floating]]]
     """Split -> score -> (seeds, N)."""
@@ -171,7 +171,7 @@ def _table(
 
 
 def _data(invocation: Invocation, spec: "RunSpec", data_root: Path) -> "Data":
-    """The data that a run was on, and no other."""
+    """The data of a run, checked by its split hash."""
     from latentbench import load_data
 
     data = load_data(invocation.plugins, spec.dataset, spec.options, data_root)

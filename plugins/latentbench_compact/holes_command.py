@@ -1,4 +1,4 @@
-"""``latentbench holes``: questions about VAEs on the board ood that take the records of several runs to answer."""
+"""``latentbench holes``: analyses of VAEs on the board ood that need the records of several runs."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ __all__ = ["command"]
 
 @click.group("holes")
 def command() -> None:
-    """Ask the records of VAEs on the board ood what no single run can tell."""
+    """Analyse records of VAEs on the board ood across several runs."""
 
 
 @command.command("waic")
@@ -47,7 +47,13 @@ def mechanism(invocation: Invocation, results: Path, data_root: Path) -> None:
 
 @command.command("convergence")
 @click.argument("run")
-@click.option("--images", default=1000, show_default=True, type=click.IntRange(min=2), help="Of each kind, at most.")
+@click.option(
+    "--images",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=2),
+    help="Maximum number of images of each kind.",
+)
 @results_option("--results")
 @data_root_option
 @common_options

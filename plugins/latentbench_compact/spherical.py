@@ -1,4 +1,4 @@
-"""Distributions on the hypersphere S^(m-1) round a mean direction mu: what all of them share.
+"""Distributions on the hypersphere S^(m-1) around a mean direction mu: their common base.
 
 Von Mises-Fisher (``von_mises_fisher``) and Power Spherical (``power_spherical``) have the density exp(kappa T(mu'z)),
 up to a factor, with respect to the uniform distribution. It depends on w = mu'z alone, so a draw is
@@ -68,7 +68,7 @@ def stereographic(u: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Integrals:
-    """What an exponential family needs to know of T, each (B,) float64 and without gradients."""
+    """Moments of T that an exponential family needs, each (B,) float64 and without gradients."""
 
     log_partition: Tensor
     """log E exp(kappa T) under the uniform distribution."""
@@ -103,7 +103,7 @@ class Spherical(ABC):
         self._kappa = concentration.detach().double()[:, None]
 
     def validate(self) -> None:
-        """Look at the values, which waits for the device.
+        """Check the values of the parameters, which waits for the device.
 
         Raises:
             ValueError: a concentration is not positive and finite, or a mean direction is not of length 1.
@@ -148,7 +148,7 @@ class Spherical(ABC):
 
     @classmethod
     def noise(cls, count: int, m: int, device: torch.device | str) -> Tensor:
-        """(count, E): all that is random in ``count`` draws, with PyTorch's global generator. E depends on m alone.
+        """(count, E): the random numbers of ``count`` draws, from PyTorch's global generator. E depends on m only.
 
         First comes a tangent direction v (m - 1), then what y needs.
         """
@@ -207,7 +207,7 @@ class Spherical(ABC):
         return self._differentiable(y, slope)
 
     def _log_density(self, y: Tensor) -> Tensor:
-        """Log q(y), but for a constant; (..., B, any) float64."""
+        """Log q(y) up to a constant; (..., B, any) float64."""
         return self._kappa * self._statistic(y) - (self.m - 1) * torch.logaddexp(y, -y)
 
     def _differentiable(self, value: Tensor, slope: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ class Spherical(ABC):
 
 
 def _dimensions(m: int) -> int:
-    """m, if there is a sphere S^(m-1) to speak of."""
+    """Check that m is at least 2 and return it."""
     if m < 2:
         raise ValueError(f"m must be at least 2, the circle in the plane, not {m}")
     return m
@@ -265,7 +265,7 @@ def log_gamma(shape: float, size: tuple[int, ...], device: torch.device | str) -
 
 
 def first(proposals: Tensor, accepted: Tensor) -> Tensor:
-    """The first accepted one along the last dimension; the first of all, where none is.
+    """The first accepted proposal along the last dimension; the first proposal if none is accepted.
 
     >>> first(torch.tensor([5.0, 6.0, 7.0]), torch.tensor([False, True, True])).item()
     6.0

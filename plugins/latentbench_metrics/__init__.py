@@ -14,7 +14,7 @@ __all__ = ["latentbench_commands", "latentbench_metrics"]
 
 @hookimpl
 def latentbench_metrics() -> list[type["Metric"]]:
-    """Offer the metrics, by what they measure."""
+    """Offer the metrics."""
     from latentbench_metrics.clustering import ARI, NMI, ClusterAccuracy, ClusterMajorityAccuracy, Facets
     from latentbench_metrics.dci import DCI
     from latentbench_metrics.dependence import (
@@ -56,7 +56,7 @@ def latentbench_metrics() -> list[type["Metric"]]:
 
 @hookimpl
 def latentbench_commands() -> list["click.Command"]:
-    """Offer the command that makes and fetches what the metrics of samples measure with."""
+    """Offer the command that trains and fetches feature extractors."""
     from latentbench_metrics.extractor_command import command
 
     return [command]

@@ -67,7 +67,7 @@ class Clustering(Metric):
 
 
 class ClusterAccuracy(Clustering):
-    """Share of images in the cluster that stands for their value: each cluster for one value, each value for one.
+    """Accuracy under the best one-to-one matching of clusters and values.
 
     The assignment is the best one on the images measured. The images of a cluster without a value are wrong, so a
     facet with more clusters than values is at a disadvantage; ``cluster-majority-accuracy`` has it the other way.
@@ -85,7 +85,7 @@ class ClusterAccuracy(Clustering):
 
 
 class ClusterMajorityAccuracy(Clustering):
-    """Share of images that have their cluster's most frequent value: any number of clusters may stand for one value.
+    """Share of images that have their cluster's most frequent value; clusters may share a value (many-to-one).
 
     Also called purity. It grows with the number of clusters whatever they are: 25 random clusters of 1,024 images with
     10 random values have 0.18. Never compare it with ``cluster-accuracy``.
@@ -140,7 +140,7 @@ class ARI(Clustering):
 
 
 class Facets(Metric):
-    """How many facets a model gives: of so many clusterings the best facet of a label was chosen."""
+    """Number of facets of a model, from which the best facet of each label was chosen."""
 
     name = "facets"
     title = "facets tried"

@@ -1,4 +1,4 @@
-"""How far the dimensions of a code depend on each other, whatever the factors are."""
+"""Statistical dependence between the dimensions of a code, independent of the factors."""
 
 import numpy as np
 import numpy.typing as npt

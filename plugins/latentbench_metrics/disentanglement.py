@@ -1,4 +1,4 @@
-"""What the disentanglement metrics share: codes and factors of the images that count, checked and in one form."""
+"""Common base of the disentanglement metrics: checked codes and factors of the images that count."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAST_IMAGES", "CodedFactors", "Disentanglement", "coded_factors"]
 
-#: Fewer images than this are not measured: a histogram of 20 bins would find structure in anything.
+#: Least number of images: with fewer, a histogram of 20 bins would find structure in noise.
 LEAST_IMAGES = 20
 
 
@@ -78,7 +78,7 @@ class Disentanglement(Metric):
     higher_is_better = True
     bounds = (0.0, 1.0)
     least_factors: ClassVar[int] = 1
-    """Varying factors without which the metric means nothing."""
+    """Least number of varying factors for which the metric is defined."""
 
     def applies(self, targets: "Targets", conditions: Mapping[str, Any]) -> bool:
         """Whether enough images have all factors known, and enough factors vary among these."""

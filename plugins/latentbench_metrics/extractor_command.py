@@ -1,4 +1,4 @@
-"""``latentbench extractor``: the weights that the metrics of samples measure with, made again or fetched."""
+"""``latentbench extractor``: trains or fetches the feature extractors of the metrics of samples."""
 
 import hashlib
 from pathlib import Path
@@ -16,18 +16,18 @@ __all__ = ["command"]
 
 @click.group("extractor")
 def command() -> None:
-    """Make or fetch the weights that FD, FID and their like measure with."""
+    """Train or fetch the feature extractors of FID, FD and related metrics."""
 
 
 @command.command("train")
 @click.option(
     "--to", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), default="mnist_fashion.safetensors",
-    show_default=True, help="Where to write the weights.",
+    show_default=True, help="File to write the weights to.",
 )  # fmt: skip
 @data_root_option
 @common_options
 def train(to: Path, data_root: Path) -> None:
-    """Train the extractor of the metrics *-mnist-fashion again: some minutes on one CPU core.
+    """Train the extractor of the metrics *-mnist-fashion, in some minutes on one CPU core.
 
     It needs the published files of MNIST and Fashion-MNIST in the data folder. The shipped weights are left alone.
     """
@@ -69,7 +69,7 @@ def _trained(data_root: Path) -> "Classifier":
 @command.command("fetch")
 @common_options
 def fetch() -> None:
-    """Download the Inception weights of FID (91 MB), once, into PyTorch's cache, and tell how to use them."""
+    """Download the Inception weights of FID (91 MB) into PyTorch's cache, and say how to use them."""
     from latentbench_metrics.weights import VARIABLE, download_inception
 
     path = download_inception()

@@ -1,4 +1,4 @@
-"""The way to torch-fidelity: its distances between features, and the extractors that it has the features from.
+"""The interface to torch-fidelity: distances between features, and the feature extractors.
 
 Importing this module imports torch-fidelity, and torchvision with it.
 """
@@ -30,7 +30,7 @@ __all__ = ["MnistFashion", "features", "frechet_distance", "kernel_distance", "p
 
 Images = npt.NDArray[np.uint8]
 
-#: Features that are kept: those of a split's images and of one model's samples, by two extractors.
+#: Number of cached feature sets: a split's images and one model's samples, with two extractors.
 _KEPT = 4
 #: k of the nearest neighbours (Kynkäänniemi et al. 2019, section 3).
 _NEIGHBOURS = 3
@@ -55,7 +55,7 @@ class MnistFashion(FeatureExtractorBase):  # type: ignore[misc]
 
     @staticmethod
     def can_be_compiled() -> bool:
-        """It is small: nothing would be won."""
+        """Not supported, because the extractor is small."""
         return False
 
     def forward(self, images: Tensor) -> tuple[Tensor]:

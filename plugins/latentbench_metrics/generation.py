@@ -1,4 +1,4 @@
-"""Images that a model draws, held against a split's: Fréchet and kernel distance, precision and recall of features.
+"""A model's samples compared with a split's images: Fréchet and kernel distance, precision and recall of features.
 
 Two families. FID, KID, precision and recall measure with Inception, whose weights the user has to get. What is called
 ``-mnist-fashion`` is the same arithmetic on the features of a small classifier that is shipped: never to be compared
@@ -127,7 +127,7 @@ class NearestNeighbours(Generation):
 
 
 class SamplePrecision(NearestNeighbours):
-    """Share of the samples that lie near an image: how many are plausible."""
+    """Share of samples that lie near a real image: fidelity."""
 
     def value(self, samples: "Tensor", reals: "Tensor") -> float:
         """0 if all images are equal and the samples are not."""
@@ -137,7 +137,7 @@ class SamplePrecision(NearestNeighbours):
 
 
 class SampleRecall(NearestNeighbours):
-    """Share of the images that lie near a sample: how much of what there is, is drawn."""
+    """Share of real images that lie near a sample: coverage."""
 
     def value(self, samples: "Tensor", reals: "Tensor") -> float:
         """0 if all samples are equal and the images are not."""
@@ -147,7 +147,7 @@ class SampleRecall(NearestNeighbours):
 
 
 class _Inception(Generation):
-    """Measured with Inception, where the user has its weights."""
+    """Metrics with Inception features, if the user has the weights."""
 
     extractor = weights.INCEPTION
     instrument = f"inception-2015-12-05 sha256:{weights.INCEPTION_HASH_PREFIX}"
@@ -195,7 +195,7 @@ class Recall(_Inception, SampleRecall):
 
 
 class _MnistFashion(Generation):
-    """Measured with the classifier of MNIST and Fashion-MNIST that is shipped."""
+    """Metrics with features of the shipped classifier of MNIST and Fashion-MNIST."""
 
     version = 2
     extractor = weights.SHIPPED

@@ -1,4 +1,4 @@
-"""Pictures of a fitted model, made from its capabilities, so that every plugin has them for nothing."""
+"""Pictures of a fitted model, made from its capabilities, so that plugins need no code for them."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -23,15 +23,15 @@ from latentbench.model import Model
 
 __all__ = ["Picture", "make_pictures"]
 
-#: Images whose codes say how far a dimension is walked, where no metric needed the codes of all.
+#: Number of images whose codes set the range of a walk, if no metric needed the codes of all images.
 _CODED = 500
-#: A walk goes so many standard deviations to either side.
+#: Half of the range of a walk, in standard deviations.
 _REACH = 2
 #: Images at each of best, median and worst.
 _RANKED = 3
-#: At most: facets that have a sheet, clusters in it, and images in a row of any sheet.
+#: Limits: facets with a sheet, clusters in it, and images in a row of any sheet.
 _FACETS, _CLUSTERS, _ACROSS = 4, 10, 8
-#: Images with a longer side are shown in smaller numbers.
+#: Sheets of images with a longer side have fewer tiles.
 _SMALL = 48
 
 Array = npt.NDArray[Any]
@@ -111,7 +111,7 @@ class _Gallery:
         self.name, self.split = ([*with_anomalies, *tests] or [("", data.train)])[0]
 
     def sheets(self) -> dict[str, Callable[[], Mapping[str, Sheet]]]:
-        """What can be made, in order; the model's own come last, so that they replace others of their names."""
+        """All pictures in order; the model's own come last, so that they can replace others."""
         if not self.name:
             return {}
         walks = "encode" in self.able and ("decode" in self.able or samples_at_codes(self.model))
@@ -126,7 +126,7 @@ class _Gallery:
         return {name: make for name, (able, make) in makers.items() if able}
 
     def reconstructions(self) -> Mapping[str, Sheet]:
-        """Test images, and under each its reconstruction."""
+        """Test images, each above its reconstruction."""
         index = _spread(len(self.split), self.shown)
         pairs = {"image": self._images(index), "reconstruction": self._run("reconstruct", index)[""]}
         rows = [
@@ -159,7 +159,7 @@ class _Gallery:
         return {"maps": Sheet(self._title("anomaly maps, ranked by score"), rows, columns)}
 
     def samples(self) -> Mapping[str, Sheet]:
-        """New images, the first of those that metrics had drawn."""
+        """Samples: the first of those that were drawn for metrics."""
         drawn = [array for name, array in self.predictions.arrays.items() if name.endswith("/sample")]
         batch = torch.empty(self.samples_shown, 0, device=self.device)
         images = drawn[0] if drawn else self._infer("sample", [batch])[""]
@@ -201,7 +201,7 @@ class _Gallery:
         return sheets
 
     def own(self) -> Mapping[str, Sheet]:
-        """What the model itself shows of test images."""
+        """Pictures from ``Model.pictures``."""
         images = self._tensor(_spread(len(self.split), self.shown))
         with seeded(self.device, self._derive("pictures")), torch.inference_mode():
             given = self.model.pictures(images)
@@ -214,7 +214,7 @@ class _Gallery:
 
     @cached_property
     def _codes(self) -> tuple[Parts, Array]:
-        """Codes by subspace, and the test images that they are of."""
+        """Codes by subspace, and the indices of their test images."""
         kept = self._output("encode")
         index = np.arange(len(self.split)) if kept is not None else _spread(len(self.split), _CODED)
         return (kept if kept is not None else self._run("encode", index)), index

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["MAX_BYTES", "Row", "Sheet", "heat", "png"]
 
-#: Size of a file above which its tiles are drawn smaller.
+#: File size above which smaller tiles are tried.
 MAX_BYTES = 200_000
-#: Longer sides of a tile in pixels, from the first that is tried to the last.
+#: Longer side of a tile in pixels, in the order in which sizes are tried.
 _SIDES = (96, 64, 48, 32, 24, 16)
 _GAP, _MARGIN, _LINE = 3, 8, 16
 _BACKGROUND, _INK = 255, 0
@@ -26,7 +26,7 @@ Tile = npt.NDArray[np.floating] | None
 
 @dataclass(frozen=True)
 class Row:
-    """Tiles side by side, and what stands before them."""
+    """A row of tiles, and its label."""
 
     label: str
     tiles: Sequence[Tile]

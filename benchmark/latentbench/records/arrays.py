@@ -1,4 +1,4 @@
-"""Named arrays as one file: NumPy's ``.npz``, uncompressed, inside XZ. It needs no pickle, and repeats nothing.
+"""Named arrays as one file: NumPy's ``.npz``, uncompressed, inside XZ. No pickle, and no repeated content.
 
 Test splits that share images share scores, bit for bit. XZ sees the whole file and stores such a stretch once, which
 the compression of ``.npz``, array by array, cannot. To read one elsewhere, open it with ``lzma`` and give the content
@@ -19,12 +19,12 @@ __all__ = ["SUFFIX", "pack", "unpack"]
 
 SUFFIX = ".npz.xz"
 
-#: How far back XZ looks for what it has seen, at most: it takes some twelve times as much memory.
+#: Maximum size of XZ's dictionary; compression needs about twelve times as much memory.
 _WINDOW = 2**23
 
 
 def pack(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
-    """The arrays, in their order; equal ones give equal bytes with one version of liblzma."""
+    """Pack arrays in the given order. Equal arrays give equal bytes with one version of liblzma."""
     plain = io.BytesIO()
     np.savez(plain, allow_pickle=False, **arrays)
     content = plain.getvalue()

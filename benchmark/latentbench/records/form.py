@@ -1,4 +1,4 @@
-"""The form of a record's file: JSON in which the facts of a metric stand once, and the losses of a name on one line.
+"""The format of a record's file: JSON in which facts of a metric occur once, and each list of losses is one line.
 
     "metrics": {"auroc": {"version": 1, "title": "AUROC", "higher_is_better": true, "readout": "knn", ...}},
     "values": {"auroc@test": 0.91, "auroc[mahalanobis]@test": 0.87},
@@ -26,14 +26,14 @@ from latentbench.value_name import ValueName
 
 __all__ = ["decode", "encode"]
 
-#: The longest line that an object or a list without an object in it is written on; lists of numbers have no limit.
+#: Objects and lists without nested objects are on one line up to this length; lists of numbers at any length.
 _LINE = 200
 
 _NATIVE = Facts.model_fields["readout"].default
 
 
 def encode(record: Record) -> bytes:
-    """The record as the bytes of its file.
+    """Serialize a record to the bytes of its file.
 
     Raises:
         ValueError: the record holds values of one metric that differ in the metric's facts.
@@ -84,7 +84,7 @@ def decode(content: bytes) -> Record:
 
 
 def _unfolded(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The file's fields as the record has them; what has a wrong type stays, for the schema to refuse."""
+    """The file's fields in the form of ``Record``; a wrong type is left for the schema to refuse."""
     unfolded = dict(document)
     metrics, readouts = unfolded.pop("metrics", {}), unfolded.pop("readouts", {})
     values, training = unfolded.get("values", {}), unfolded.get("training")
@@ -110,7 +110,7 @@ def _unfolded(document: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _metric(name: str) -> str:
-    """The metric in a value's name; a folder's records have few different ones.
+    """The metric in a value's name; cached, because records share most names.
 
     Raises:
         LatentbenchError: it is no such name.
@@ -119,7 +119,7 @@ def _metric(name: str) -> str:
 
 
 def _columns(epochs: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
-    """Losses by name, an entry for each epoch; null where the epoch has none."""
+    """Losses by name, with one entry per epoch; null if the epoch lacks the loss."""
     names = dict.fromkeys(name for epoch in epochs for name in epoch)
     return {name: [epoch.get(name) for epoch in epochs] for name in names}
 

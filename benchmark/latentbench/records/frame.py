@@ -1,4 +1,4 @@
-"""Records as a pandas frame, for questions that no leaderboard asks."""
+"""Records as a pandas data frame, for analyses beyond the leaderboards."""
 
 from pathlib import Path
 

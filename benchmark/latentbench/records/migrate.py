@@ -1,4 +1,4 @@
-"""Records of earlier schema versions, brought to this one when they are read.
+"""Migration of records with earlier schema versions, when they are read.
 
 A change of what a field means, or of where it stands, raises ``SCHEMA_VERSION`` and adds a step here; no file has to be
 written again. A file of a later version is refused: an older program cannot know what its fields mean.
@@ -18,7 +18,7 @@ class NewerRecordError(LatentbenchError):
 
 
 def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A record file's content in the form of schema ``SCHEMA_VERSION``.
+    """Convert a record file's content to schema ``SCHEMA_VERSION``.
 
     Raises:
         NewerRecordError: its schema version is later.
@@ -43,7 +43,7 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_1(document: dict[str, Any]) -> dict[str, Any]:
-    """Schema 1 repeats a metric's facts with every value, has an object of losses for each epoch, names no writer.
+    """From schema 1, which repeats a metric's facts with every value, has losses by epoch and names no writer.
 
     Losses need no change here: schema 2 reads them by epoch, too.
     """
@@ -63,5 +63,5 @@ def _from_1(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "schema_version": 2, "written_by": written_by, **folded}
 
 
-#: From version n + 1 to the next one.
+#: The step at index n converts version n + 1 to version n + 2.
 _STEPS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1,)

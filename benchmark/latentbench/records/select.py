@@ -1,4 +1,4 @@
-"""One value of many runs by seed, as tables, claims and notebooks ask for it, and never a mixture of two settings."""
+"""One value of many runs by seed, for tables and notebooks, with an error if the runs have different settings."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,21 +20,22 @@ def select(
     model: str | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> dict[int, float]:
-    """The value of the finished runs that fit, by their seeds.
+    """The value of the finished runs that match, by seed.
 
     Args:
         records: in any order; a run that is recorded twice counts once.
         value: name of the value, also as text: ``auroc[kl]@test/correlated``.
         dataset: the dataset's name; None fits any.
-        options: options that the dataset has; it may have others.
+        options: option values that the dataset must have; it may have others.
         model: the model's name; None fits any.
-        config: options that the model has; it may have others. A variant's whole Config stands in the board's lineup.
+        config: option values that the model must have; it may have others. The board's lineup has a variant's Config.
 
     Returns:
-        Seed -> value, of runs that have it, in the order of the seeds; empty if no run fits.
+        Seed -> value, for runs that have it, sorted by seed; empty if no run matches.
 
     Raises:
-        LatentbenchError: the runs that fit differ in more than their seeds (names in what); or ``value`` is no name.
+        LatentbenchError: the matching runs differ in more than their seeds (the message says in what); or ``value`` is
+            not the name of a value.
 
     >>> from latentbench.records.record import Environment, Record, Value
     >>> from latentbench.spec import RunSpec
@@ -73,7 +74,7 @@ def _has(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def _differences(records: Iterable[Record], value: str) -> list[str]:
-    """In what, beside their seeds, the runs or measurements of the value differ: ``config.latent_dim is 3 or 4``."""
+    """How the runs or measurements of the value differ besides their seeds: ``config.latent_dim is 3 or 4``."""
     settings = []
     for record in records:
         spec = record.spec.model_dump(mode="json", exclude={"seed"})
