@@ -20,7 +20,7 @@ __all__ = ["Certificate", "certificate", "in_float64", "lipschitz_bound"]
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is proved of an encoder f as it stands: ||f(x) - f(x')||_inf <= bound ||x - x'||_inf for all x, x'.
+    """A proof for an encoder f with its present weights: ||f(x) - f(x')||_inf <= bound ||x - x'||_inf for all x, x'.
 
     f is the network as a function of real numbers, with the weights that its layers use: the float32 numbers that the
     parametrizations give. It does not matter how they came to be. The arithmetic of the bound is rounded upwards.
@@ -108,7 +108,7 @@ _WEIGHTLESS = (GroupSort, nn.MaxPool2d, nn.ReLU, nn.LeakyReLU, nn.Flatten, nn.Id
 
 
 def _walk(network: nn.Sequential, prefix: str) -> list[tuple[str, nn.Module]]:
-    """("'0.2' (Linear)", layer) of a sequence and of the sequences in it; a layer that is there twice comes twice."""
+    """("'0.2' (Linear)", layer) of a sequence and of the sequences in it; a layer that is used twice occurs twice."""
     _check_known(network, "the network", nn.Sequential)
     layers = []
     for position, layer in enumerate(network):

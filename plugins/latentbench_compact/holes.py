@@ -184,7 +184,7 @@ def _data(invocation: Invocation, spec: "RunSpec", data_root: Path) -> "Data":
 
 
 def _configurations(store: Store, scores: Iterable[str], least: int) -> Iterator[Configuration]:
-    """Those of at least so many seeds whose runs kept all these scores; runs whose predictions are gone are told of."""
+    """Groups of at least ``least`` seeds whose runs kept all these scores; warns of runs without predictions."""
     records: dict[str, list[tuple[Path, Record]]] = defaultdict(list)
     gone = 0
     for path, record in store.records():

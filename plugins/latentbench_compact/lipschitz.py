@@ -4,7 +4,7 @@
 
 Then ||f(x) - f(x')||_inf <= M ||x - x'||_inf, and the image of [0, 1]^D lies in the l-infinity ball of radius M round
 f(0): a compact set that is known before any data is seen.
-``latentbench_compact.certificate`` proves this of an encoder as it stands.
+``latentbench_compact.certificate`` proves this for an encoder with its present weights.
 
 The layers are those of Anil, Lucas & Grosse (2019, "Sorting out Lipschitz function approximation"). Where the printed
 algorithm leaves a choice, this one is made here:

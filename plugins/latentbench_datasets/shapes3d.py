@@ -240,7 +240,7 @@ def _rows(
 
 
 def _rows_of(array: npt.NDArray[np.uint8]) -> Callable[[int], npt.NDArray[np.uint8]]:
-    """What ``save`` takes, of an array that is there."""
+    """The ``rows`` argument of ``save`` for an existing array."""
     return lambda start: array[start:]
 
 

@@ -14,7 +14,7 @@ _LEAF = 0.005
 
 
 class DCI(Disentanglement):
-    """Whether dimensions tell of one factor each, and factors are told by one dimension each, and how well in all.
+    """Whether each dimension informs about one factor, each factor depends on one dimension, and how well overall.
 
     A classifier learns each factor from all dimensions; R_ij is the importance of dimension i for factor j.
     Disentanglement is 1 less the entropy of a dimension's row of R, to the base of the number of factors, dimensions

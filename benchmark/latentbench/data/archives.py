@@ -67,7 +67,7 @@ def unpack(
         StorageError: the disk is full, or the system refuses to write.
     """
     if os.path.lexists(target):
-        raise LatentbenchError(f"cannot unpack {archive} into {target}: that is there already", "move it elsewhere")
+        raise LatentbenchError(f"cannot unpack {archive} into {target}: it exists already", "move it elsewhere")
     try:
         file = archive.open("rb")
     except OSError as error:

@@ -137,7 +137,7 @@ class HalfMade:
         try:
             self._fill(name, file, shape, rows, origins)
         finally:
-            with suppress(OSError):  # what could not be written is tried again, in vain
+            with suppress(OSError):  # closing retries a failed write, which fails again
                 file.close()
         self._shapes[name] = shape
         return _mapped(path, shape)

@@ -232,7 +232,7 @@ class IndexedSplit(Split):
         return content_hash(str(self.role), self.images_hash, self.rows, vars(self.targets), self.conditions)
 
     def to(self, device: torch.device) -> Self:
-        """The same split; on another device, with its own images gathered there and no others."""
+        """The same split; on another device it has a copy of its own images only."""
         if device == self._store.device:
             return self
         moved = copy(self)

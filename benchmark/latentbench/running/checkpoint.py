@@ -36,7 +36,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # truncated, foreign, no permission: torch raises half a dozen types, the mend is one
+    except Exception as error:  # truncated, foreign, no permission: torch raises half a dozen types
         log.warning("cannot read checkpoint %s (%s): training starts afresh", path, type(error).__name__)
         return None
     return content

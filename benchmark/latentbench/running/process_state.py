@@ -71,7 +71,7 @@ class ProcessState:
     def undo(self) -> list[str]:
         """Restore what has changed since, and return what that was.
 
-        A generator is left where it is: that it has moved is told, for the harness neither seeds nor checkpoints it.
+        Generators are not restored. That one has advanced is reported, because the harness does not checkpoint it.
 
         Returns:
             A clause for each change, as in "the default dtype became torch.float64".

@@ -20,11 +20,11 @@ Limits:
       a real device rounds otherwise.
     - There is one device of this kind, without streams, and ``x.is_cuda`` is False: code for CUDA alone does not run.
     - ``torch.Generator`` is replaced while it is open, because PyTorch has no generators for backends in Python.
-    - ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` cells are fused on accelerators, and these kernels are not there.
-    - Optimizers take their loop over single tensors unless they are told ``foreach=True``; ``fused`` is not there.
+    - ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` cells are fused on accelerators, and these kernels do not exist here.
+    - Optimizers take their loop over single tensors unless ``foreach=True`` is given; ``fused`` does not exist.
     - Autocast casts what both CPU and CUDA cast, and refuses what CUDA refuses under it.
     - Once used, the name stays registered with PyTorch until the process ends, and ``torch.accelerator`` reports it.
-    - It stands on private functions of PyTorch that exist since 2.10, and is tested on 2.13.
+    - It depends on private functions of PyTorch that exist since 2.10, and is tested on 2.13.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Faces whose attributes' correlation shifts, and novelty under that shift: CelebA, whole or a subset of it."""
+"""CelebA, whole or a subset: faces under correlation shift of two attributes, and novelty under that shift."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -112,11 +112,11 @@ class Faces(PreparedDataset):
 
     @abstractmethod
     def folder(self, data_root: Path) -> Path:
-        """The folder of the lists and the images, whether it is there or not."""
+        """The folder of the lists and the images, which may not exist."""
 
     @abstractmethod
     def how_to_get(self, folder: Path) -> str:
-        """What to do so that ``folder`` has what is missing, with its licence."""
+        """How to get what is missing in ``folder``, with its licence."""
 
     @abstractmethod
     def check_count(self, images: int) -> None:
@@ -192,7 +192,7 @@ class Faces(PreparedDataset):
         return Data(DataInfo(channels, height, width, len(splits["train"]), cardinalities), splits)
 
     def _drawn(self, role: Role, cells: npt.NDArray[np.int64], correlation: float) -> npt.NDArray[np.bool_]:
-        """Which images of a part make the largest set with the correlation."""
+        """The largest set of a part's images that has the correlation."""
         try:
             return subsample(cells, correlation, shuffled(len(cells), self.config.seed, _ROLES.index(role)))
         except ValueError:
@@ -257,7 +257,7 @@ class CelebA(Faces):
         return f"`{command}` downloads and unpacks it; or {files.by_hand(folder)}"
 
     def check_count(self, images: int) -> None:
-        """All of them or none."""
+        """Refuse any number but that of the whole set."""
         if images != files.IMAGES:
             subset = self.name.replace(CelebA.name, CelebASubset.name)
             raise LatentbenchError(
@@ -334,7 +334,7 @@ class CelebASubset(Faces):
 
 
 class _NoveltyConfig(Faces.Config):
-    """What is held out."""
+    """The option for the attribute that is held out."""
 
     novelty: Attribute = Field("Eyeglasses", description="the attribute that is held out, whose images are anomalies")
 
@@ -384,7 +384,7 @@ class CelebASubsetNovelty(CelebASubset):
 
 
 def _crop(path: Path) -> tuple[tuple[int, int], int]:
-    """Height and width of a file, and the side of the square that is cut out of such."""
+    """Height and width of a file, and the side of the square to cut out of it."""
     shape = image_size(path)
     if shape not in _CROPS:
         known = " or ".join(map(_by, _CROPS))

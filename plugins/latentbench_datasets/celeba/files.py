@@ -72,14 +72,14 @@ class Listing:
 
 
 def missing(folder: Path) -> list[str]:
-    """Names of what is not there: a list, or the folder of images."""
+    """Names of what is missing: lists, or the folder of images."""
     lists = [name for name in _LISTS if not (folder / name).is_file()]
     images = [] if (folder / _IMAGE_FOLDER).is_dir() else [f"{_IMAGE_FOLDER}/"]
     return lists + images
 
 
 def find(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The two lists, and the files in the folder of images, by name; hidden ones are passed over.
+    """The two lists, and the files in the folder of images, by name; hidden files are ignored.
 
     Raises:
         LatentbenchError: something else than a file lies there.
@@ -93,7 +93,7 @@ def find(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def read_listing(folder: Path, images: Iterable[Path]) -> Listing:
-    """Read both lists; they and the images must be of the same names.
+    """Read both lists, which must name the same images as the folder.
 
     Args:
         folder: of the lists.
@@ -157,7 +157,7 @@ def download(folder: Path) -> None:
 
 
 def by_hand(folder: Path) -> str:
-    """What to do where the download fails."""
+    """What to do if the download fails."""
     return (
         f"from {SOURCE.split()[0]} (licence: {LICENCE}) put {' and '.join(_LISTS)} into {folder}, "
         f"and {_ARCHIVE} beside them, or unpacked as {_IMAGE_FOLDER}/000001.jpg and so on"
@@ -165,7 +165,7 @@ def by_hand(folder: Path) -> str:
 
 
 def unpack_images(folder: Path, *, published: bool, progress: Callable[[int, int], None]) -> None:
-    """Unpack the archive of the images, if it lies there and they do not.
+    """Unpack the archive of the images, if there is one and the images are missing.
 
     Args:
         folder: of the archive; the folder of images appears beside it.
