@@ -1,4 +1,4 @@
-"""Statistical dependence between the dimensions of a code, independent of the factors."""
+"""Statistical dependence between the dimensions of a code, without regard to the factors."""
 
 import numpy as np
 import numpy.typing as npt
