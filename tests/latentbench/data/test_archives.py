@@ -417,7 +417,7 @@ def test_a_chain_of_headers_is_refused(tmp_path: Path) -> None:
 def test_what_is_there_is_left_alone(tmp_path: Path, there: Callable[[Path], None]) -> None:
     archive = pack(tmp_path / "a.zip", CONTENTS)
     there(tmp_path / "made")
-    assert "is there already" in message_of(archive)
+    assert "it exists already" in message_of(archive)
 
 
 def test_a_disk_that_takes_no_more_is_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
