@@ -28,10 +28,10 @@ class Evaluation:
     """What a metric sees of one split: what the model gave, what is true, and how much each image counts.
 
     Arrays are NumPy, on the CPU. ``output`` has the form of the capability that the metric asked for: ``score`` (of
-    several, one at a time) and ``log_likelihood`` (N,) float32; ``localize`` (N, H, W) float32; ``encode`` subspace ->
-    (N, D_k) float32; ``predict`` attribute -> (N,) int64; ``cluster`` facet -> (N,) int64; ``reconstruct``
-    (N, C, H, W) float32; ``sample`` (S, C, H, W) float32, S being what the metric declares as ``samples``, and not of
-    the split's images.
+    several, one at a time) and ``log_likelihood`` (N,) float32, or float64 where the model gives that; ``localize``
+    (N, H, W) float32; ``encode`` subspace -> (N, D_k) float32; ``predict`` attribute -> (N,) int64; ``cluster`` facet
+    -> (N,) int64; ``reconstruct`` (N, C, H, W) float32; ``sample`` (S, C, H, W) float32, S being what the metric
+    declares as ``samples``, and not of the split's images.
     """
 
     output: Any
