@@ -129,6 +129,13 @@ class Metric(ABC):
         """Whether a split with these targets and conditions can be measured."""
         return all(targets.has(name) for name in self.targets) and set(self.spans or ()) <= set(conditions)
 
+    def lacking(self, targets: "Targets") -> str:
+        """What targets of the right kind lack for it to apply, in one line; empty for nothing worth telling.
+
+        It is recorded as the reason where a test split has no value.
+        """
+        return ""
+
     def measure(self, evaluation: Evaluation) -> dict[str, float]:
         """``compute``, its result checked: finite and within bounds.
 

@@ -29,6 +29,7 @@ from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.code import is_stale, present_code, with_plugins
 from latentbench.records.record import Artefact, Environment, Failure, Record
 from latentbench.records.store import BusyError, Store
+from latentbench.running.asked import check_lengths
 from latentbench.running.process_state import ProcessState
 from latentbench.running.provenance import Meter, environment
 from latentbench.running.supervision import check_supervision
@@ -117,6 +118,7 @@ def load_data(plugins: Plugins, dataset: str, options: dict[str, Any], data_root
 @lru_cache(maxsize=2)
 def _load_data(dataset: type[Any], options: str, data_root: Path) -> Data:
     loaded: Data = dataset(dataset.Config.parse(json.loads(options), f"dataset '{dataset.name}'")).load(data_root)
+    check_lengths(dataset.name, loaded)
     return loaded
 
 
