@@ -27,6 +27,8 @@ class Execution:
     plugin_files: tuple[Path, ...] = ()
     timeout: float | None = None
     """Seconds that a run may take; one that takes longer is ended and recorded as failed. None: no limit."""
+    rerun: bool = False
+    """Whether a finished run that was made by other code than the plugins' now is made again."""
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ class Evaluation:
     """What a metric sees of one split: the model's output, the targets, and the weight of each image.
 
     Arrays are NumPy, on the CPU. ``output`` has the form of the capability that the metric asked for: ``score`` (of
-    several, one at a time) and ``log_likelihood`` (N,) float32; ``localize`` (N, H, W) float32; ``encode`` subspace ->
-    (N, D_k) float32; ``predict`` attribute -> (N,) int64; ``cluster`` facet -> (N,) int64; ``reconstruct``
-    (N, C, H, W) float32; ``sample`` (S, C, H, W) float32, S being what the metric declares as ``samples``, and not of
-    the split's images.
+    several, one at a time) and ``log_likelihood`` (N,) float32, or float64 where the model gives that; ``localize``
+    (N, H, W) float32; ``encode`` subspace -> (N, D_k) float32; ``predict`` attribute -> (N,) int64; ``cluster`` facet
+    -> (N,) int64; ``reconstruct`` (N, C, H, W) float32; ``sample`` (S, C, H, W) float32, S being what the metric
+    declares as ``samples``, and not of the split's images.
     """
 
     output: Any
@@ -129,6 +129,13 @@ class Metric(ABC):
     def applies(self, targets: "Targets", conditions: Mapping[str, Any]) -> bool:
         """Whether a split with these targets and conditions can be measured."""
         return all(targets.has(name) for name in self.targets) and set(self.spans or ()) <= set(conditions)
+
+    def lacking(self, targets: "Targets") -> str:
+        """What targets of the right kind lack for it to apply, in one line; empty for nothing worth telling.
+
+        It is recorded as the reason where a test split has no value.
+        """
+        return ""
 
     def measure(self, evaluation: Evaluation) -> dict[str, float]:
         """``compute``, its result checked: finite and within bounds.

@@ -33,6 +33,12 @@ class Detection(Metric):
         anomaly = targets.anomaly
         return super().applies(targets, conditions) and anomaly is not None and len(np.unique(anomaly)) == 2
 
+    def lacking(self, targets: "Targets") -> str:
+        """Which kind of image is not there."""
+        kinds = (("normal", 0), ("anomalous", 1))
+        missing = [kind for kind, value in kinds if targets.anomaly is not None and value not in targets.anomaly]
+        return f"the split has no {' and no '.join(missing)} images" if missing else ""
+
     def compute(self, evaluation: Evaluation) -> float:
         """The value over the images of positive weight.
 

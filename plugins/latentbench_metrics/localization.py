@@ -39,6 +39,10 @@ class Localization(Metric):
         all_anomalous = np.all(targets.mask, axis=(1, 2))[known].all()
         return bool(any_anomalous and not all_anomalous)
 
+    def lacking(self, targets: "Targets") -> str:
+        """That there is no defect to find, or nothing else."""
+        return "" if self.applies(targets, {}) else "the known masks of the split hold pixels of one kind alone"
+
     def compute(self, evaluation: Evaluation) -> float:
         """The value over the images that have weight and whose mask is known.
 

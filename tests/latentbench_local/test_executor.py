@@ -175,7 +175,7 @@ def test_a_plugin_that_patches_torch_when_it_is_imported_is_told_of_in_every_rec
     assert code == 0
     (change,) = records["honest"].environment.changes
     assert re.fullmatch(
-        r"importing plugins: torch\.relu was replaced by one of module latentbench_file\w*patch_py", change
+        r"importing plugins: torch\.relu was replaced by one of module latentbench_file\w*patch_py_[0-9a-f]{12}", change
     )
     loaded = records["honest"].environment.loaded
     assert set(loaded) == {"toys", "faults", "patch"}

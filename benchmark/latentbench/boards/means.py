@@ -10,6 +10,7 @@ from latentbench.boards.comparison import Comparison
 from latentbench.boards.significance import Summary
 from latentbench.boards.standings import Column, Row, Table, grouped, make_column, ranked
 from latentbench.config import canonical
+from latentbench.records.code import code_of, latest_code
 
 __all__ = ["MeanRow", "Means", "means"]
 
@@ -54,6 +55,8 @@ class Means:
     """Of the rows that have that value, in their order."""
     left_out: Mapping[tuple[str, int], int]
     """Runs by (model, version) where another dataset has a newer version of the model."""
+    other_code: Mapping[tuple[str, str], int]
+    """Finished runs by (row, third-party code of the model) where other code made its last run on another dataset."""
 
 
 def means(board: Board, tables: Sequence[Table]) -> Means | None:
@@ -80,6 +83,7 @@ def means(board: Board, tables: Sequence[Table]) -> Means | None:
     for _, row in everything:
         if row.version < newest[row.model]:
             older[row.model, row.version] += len(row.records)
+    current, other_code = _of_last_code(current)
     records = [record for _, row in current for record in row.records]
     columns = [make_column(name, records) for name in dict.fromkeys([board.rank, *board.columns])]
     over = {
@@ -91,7 +95,23 @@ def means(board: Board, tables: Sequence[Table]) -> Means | None:
     by_label = grouped(current, lambda part: part[1].label).values()
     rows = [_row(dict(same), list(parts), columns, over) for same in by_label]
     placed, comparison = ranked(rows, columns[0], seeds=board.seeds > 1)
-    return Means(list(parts), columns, over, placed, comparison, dict(sorted(older.items())))
+    return Means(list(parts), columns, over, placed, comparison, dict(sorted(older.items())), other_code)
+
+
+def _of_last_code(parts: Sequence[tuple[str, Row]]) -> tuple[list[tuple[str, Row]], dict[tuple[str, str], int]]:
+    """Rows by dataset without those whose model is of other code than where it ran last, and the runs of the latter."""
+    kept: list[tuple[str, Row]] = []
+    left_out = Counter[tuple[str, str]]()
+    for label, same in grouped(parts, lambda part: part[1].label).items():
+        finished = [record for _, row in same for record in row.finished]
+        last = latest_code(finished).get("model") if finished else None
+        for dataset, row in same:
+            code = code_of(row.finished[0]).get("model") if row.finished else last
+            if code == last:
+                kept.append((dataset, row))
+            else:
+                left_out[label, code or "no third-party code"] += len(row.finished)
+    return kept, dict(sorted(left_out.items()))
 
 
 def _row(

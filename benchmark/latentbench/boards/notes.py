@@ -41,6 +41,9 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
     for column in table.columns:
         if column.left_out:
             yield [f"Left out, for the metric has a newer version: {column.left_out} values of ", column, "."]
+        if column.other_code:
+            plugin = Code(column.plugin or "built in")
+            yield ["Left out, for the metric's code is now ", plugin, f": {column.other_code} values of ", column, "."]
     if isinstance(table, Means):
         for row in table.rows:
             if row.differing:
@@ -50,6 +53,9 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
     for (model, version), runs in table.left_out.items():
         older = Code(f"{model} {version}")
         yield [f"Left out, for the model has a newer version: {runs} runs of ", older, "."]
+    for (label, code), runs in table.other_code.items():
+        made: list[Part] = [f"{runs} finished run{'s' if runs > 1 else ''} of ", Code(label), " by ", Code(code)]
+        yield ["Left out, for other code made the row's last run: ", *made, "."]
 
 
 def other_settings(table: Table | Means) -> Note | None:

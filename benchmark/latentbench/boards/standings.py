@@ -12,6 +12,7 @@ from latentbench.boards.lineup import Lineup
 from latentbench.boards.rank_sets import RankInterval
 from latentbench.boards.significance import Summary
 from latentbench.config import canonical
+from latentbench.records.code import code_of, describe_code, latest_code
 from latentbench.records.record import Readout, Record, Value
 from latentbench.spec import Budget
 from latentbench.value_name import ValueName
@@ -37,6 +38,10 @@ class Column:
     version: int | None
     left_out: int
     """Values of older versions of the metric: counted here, and nowhere else."""
+    plugin: str | None = None
+    """The third-party plugin that measured the values last, "name version"; None for a built-in metric."""
+    other_code: int = 0
+    """Values of the same version that another plugin, or other code of it, gave: counted here, and nowhere else."""
 
     @property
     def metric(self) -> str:
@@ -49,9 +54,11 @@ class Column:
         return str(ValueName.parse(self.name).whole)
 
     def value(self, record: Record) -> Value | None:
-        """The column's value in ``record``; None if it is not there in the column's version."""
+        """The column's value in ``record``; None if it is not there in the column's version and by its code."""
         value = record.values.get(self.name)
-        return value if value is not None and value.version == self.version else None
+        if value is None or (value.version, value.plugin) != (self.version, self.plugin):
+            return None
+        return value
 
     def values(self, records: Iterable[Record]) -> list[Value]:
         """The column's values in ``records``, where they have them."""
@@ -132,6 +139,8 @@ class Table:
     """Labels of rows whose configuration the lineup does not tell: of several that fit, the one with most runs."""
     left_out: Mapping[tuple[str, int], int]
     """Runs by (model, version) where the table has a newer version of the model: counted here, and nowhere else."""
+    other_code: Mapping[tuple[str, str], int]
+    """Finished runs by (row, third-party code) where other code made the row's last run: counted here, nowhere else."""
 
 
 def standings(board: Board, records: Iterable[Record], lineup: Lineup | None = None) -> list[Table]:
@@ -196,6 +205,9 @@ def _table(board: Board, entry: BoardDataset, records: Sequence[Record], lineup:
     newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
     current = [record for record in records if record.spec.model_version == newest[record.spec.model]]
     named, others, guessed = _lines(board, entry, current, lineup.get(entry.label, {}))
+    other_code = Counter[tuple[str, str]]()
+    for line in (*named, *others):
+        other_code.update((line.label or line.records[0].spec.model, code) for code in line.left_out)
     shown = [one for line in named for one in line.records]
     columns = [
         make_column(name, shown if any(name in one.values for one in shown) else current)
@@ -217,19 +229,31 @@ def _table(board: Board, entry: BoardDataset, records: Sequence[Record], lineup:
         others=[_row(line, columns) for line in others],
         guessed=guessed,
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
+        other_code=dict(sorted(other_code.items())),
     )
 
 
 def make_column(name: str, records: Iterable[Record]) -> Column:
     """The column of one value; its title and direction are those that most runs give."""
-    values = [record.values[name] for record in records if name in record.values]
-    if not values:
+    made = [(record.values[name], record.finished) for record in records if name in record.values]
+    if not made:
         bare = Column(name, "", None, None, 0)
         return replace(bare, title=bare.metric)
-    version = max(value.version for value in values)
-    facts = Counter((value.title, value.higher_is_better) for value in values if value.version == version)
+    version = max(value.version for value, _ in made)
+    newest = [(value, finished) for value, finished in made if value.version == version]
+    _, plugin = max((value.measured.at if value.measured else at, value.plugin or "") for value, at in newest)
+    values = [value for value, _ in newest if (value.plugin or "") == plugin]
+    facts = Counter((value.title, value.higher_is_better) for value in values)
     title, higher_is_better = min(facts, key=lambda fact: (-facts[fact], fact))
-    return Column(name, title, higher_is_better, version, len(values) - facts.total())
+    return Column(
+        name,
+        title,
+        higher_is_better,
+        version,
+        left_out=len(made) - len(newest),
+        plugin=plugin or None,
+        other_code=len(newest) - len(values),
+    )
 
 
 @dataclass(frozen=True)
@@ -240,6 +264,19 @@ class _Line:
     options: Mapping[str, Any]
     """Those that differ from the model in its preset."""
     records: Sequence[Record]
+    """All but the finished ones that other code made than the one that finished last."""
+    left_out: Sequence[str]
+    """The code of each of these."""
+
+    @classmethod
+    def of(cls, label: str, options: Mapping[str, Any], runs: Sequence[Record]) -> "_Line":
+        """The line of these runs, without those that must not be averaged with the last one."""
+        finished = [record for record in runs if record.status == "finished"]
+        code = latest_code(finished) if finished else {}
+        made = [(record, code_of(record)) for record in runs]
+        kept = [record for record, its in made if record.status == "failed" or its == code]
+        left_out = [describe_code(its, code) for record, its in made if record.status == "finished" and its != code]
+        return cls(label, options, kept, left_out)
 
 
 def _lines(
@@ -279,7 +316,7 @@ def _lines(
         plain = next((by_runs[place][0].spec.config for place, label in labels.items() if label == model), None)
         base = known.get(model, plain if plain is not None else by_runs[0][0].spec.config)
         for place, same in enumerate(by_runs):
-            line = _Line(labels.get(place, ""), _differing(same[0].spec.config, base), same)
+            line = _Line.of(labels.get(place, ""), _differing(same[0].spec.config, base), same)
             (named if line.label else others).append(line)
     return named, others, guessed
 

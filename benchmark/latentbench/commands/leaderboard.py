@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from latentbench.errors import LatentbenchError
 if TYPE_CHECKING:
     from latentbench.boards.board import Board
     from latentbench.plugins.registry import Plugins
+    from latentbench.records.record import Record
 
 __all__ = ["command"]
 
@@ -43,6 +46,7 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
 
     chosen = {name: find_board(name, invocation.plugins) for name in boards} or _all_boards(invocation.plugins)
     records = [record for _, record in Store(results).records()]
+    _warn_of_other_code(records, invocation.plugins)
     rendered = {name: render(board, records, read_lineup(results, board)) for name, board in chosen.items()}
     missing = next((name for name in boards if not rendered[name]), None)
     if missing or not any(rendered.values()):
@@ -57,6 +61,16 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
             if path.suffix == ".md" and sys.stdout.isatty():
                 click.echo(text)
             click.echo(path)
+
+
+def _warn_of_other_code(records: "Iterable[Record]", plugins: "Plugins") -> None:
+    """Say of finished runs that their code, or that of their values, is not the code that is loaded now."""
+    from latentbench.records.code import outdated
+
+    infos = plugins.infos()
+    changes = Counter(change for one in records if one.status == "finished" for change in outdated(one, infos).items())
+    for (then, now), runs in sorted(changes.items()):
+        log.warning("%d finished runs have results of other code than is installed: %s, now %s", runs, then, now)
 
 
 def _all_boards(plugins: "Plugins") -> "dict[str, Board]":

@@ -1,6 +1,7 @@
 """``latentbench run``: carry out a board's runs, resuming what was cut off and leaving alone what is finished."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,10 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
 @results_option("--out")
 @data_root_option
 @click.option("--retry-failed", is_flag=True, help="Make failed runs again.")
+@click.option(
+    "--rerun", is_flag=True,
+    help="Make finished runs again that other code of a plugin made; what today's code made is kept.",
+)  # fmt: skip
 @common_options
 @pass_invocation
 def command(
@@ -74,19 +79,23 @@ def command(
     out: Path,
     data_root: Path,
     retry_failed: bool,
+    rerun: bool,
 ) -> None:
     """Run BOARD, a board's name or its YAML file.
 
     A model's name in --models means its preset alone; a variant is named by its label. What --set changes makes runs in
     other settings than the board's: its table counts them, and its CSV has them.
 
-    Finished runs are kept, unfinished ones are resumed from their checkpoints. Exit code 2 if any run failed.
+    Finished runs are kept, unfinished ones are resumed from their checkpoints. Of a plugin that is not built in, a
+    changed file or another version of the distribution is other code: finished runs of other code are named, and made
+    again with --rerun; checkpoints of other code are not resumed from. Exit code 2 if any run failed.
     """
     from latentbench.boards.board import find_board
     from latentbench.boards.lineup import write_lineup
     from latentbench.commands.display import Display
     from latentbench.devices import resolve_device
     from latentbench.executor import Execution, Task
+    from latentbench.records.code import is_stale
     from latentbench.records.store import Store
     from latentbench.running.plan import lineup_of, parse_override, plan
 
@@ -103,8 +112,15 @@ def command(
     write_lineup(out, the_board, lineup)
     store = Store(out)
     records = {run.spec.key: store.read(run.spec) for run in runs}
-    to_do = {run.spec.key: run for run in runs if _is_open(records[run.spec.key], retry_failed)}
-    how = Execution(out, data_root, where, threads, checkpoint_seconds, tuple(invocation.plugin_files), timeout)
+    stale = {key: record for key, record in records.items() if record is not None and is_stale(record, plugins)}
+    again = {*stale} if rerun else set()
+    to_do = {
+        run.spec.key: run
+        for run in runs
+        if run.spec.key in again or _is_open(records[run.spec.key], retry_failed)
+    }  # fmt: skip
+    files = tuple(invocation.plugin_files)
+    how = Execution(out, data_root, where, threads, checkpoint_seconds, files, timeout, rerun)
     slots = jobs or (max(1, len(os.sched_getaffinity(0)) // threads) if where == "cpu" else 1)
 
     title = f"board {the_board.name}, {where}, results in {out}"
@@ -124,6 +140,8 @@ def command(
     results = "" if out == Path("results") else f" --results {out}"
     finished = sum(record is not None and record.status == "finished" for record in records.values())
     click.echo(f"{finished} of {len(runs)} runs are finished; their records are in {out}")
+    if stale and not rerun:
+        _tell_stale(stale.values(), finished, plugins)
     lacking = sum(_lacks(records[run.spec.key], the_board.values(run.entry), plugins) for run in runs)
     if lacking:
         click.echo(f"{lacking} finished runs lack a value that the board shows: latentbench evaluate {board}{results}")
@@ -132,6 +150,17 @@ def command(
         raise LatentbenchError(f"{len(lost)} of {len(runs)} runs did not end", lost[0])
     if failed:
         raise LatentbenchError(f"{len(failed)} of {len(runs)} runs failed", _first_failure(failed[0], results))
+
+
+def _tell_stale(stale: "Collection[Record]", finished: int, plugins: "Plugins") -> None:
+    """That finished runs were made by other code than today's, by which, and what can be done."""
+    from latentbench.records.code import code_of, describe_change, present_code
+
+    changes = {describe_change(code_of(one), present_code(one.spec, plugins)): None for one in stale}
+    click.echo(
+        f"{len(stale)} of {finished} finished runs were made by other code: {'; '.join(changes)}; "
+        "--rerun makes them again, or raise the 'version' of the model or dataset"
+    )
 
 
 def _is_open(record: "Record | None", retry_failed: bool) -> bool:

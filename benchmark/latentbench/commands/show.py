@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.commands.common import common_options, results_option
+from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
 
 if TYPE_CHECKING:
     from latentbench.records.record import Record
@@ -19,15 +19,20 @@ __all__ = ["command"]
 @results_option("--results")
 @click.option("--json", "as_json", is_flag=True, help="The record itself.")
 @common_options
-def command(run: str, results: Path, as_json: bool) -> None:
+@pass_invocation
+def command(invocation: Invocation, run: str, results: Path, as_json: bool) -> None:
     """Show the run whose key begins with RUN: what was measured, how, where and at what cost."""
+    from latentbench.records.code import outdated
     from latentbench.records.store import Store
 
     path, record = Store(results).find(run)
-    click.echo(path.read_text().rstrip() if as_json else "\n".join(_lines(path, record)))
+    if as_json:
+        click.echo(path.read_text().rstrip())
+    else:
+        click.echo("\n".join(_lines(path, record, outdated(record, invocation.plugins.infos()))))
 
 
-def _lines(path: Path, record: "Record") -> Iterator[str]:
+def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator[str]:
     from tabulate import tabulate
 
     spec, where = record.spec, record.environment
@@ -43,6 +48,8 @@ def _lines(path: Path, record: "Record") -> Iterator[str]:
     yield f"on          {machine}, {where.threads} threads, {where.platform}"
     yield f"with        {_pairs(where.packages)}, Python {where.python}; {_pairs(where.plugins)}"
     yield f"code        {where.commit or 'no git checkout'}{' with local changes' if where.dirty else ''}"
+    for then, now in changed.items():
+        yield f"            made by other code than is installed now: {then}, now {now}"
     for name, phase in record.phases.items():
         rate = f", {phase.images_per_second:,.0f} images/s" if phase.images_per_second else ""
         yield f"{name:<12}{phase.seconds:.1f} s{rate}, peak {phase.peak_memory_bytes / 2**20:,.0f} MiB"

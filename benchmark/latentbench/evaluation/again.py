@@ -18,6 +18,7 @@ from latentbench.evaluation.readouts import READOUTS
 from latentbench.metric import Metric
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
+from latentbench.records.code import code_of, describe_change, present_code, with_plugins
 from latentbench.records.record import Measured, Record, Value
 from latentbench.records.store import Store
 from latentbench.value_name import ValueName
@@ -26,7 +27,7 @@ __all__ = ["evaluate_again", "lacking"]
 
 
 def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None) -> list[str]:
-    """Metrics that apply to the run's model and of which the run has no value in their present version.
+    """Metrics that apply to the run's model and of which it has no value in their present version and code.
 
     A metric that was tried and is recorded as unmeasured is not lacking, nor is one that this machine cannot compute.
 
@@ -48,7 +49,13 @@ def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None
 
 
 def _is_current(value: Value, offers: Mapping[str, Any]) -> bool:
-    return value.metric in offers and value.version == offers[value.metric].value.measured_version()
+    """Whether a value is of the metric's present version and, as far as the record tells, of its present code."""
+    offer = offers.get(value.metric)
+    return (
+        offer is not None
+        and value.version == offer.value.measured_version()
+        and value.plugin in (None, str(offer.plugin))
+    )
 
 
 def _able(model_class: type[Model]) -> set[str]:
@@ -104,7 +111,7 @@ def evaluate_again(
     values = {name: value for name, value in record.values.items() if value.metric not in replaced}
     reasons = {name: why for name, why in record.unmeasured.items() if ValueName.parse(name).metric not in replaced}
     for measurement, source in parts:
-        for name, value in measurement.values.items():
+        for name, value in with_plugins(measurement.values, offers).items():
             measured = Measured(at=at, source=source, plugin=str(offers[value.metric].plugin))
             values[name] = value.model_copy(update={"measured": measured})
         reasons |= measurement.unmeasured
@@ -183,6 +190,10 @@ def _from_weights(
     if offer.value.version != spec.model_version:
         what = f"its weights are of version {spec.model_version} of model '{spec.model}'"
         raise LatentbenchError(what, f"this is version {offer.value.version}, so run it again")
+    then, now = code_of(record), present_code(spec, plugins)
+    if then.get("model") != now.get("model"):
+        what = f"its weights were made by other code of model '{spec.model}'"
+        raise LatentbenchError(what, f"{describe_change(then, now)}; so run it again with --rerun")
     model = offer.value(offer.value.Config.parse(spec.config, f"model '{spec.model}'"), data.info)
     model.load_state_dict(load(content))
     data = data.to(device)

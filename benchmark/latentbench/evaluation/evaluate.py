@@ -129,9 +129,7 @@ def collect(
     most = max((m.samples or 0 for m in metrics.values() if not m.unavailable()), default=0)
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, split in _measured(data):
-        for capability in sorted(
-            {m.capability for m in metrics.values() if _applies(m, split) and not m.unavailable()}
-        ):
+        for capability in sorted({m.capability for m in metrics.values() if _asks(m, split) and not m.unavailable()}):
             if capability in able:
                 parts = passes.samples(most) if capability == "sample" else passes.run(name, capability)
                 if capability == "predict":
@@ -171,6 +169,8 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
             output = predictions.output(name, metric.capability)
             from_kept = output is None and metric.statistic is not None  # and where something is kept, it applies
             if not from_kept and (output is None or not _applies(metric_class, split)):
+                if output is not None and (lacking := _lacking(metric_class, split)):
+                    unmeasured[str(ValueName(metric.name, name))] = lacking
                 continue
             if reason := metric.unavailable():
                 unmeasured[str(ValueName(metric.name, name))] = reason
@@ -247,6 +247,18 @@ def _applies(metric_class: type[Metric], split: Split) -> bool:
     """Whether the split has what the metric needs; samples are held against test images in [0, 1] alone."""
     measured = metric_class.capability != "sample" or (split.role is Role.TEST and split.image_range == (0, 1))
     return measured and metric_class().applies(split.targets, split.conditions)
+
+
+def _lacking(metric_class: type[Metric], split: Split) -> str:
+    """Why a test split with the targets that a metric needs has no value of it; empty where it has, or none is due."""
+    metric = metric_class()
+    due = split.role is Role.TEST and all(split.targets.has(name) for name in metric.targets)
+    return metric.lacking(split.targets) if due else ""
+
+
+def _asks(metric_class: type[Metric], split: Split) -> bool:
+    """Whether a metric is due on a split: it has a value there, or a reason in its place."""
+    return _applies(metric_class, split) or bool(_lacking(metric_class, split))
 
 
 def _images(split: Split) -> npt.NDArray[np.uint8]:

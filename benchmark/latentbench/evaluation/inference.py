@@ -19,6 +19,9 @@ __all__ = ["WHOLE_CODE", "Parts", "as_codes", "infer", "seeded"]
 #: Arrays (N, ...) by part: by subspace, attribute, facet or score's name; "" alone where one tensor is given.
 Parts = dict[str, npt.NDArray[Any]]
 
+#: What ranks images, and is kept in float64 where a model gives it so: in float32, numbers that differ become ties.
+_PRECISE = ("score", "log_likelihood")
+
 #: The name of the code where ``encode`` gives one without named subspaces.
 WHOLE_CODE = "z"
 
@@ -54,7 +57,8 @@ def infer(
         codes: for ``decode``, and for ``sample`` with something given: codes on ``device``, in place of ``batches``.
 
     Returns:
-        All batches as one, int64 for ``cluster``, else float32; a code without subspaces is the part ``WHOLE_CODE``.
+        All batches as one, int64 for ``cluster``; float64 for ``score`` and ``log_likelihood`` where the model gives
+        that; else float32. A code without subspaces is the part ``WHOLE_CODE``.
 
     Raises:
         LatentbenchError: an output of the wrong type, names, shape or dtype, or not finite.
@@ -144,7 +148,8 @@ def _array(tensor: Any, capability: str, shape: tuple[int | str, ...], where: st
         return tensor.to("cpu", torch.int64, copy=True).numpy()
     if not tensor.is_floating_point():
         raise LatentbenchError(where, f"expected floating-point numbers, got {tensor.dtype}")
-    return tensor.detach().to("cpu", torch.float32, copy=True).numpy()
+    keeps = capability in _PRECISE and tensor.dtype == torch.float64
+    return tensor.detach().to("cpu", torch.float64 if keeps else torch.float32, copy=True).numpy()
 
 
 def _whole(chunks: list[npt.NDArray[Any]], where: str) -> npt.NDArray[Any]:

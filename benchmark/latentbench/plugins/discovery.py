@@ -93,11 +93,12 @@ def find_files(paths: Sequence[Path]) -> list[Found]:
         if path.suffix != ".py":
             raise LatentbenchError(f"plugin {path} is not a Python file", "give the path of a .py file")
         try:
-            version = _digest(path)
+            content = path.read_bytes()
         except OSError as error:
             raise LatentbenchError(f"cannot read plugin {path}: {error.strerror}") from None
-        info = PluginInfo(path.stem, distribution=str(path), version=version)
-        found[path.resolve()] = Found(info, partial(_import_file, path.resolve()), named=True)
+        digest = _digest(content)
+        info = PluginInfo(path.stem, distribution=str(path), version=f"sha256:{digest}")
+        found[path.resolve()] = Found(info, partial(_import_file, path.resolve(), content, digest), named=True)
     return list(found.values())
 
 
@@ -124,22 +125,25 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _digest(path: Path) -> str:
+def _digest(content: bytes) -> str:
     import hashlib
 
-    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
-def _import_file(path: Path) -> ModuleType:
-    """Import a file once, under a name that no package has; its classes can be pickled by reference."""
-    name = "latentbench_file" + re.sub(r"\W", "_", str(path))
+def _import_file(path: Path, content: bytes, digest: str) -> ModuleType:
+    """Import a file once, under a name that no package has; its classes can be pickled by reference.
+
+    What is executed is the content that was hashed. Python's bytecode cache goes by size and whole seconds, and would
+    take a quick edit for the old file.
+    """
+    name = "latentbench_file" + re.sub(r"\W", "_", f"{path}_{digest}")
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)
         assert spec is not None
-        assert spec.loader is not None
         sys.modules[name] = module_from_spec(spec)
         try:
-            spec.loader.exec_module(sys.modules[name])
+            exec(compile(content, path, "exec"), vars(sys.modules[name]))
         except BaseException:
             del sys.modules[name]
             raise

@@ -70,6 +70,8 @@ class Facts(_Part):
     readout: Readout = "native"
     instrument: str | None = None
     """Name and hash of the weights that the metric measures with, where it has any."""
+    plugin: str | None = None
+    """The plugin that offers the metric, "name version"; None for a built-in one."""
     measured: Measured | None = None
     """None: in the run itself, at its end."""
 
@@ -142,7 +144,7 @@ class Environment(_Part):
     commit: str | None = None
     dirty: bool | None = None
     plugins: dict[str, str]
-    """Plugin that offered the model, the dataset, and each metric: "name version"."""
+    """Plugin that offered the model, and the dataset, by these roles: "name version"."""
     loaded: dict[str, str] = Field({}, exclude_if=lambda loaded: not loaded)
     """Every plugin in the process that is not built in, used by the run or not: name -> distribution and version."""
     changes: list[str] = Field([], exclude_if=lambda changes: not changes)

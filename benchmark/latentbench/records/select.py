@@ -5,6 +5,7 @@ from typing import Any
 
 from latentbench.config import canonical
 from latentbench.errors import LatentbenchError
+from latentbench.records.code import code_of
 from latentbench.records.record import Record
 from latentbench.value_name import ValueName
 
@@ -80,7 +81,9 @@ def _differences(records: Iterable[Record], value: str) -> list[str]:
         spec = record.spec.model_dump(mode="json", exclude={"seed"})
         nested = {name: spec.pop(name) for name in ("config", "options", "budget")}
         spec |= {f"{part}.{name}": given for part, values in nested.items() for name, given in values.items()}
-        settings.append(spec | {"metric version": record.values[value].version})
+        measured = record.values[value]
+        spec |= {f"{role}'s code": plugin for role, plugin in code_of(record).items()}
+        settings.append(spec | {"metric version": measured.version, "metric's code": measured.plugin})
     names = dict.fromkeys(name for setting in settings for name in setting)
     found = {
         name: sorted({canonical(setting[name]) if name in setting else "absent" for setting in settings})

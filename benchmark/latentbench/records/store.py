@@ -144,6 +144,14 @@ class Store:
         if not resumable:
             shutil.rmtree(self.work(record.spec), ignore_errors=True)
 
+    def discard_record(self, spec: RunSpec) -> None:
+        """Remove the record of a run that is to be made again: from here on the run is unfinished."""
+        path = self.path(spec)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot remove {path}: {error.strerror}") from error
+
     def predictions(self, path: Path, record: Record) -> dict[str, npt.NDArray[np.generic]]:
         """The predictions of the record at ``path``, their hash checked.
 

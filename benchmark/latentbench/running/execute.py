@@ -26,8 +26,10 @@ from latentbench.files import StorageError
 from latentbench.model import Model
 from latentbench.plugins.contracts import KindName
 from latentbench.plugins.registry import Offer, Plugins
+from latentbench.records.code import is_stale, present_code, with_plugins
 from latentbench.records.record import Artefact, Environment, Failure, Record
 from latentbench.records.store import BusyError, Store
+from latentbench.running.asked import check_lengths
 from latentbench.running.process_state import ProcessState
 from latentbench.running.provenance import Meter, environment
 from latentbench.running.supervision import check_supervision
@@ -48,7 +50,8 @@ def execute(
     Call it in a process that has carried out nothing else: what plugins do to the process is told and put back where
     that is possible, but not all of it is.
 
-    A run that is already in the store, finished, is left alone. An error in a plugin becomes a failed record. A run
+    A run that is already in the store, finished, is left alone; unless other code made it, and the task asks for it
+    to be made again. An error in a plugin becomes a failed record. A run
     whose record cannot be written, that another process holds, or whose device is not there, is "lost": it stays
     unfinished, and nothing else is.
 
@@ -68,6 +71,9 @@ def execute(
     try:
         with open_device(task.execution.device) as device, store.lock(spec):
             record = store.read(spec)
+            if record is not None and task.execution.rerun and is_stale(record, plugins):
+                store.discard_record(spec)
+                record = None
             if record is None or record.status == "failed":
                 plugins.notify("latentbench_run_started", spec=spec)
                 with threadpool_limits(task.execution.threads):
@@ -112,6 +118,7 @@ def load_data(plugins: Plugins, dataset: str, options: dict[str, Any], data_root
 @lru_cache(maxsize=2)
 def _load_data(dataset: type[Any], options: str, data_root: Path) -> Data:
     loaded: Data = dataset(dataset.Config.parse(json.loads(options), f"dataset '{dataset.name}'")).load(data_root)
+    check_lengths(dataset.name, loaded)
     return loaded
 
 
@@ -173,6 +180,7 @@ def _run(
             seed=spec.seed,
             max_steps=spec.budget.max_steps,
             checkpoint=store.work(spec) / "checkpoint.pt",
+            code=present_code(spec, plugins),
             checkpoint_seconds=execution.checkpoint_seconds,
             notify=notify,
         )
@@ -203,7 +211,7 @@ def _run(
             key=spec.key,
             status="finished",
             spec=spec,
-            values=dict(measurement.values),
+            values=with_plugins(measurement.values, plugins.offers("metrics")),
             unmeasured=dict(measurement.unmeasured),
             training=trainer.training,
             probe=dict(predictions.readouts.get("probe", {})),

@@ -278,6 +278,7 @@ class Fit:
             "format": _FORMAT,
             "torch": str(torch.__version__),
             "phase": self._plan.phase,
+            "code": self._trainer.code,
             "weights": {
                 name: (str(weight.dtype), tuple(weight.shape))
                 for name, weight in self._model.state_dict().items()

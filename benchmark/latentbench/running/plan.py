@@ -16,6 +16,7 @@ from latentbench.data.splits import DataInfo
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
+from latentbench.running.asked import Outline, check_metrics, check_values, outline, warn_of_shared_images
 from latentbench.running.execute import load_data
 from latentbench.spec import Budget, RunSpec
 
@@ -124,6 +125,7 @@ def plan_series(
     Raises:
         LatentbenchError: an unknown name or option, or a wrong value; of a variant with the board's file and line.
     """
+    check_metrics(board, plugins)
     _check_variants(board, plugins)
     offered = list(plugins.offers("models")) if board.models == "all" else board.models
     labels = [*offered, *(variant.label for variant in board.variants)]
@@ -217,6 +219,7 @@ def plan(
         by_dataset.setdefault(one.entry.label, []).append(one)
     planned: dict[str, Planned] = {}
     missing: dict[str, LatentbenchError] = {}
+    outlines: dict[str, Outline] = {}
     for label, here in by_dataset.items():
         entry, dataset, options = here[0].entry, here[0].dataset, here[0].options
         try:
@@ -226,6 +229,8 @@ def plan(
                 raise
             missing[label] = error
             continue
+        outlines[label] = outline(data)
+        warn_of_shared_images(label, data)
         able = list(_able(here, data.info))
         for seed in range(max((one.seeds for one in able), default=0)):
             for one in able:
@@ -234,6 +239,7 @@ def plan(
                     planned.setdefault(spec.key, Planned(spec, entry, one.label))
     if missing and len(missing) == len(by_dataset):
         raise next(iter(missing.values()))
+    check_values(board, plugins, outlines)
     for label, reason in missing.items():
         log.warning("left out '%s': %s", label, reason.what)
     if not planned:

@@ -1,7 +1,7 @@
 """The training loop that is passed to models: seeded batches, phases under one budget, validation, and a summary."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class TrainingLoop:
         max_steps: the most steps that all phases together may take.
         checkpoint: file to resume from and to write to; later phases have files beside it. It must belong to this run
             alone, because its content is not checked against the run.
+        code: identifies the run's third-party code; a checkpoint that other code made is not resumed from.
         notify: called with (steps made, most steps possible, mean losses since the last call), about twice a second,
             and after every epoch, then with the "validation" loss if there is one. Steps are counted over all phases
             up to and including the current one.
@@ -51,6 +52,7 @@ class TrainingLoop:
         seed: int,
         max_steps: int | None = None,
         checkpoint: Path | None = None,
+        code: Mapping[str, str] | None = None,
         notify: Callable[[int, int, dict[str, float]], None] = lambda step, total, losses: None,
         checkpoint_seconds: float = 60.0,
     ) -> None:
@@ -58,6 +60,7 @@ class TrainingLoop:
         self.seed = seed
         self.max_steps = max_steps
         self.checkpoint = checkpoint
+        self.code = dict(code or {})
         self.notify = notify
         self.checkpoint_seconds = checkpoint_seconds
 

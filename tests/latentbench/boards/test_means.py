@@ -380,3 +380,24 @@ def test_the_order_of_the_records_does_not_change_a_byte(seed):
     ]
     shuffled = random.Random(seed).sample(records, len(records))
     assert render(BOARD, shuffled) == render(BOARD, records)
+
+
+def test_a_mean_is_never_over_runs_of_different_code_of_the_model():
+    def made(records: list[Record], code: str, at: str) -> list[Record]:
+        environment = ENVIRONMENT.model_copy(
+            update={"plugins": {"model": f"acme {code}"}, "loaded": {"acme": f"acme-models {code}"}}
+        )
+        return [one.model_copy(update={"environment": environment, "finished": at}) for one in records]
+
+    old = made(runs("vae", "screw", [0.9, 0.9]), "1.0", "2026-01-01")
+    new = made(runs("vae", "bottle", [0.5, 0.7]), "1.1", "2026-01-02")
+    builtin = runs("pca", "screw", [0.4, 0.4]) + runs("pca", "bottle", [0.6, 0.6])
+    found = means_of(old + new + builtin)
+    rows = {row.label: row for row in found.rows}
+    assert rows["pca"].summaries[RANK].mean == 0.5
+    assert RANK not in rows["vae"].summaries, "there is none by the new code on every dataset"
+    assert found.other_code == {("vae", "acme 1.0"): 2}
+    assert "2 finished runs of `vae` by `acme 1.0`" in section(old + new + builtin)
+    again = made(runs("vae", "screw", [0.1, 0.3]), "1.1", "2026-01-03")
+    (row,) = [row for row in means_of(old[2:] + new + again + builtin).rows if row.label == "vae"]
+    assert row.summaries[RANK].mean == pytest.approx(0.4)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from latentbench import DataInfo, LatentbenchError, Model, Options
@@ -45,7 +46,7 @@ def run(capability, method, *, sizes=(3, 4), seed=0):
             lambda x: {"sum": x.sum((1, 2, 3)), "first": x[:, 0, 0, 0]},
             {"sum": IMAGES.sum((1, 2, 3)), "first": IMAGES[:, 0, 0, 0]},
         ),
-        ("log_likelihood", lambda x: -x.double().mean((1, 2, 3)), {"": -IMAGES.double().mean((1, 2, 3)).float()}),
+        ("log_likelihood", lambda x: -x.double().mean((1, 2, 3)), {"": -IMAGES.double().mean((1, 2, 3))}),
         ("localize", lambda x: x.amax(1), {"": IMAGES[:, 0]}),
         ("reconstruct", lambda x: x.bfloat16(), {"": IMAGES.bfloat16().float()}),
         ("encode", lambda x: x.flatten(1)[:, :5], {WHOLE_CODE: IMAGES.flatten(1)[:, :5]}),
@@ -67,8 +68,22 @@ def test_the_output_is_that_of_all_batches_in_their_order(capability, method, ex
     outputs = run(capability, method)
     assert outputs.keys() == expected.keys()
     for part, tensor in expected.items():
-        assert outputs[part].dtype == (np.int64 if capability == "cluster" else np.float32)
+        assert outputs[part].dtype == tensor.numpy().dtype
         np.testing.assert_array_equal(outputs[part], tensor.numpy())
+
+
+@pytest.mark.parametrize("capability", ["score", "log_likelihood"])
+def test_float64_scores_are_not_rounded_into_ties(capability):
+    means = IMAGES.double().mean((1, 2, 3))
+    output = run(capability, lambda x: 1e7 + 0.05 * x.double().mean((1, 2, 3)))[""]
+    assert output.dtype == np.float64
+    np.testing.assert_array_equal(output, (1e7 + 0.05 * means).numpy())
+    assert len(set(output)) == len(IMAGES) > len(set(output.astype(np.float32)))
+    truth = (means > means.median()).numpy()
+    assert roc_auc_score(truth, output) == 1
+    several = run("score", lambda x: {"exact": x.double().sum((1, 2, 3)), "plain": x.sum((1, 2, 3)).half()})
+    assert {name: scores.dtype for name, scores in several.items()} == {"exact": np.float64, "plain": np.float32}
+    assert run("localize", lambda x: x[:, 0].double())[""].dtype == np.float32
 
 
 def at_codes(capability, method, codes):
@@ -123,7 +138,7 @@ def with_nan(x):
         ("score", with_nan, "expected finite values, got 2 NaN of 7 (first at image 2)"),
         (
             "score",
-            lambda x: torch.full((len(x),), 1e300, dtype=torch.float64),
+            lambda x: torch.full((len(x),), 1e300, dtype=torch.float64) * 1e10,
             "expected finite values, got 7 infinite of 7",
         ),
         (

@@ -1,6 +1,7 @@
 """Finding plugins: entry points of really installed distributions, the environment variable, and files."""
 
 import hashlib
+import os
 import pickle
 from pathlib import Path
 from types import ModuleType
@@ -118,6 +119,18 @@ def test_a_files_classes_can_be_pickled_and_do_not_hide_a_package_of_the_same_na
     assert json.loads("[1]") == [1]
 
 
+def test_what_is_imported_is_what_was_hashed_however_quick_an_edit_is(tmp_path):
+    path = tmp_path / "mine.py"
+    versions = {}
+    for sign in "+-":
+        path.write_text(f"value = {sign}1\n")
+        os.utime(path, (0, 0))  # of one size and time, as Python's bytecode cache has it
+        (found,) = find_files([path])
+        path.write_text("raise AssertionError('edited since')\n")
+        versions[found.info.version] = module_of(found).value
+    assert list(versions.values()) == [1, -1]
+
+
 def test_a_file_that_fails_to_import_can_be_mended_and_imported_again(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("import nothing_of_the_kind\n")
@@ -125,6 +138,7 @@ def test_a_file_that_fails_to_import_can_be_mended_and_imported_again(tmp_path):
     with pytest.raises(ModuleNotFoundError):
         found.load()
     path.write_text("value = 'a longer text'\n")
+    (found,) = find_files([path])
     assert module_of(found).value == "a longer text"
 
 

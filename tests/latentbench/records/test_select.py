@@ -96,3 +96,14 @@ def test_seeds_are_in_order_whatever_the_order_of_the_records(numbers, draw: ran
     records = [run(seed, number) for seed, number in numbers.items()] * 2
     draw.shuffle(records)
     assert list(select(records, value=AUROC).items()) == sorted(numbers.items())
+
+
+def test_runs_and_measurements_of_different_code_are_not_of_one_setting():
+    made = ENVIRONMENT.model_copy(update={"plugins": {"model": "acme 1.0"}, "loaded": {"acme": "acme-models 1.0"}})
+    old = run(0, 0.1).model_copy(update={"environment": made})
+    with pytest.raises(LatentbenchError, match=r"model's code is .acme 1\.0. or absent"):
+        select([old, run(1, 0.2)], value=AUROC)
+    other = run(1, 0.2)
+    values = {AUROC: other.values[AUROC].model_copy(update={"plugin": "top 2.0"})}
+    with pytest.raises(LatentbenchError, match="metric's code is "):
+        select([run(0, 0.1), other.model_copy(update={"values": values})], value=AUROC)

@@ -1,0 +1,184 @@
+"""A board's typos and a dataset's faults are told at planning, before anything is run."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from latentbench.boards.board import Board, load_board
+from latentbench.data.splits import Data, DataInfo, IndexedSplit, Role, Split, StoredSplit, Targets
+from latentbench.errors import LatentbenchError
+from latentbench.plugins.registry import Plugins
+from latentbench.running.asked import check_lengths, warn_of_shared_images
+from latentbench.running.plan import plan
+
+INFO = DataInfo(1, 8, 8, 60, {"side": 2})
+
+
+@pytest.fixture
+def plugins(toys: Path) -> Plugins:
+    return Plugins.load([toys])
+
+
+def board(folder: Path, text: str) -> Board:
+    path = folder / "typos.yaml"
+    path.write_text(f"name: typos\ntitle: Typos\nmodels: [pca]\n{text}\n")
+    return load_board(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "datasets: [toy-blobs]\nrank: aurok@test",
+            r"typos.yaml:5: 'aurok@test': unknown metric 'aurok': did you mean 'auroc'",
+        ),
+        (
+            "datasets: [toy-blobs]\nrank: auroc@test\ncolumns: [auprc@test, acuracy@test]",
+            r"typos.yaml:6: .*unknown metric 'acuracy': did you mean 'accuracy'",
+        ),
+        (
+            "datasets: [{name: toy-blobs, rank: f1max@test}]\nrank: auroc@test",
+            r"typos.yaml:4: .*unknown metric 'f1max'",
+        ),
+        (
+            "datasets: [toy-blobs]\nrank: auroc@tset",
+            r"typos.yaml:5: 'auroc@tset': dataset 'toy-blobs' has no validation or test split 'tset': .*'test'",
+        ),
+        (
+            "datasets: [toy-blobs]\nrank: auroc@test\ncolumns: [accuracy@train]",
+            r"typos.yaml:6: .*has no validation or test split 'train'",
+        ),
+        (
+            "datasets: [toy-blobs]\nrank: auroc@test/shifted",
+            r"typos.yaml:5: .*dataset 'toy-blobs' has no condition 'shifted' in split 'test'",
+        ),
+        (
+            "datasets: [toy-blobs, {name: toy-blobs, label: small, options: {size: 40}}]\n"
+            "rank: auroc@test\ncolumns: [auprc@tset]",
+            r"typos.yaml:6: .*no validation or test split 'tset'",
+        ),
+    ],
+)
+def test_a_typo_in_what_a_board_shows_is_refused_with_its_line(
+    tmp_path: Path, plugins: Plugins, text: str, message: str
+) -> None:
+    with pytest.raises(LatentbenchError, match=message):
+        plan(board(tmp_path, text), plugins, tmp_path)
+
+
+def test_a_column_that_one_dataset_has_is_no_typo_on_another(faulty: Plugins, tmp_path: Path) -> None:
+    text = "datasets: [named, toy-blobs]\nrank: accuracy@test\ncolumns: [accuracy@other]"
+    assert len(plan(board(tmp_path, text), faulty, tmp_path)) == 2
+    assert plan(board(tmp_path, text), faulty, tmp_path, datasets=["toy-blobs"]), "the other is not loaded"
+
+
+def images(count: int, seed: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 1, 8, 8), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ({"anomaly": np.zeros(20, np.uint8)}, "split 'test': target 'anomaly' has 20 entries for 40 images"),
+        ({"mask": np.zeros((41, 8, 8), np.uint8)}, "split 'test': target 'mask' has 41 entries for 40 images"),
+        (
+            {"attributes": {"side": np.zeros(20, np.int64)}},
+            "split 'test': attribute 'side' has 20 entries for 40 images",
+        ),
+    ],
+)
+def test_targets_of_another_length_than_their_images_are_refused(targets: dict[str, Any], message: str) -> None:
+    test = StoredSplit(Role.TEST, images(40, 1), Targets(**targets))
+    with pytest.raises(LatentbenchError, match=f"dataset 'some', .*{message}"):
+        check_lengths("some", Data(INFO, {"train": StoredSplit(Role.TRAIN, images(40, 0)), "test": test}))
+
+
+SHORT = """
+import numpy as np
+from latentbench import Targets, hookimpl
+from toys import Blobs
+
+class Short(Blobs):
+    name = "short"
+    def load(self, data_root):
+        data = super().load(data_root)
+        test = data.splits["test"]
+        short = type(test)(test.role, test.images, Targets(anomaly=np.zeros(20, np.uint8)))
+        return type(data)(data.info, {**data.splits, "test": short})
+
+class OneKind(Short):
+    name = "one-kind"
+    def load(self, data_root):
+        data = Blobs.load(self, data_root)
+        test = data.splits["test"]
+        normal = type(test)(test.role, test.images, Targets(anomaly=np.zeros(60, np.uint8)))
+        return type(data)(data.info, {**data.splits, "test": normal})
+
+class Same(Blobs):
+    name = "same"
+    def load(self, data_root):
+        data = super().load(data_root)
+        test = type(data.train)(data.splits["test"].role, data.train.images.flip(0), Targets())
+        return type(data)(data.info, {**data.splits, "test": test})
+
+class Named(Blobs):
+    name = "named"
+    def load(self, data_root):
+        data = super().load(data_root)
+        return type(data)(data.info, {**data.splits, "other": data.splits["test"]})
+
+@hookimpl
+def latentbench_datasets():
+    return [Short, OneKind, Same, Named]
+"""
+
+
+@pytest.fixture
+def faulty(toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugins:
+    monkeypatch.syspath_prepend(str(toys.parent))
+    (tmp_path / "faulty.py").write_text(SHORT)
+    return Plugins.load([toys, tmp_path / "faulty.py"])
+
+
+def test_the_line_names_the_dataset_and_the_target(faulty: Plugins, tmp_path: Path) -> None:
+    text = "datasets: [short]\nrank: auroc@test"
+    with pytest.raises(LatentbenchError, match="dataset 'short', split 'test': target 'anomaly' has 20 entries for 60"):
+        plan(board(tmp_path, text), faulty, tmp_path)
+
+
+def test_a_test_split_of_training_images_is_named_once(
+    faulty: Plugins, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "datasets: [same, toy-blobs]\nseeds: 3\nrank: accuracy@test"
+    with caplog.at_level(logging.WARNING):
+        plan(board(tmp_path, text), faulty, tmp_path)
+    told = [line for line in caplog.messages if "training image" in line]
+    assert told == ["dataset 'same': every image of test split 'test' is a training image, too"]
+
+
+def test_shared_rows_of_one_store_are_told_without_reading_it(caplog: pytest.LogCaptureFixture) -> None:
+    store = images(40, 0)
+    splits: dict[str, Split] = {
+        "train": IndexedSplit(Role.TRAIN, store, np.arange(30), "ab"),
+        "inside": IndexedSplit(Role.TEST, store, np.arange(5, 20), "ab"),
+        "half": IndexedSplit(Role.TEST, store, np.arange(20, 40), "ab"),
+        "elsewhere": IndexedSplit(Role.TEST, images(40, 1), np.arange(5), "cd"),
+    }
+    warn_of_shared_images("some", Data(INFO, splits))
+    assert caplog.messages == ["dataset 'some': every image of test split 'inside' is a training image, too"]
+
+
+def test_a_test_split_of_one_kind_has_a_reason_in_the_values_place(faulty: Plugins, toys: Path, tmp_path: Path) -> None:
+    from latentbench.executor import Execution, Task
+    from latentbench.records.store import Store
+    from latentbench.running.execute import execute
+
+    (run,) = plan(board(tmp_path, "datasets: [one-kind]\nrank: auroc@test"), faulty, tmp_path)
+    assert execute(Task(run.spec, Execution(tmp_path / "out", tmp_path)), faulty).status == "finished"
+    ((_, record),) = Store(tmp_path / "out").records()
+    assert record.unmeasured["auroc@test"] == "the split has no anomalous images"
+    assert "auroc@test" not in record.values
