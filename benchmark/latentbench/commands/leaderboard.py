@@ -11,8 +11,13 @@ from latentbench.commands.common import Invocation, common_options, pass_invocat
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from latentbench.boards.board import Board
     from latentbench.plugins.registry import Plugins
+    from latentbench.records.record import Record
+    from latentbench.records.replicates import Replicates
+    from latentbench.records.store import Store
 
 __all__ = ["command"]
 
@@ -33,7 +38,8 @@ log = logging.getLogger("latentbench")
 def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: Path | None) -> None:
     """Write the tables of BOARD, a board's name or its YAML file; without one, of every board that has records.
 
-    A board becomes two files, BOARD.md and BOARD.csv.
+    A board becomes two files, BOARD.md and BOARD.csv. What the test images add to the uncertainty of the values that
+    rank is computed once from the predictions and targets kept with a record, and is then kept beside it.
     """
     from latentbench.boards.board import find_board
     from latentbench.boards.lineup import read_lineup
@@ -41,9 +47,13 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
     from latentbench.files import replacing
     from latentbench.records.store import Store
 
+    store = Store(results)
     chosen = {name: find_board(name, invocation.plugins) for name in boards} or _all_boards(invocation.plugins)
-    records = [record for _, record in Store(results).records()]
-    rendered = {name: render(board, records, read_lineup(results, board)) for name, board in chosen.items()}
+    records = dict(store.records())
+    replicates = _replicates(chosen.values(), records, store, invocation.plugins)
+    rendered = {
+        name: render(board, records.values(), read_lineup(results, board), replicates) for name, board in chosen.items()
+    }
     missing = next((name for name in boards if not rendered[name]), None)
     if missing or not any(rendered.values()):
         what = f"no records of {f'board {missing!r}' if missing else 'any board'} in {results}"
@@ -57,6 +67,35 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
             if path.suffix == ".md" and sys.stdout.isatty():
                 click.echo(text)
             click.echo(path)
+
+
+def _replicates(
+    boards: "Iterable[Board]", records: "Mapping[Path, Record]", store: "Store", plugins: "Plugins"
+) -> "Replicates":
+    """The replicates of all values that rank. Those that are not kept yet are made where that is possible, and kept."""
+    from latentbench.boards.standings import ranking_values
+    from latentbench.files import StorageError
+    from latentbench.records.replicates import read_replicates, to_be_made, write_replicates
+
+    ranking = ranking_values(boards)
+    found = {}
+    for path, record in records.items():
+        found[record.key] = kept = read_replicates(store, record)
+        names = to_be_made(path, record, ranking.get(record.spec.dataset, ()), kept)
+        if not names:
+            continue
+        from latentbench.evaluation.replicates import make_replicates  # needs torch, which the tables do not
+
+        metrics = {name: offer.value for name, offer in plugins.offers("metrics").items()}
+        try:
+            kept |= make_replicates(path, record, names, store, metrics)
+            if kept:
+                write_replicates(store, record, kept)
+        except StorageError as error:
+            log.debug("%s", error)  # they are made again next time
+        except LatentbenchError as error:
+            log.warning("%s; what its test images add is not known", error)
+    return found
 
 
 def _all_boards(plugins: "Plugins") -> "dict[str, Board]":

@@ -7,9 +7,10 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
+from latentbench.capabilities import PER_IMAGE
 from latentbench.data.splits import Data
 from latentbench.errors import LatentbenchError
-from latentbench.evaluation.evaluate import PER_IMAGE, Measurement, Predictions, measure
+from latentbench.evaluation.evaluate import Measurement, Predictions, measure
 from latentbench.evaluation.kept import kept_data
 from latentbench.metric import Metric
 from latentbench.records.record import Record, Value
