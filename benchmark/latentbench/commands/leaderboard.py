@@ -1,4 +1,7 @@
-"""``latentbench leaderboard``: a board's tables from the records that are there. Nothing is run, torch not needed."""
+"""``latentbench leaderboard``: a board's tables from the records that are there, and what is kept beside them.
+
+Nothing is run, and torch is needed only to make replicates that are not kept yet.
+"""
 
 import logging
 import sys

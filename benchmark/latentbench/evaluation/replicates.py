@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from latentbench.data.splits import Data
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.bootstrap import bootstrap_replicates
 from latentbench.evaluation.evaluate import Predictions, evaluation_of
@@ -16,7 +17,7 @@ from latentbench.records.record import Record
 from latentbench.records.store import Store
 from latentbench.value_name import ValueName
 
-__all__ = ["make_replicates"]
+__all__ = ["make_replicates", "replicates_of"]
 
 log = logging.getLogger("latentbench")
 
@@ -42,20 +43,30 @@ def make_replicates(
     found = {}
     for name in names:
         value = record.values[name]
-        metric_class = metrics.get(value.metric)
-        if metric_class is None or metric_class.measured_version() != value.version or metric_class.unavailable():
+        metric = metrics.get(value.metric)
+        if metric is None or metric.measured_version() != value.version or metric.unavailable():
             continue
-        metric = metric_class()
-        seen = evaluation_of(predictions, data, metric, ValueName.parse(name))
-        if seen is None:
-            continue
-        evaluation, part = seen
         try:
-            replicates = bootstrap_replicates(metric, evaluation, record.spec.split_hash)
+            replicates = replicates_of(ValueName.parse(name), predictions, data, metric(), record.spec.split_hash)
         except Exception as error:  # a plugin's metric, under weights that it was never given
             reason = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
             log.warning("run %s: no replicates of %s: %s", record.key, name, reason)
             continue
-        if part in replicates:
-            found[name] = replicates[part].astype(np.float32).astype(np.float64)
+        if replicates is not None:
+            found[name] = replicates.astype(np.float32).astype(np.float64)
     return found
+
+
+def replicates_of(
+    name: ValueName, predictions: Predictions, data: Data, metric: Metric, split_hash: str
+) -> npt.NDArray[np.float64] | None:
+    """Replicates of one value, (B,); None where the predictions do not have what it was computed from.
+
+    Raises:
+        LatentbenchError: the metric is undefined here.
+    """
+    seen = evaluation_of(predictions, data, metric, name)
+    if seen is None:
+        return None
+    evaluation, part = seen
+    return bootstrap_replicates(metric, evaluation, split_hash).get(part)
