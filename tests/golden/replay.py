@@ -15,6 +15,7 @@ import torch
 from safetensors.numpy import load_file
 
 from latentbench import Execution, Plugins, RunSpec, Store, Task, content_hash, execute, load_data, values_frame
+from latentbench.evaluation.evaluate import PER_IMAGE
 from latentbench.spec import Budget
 from tests.golden.cases import Case
 
@@ -101,7 +102,9 @@ def replay(case: Case, plugins: Plugins, folder: Path) -> Replay:
 
     store = Store(folder)
     path, record = store.find(spec.key)
-    predictions, weights = store.predictions(path, record), load_file(path.with_suffix(".safetensors"))
+    kept, weights = store.predictions(path, record), load_file(path.with_suffix(".safetensors"))
+    # What a model gave for each image; not the summaries of larger outputs, whose length depends on ties.
+    predictions = {name: array for name, array in kept.items() if name.split("/")[1] in PER_IMAGE}
     measured = values_frame(folder)
     measured = measured[~measured.value_name.str.contains("[", regex=False)]
     values = dict(zip(measured.value_name, measured.value.astype(float), strict=True))

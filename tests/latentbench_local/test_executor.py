@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from latentbench.commands.cli import main
 from latentbench.records.record import Record
@@ -160,7 +161,10 @@ def test_what_a_plugin_does_to_its_process_is_told_and_reaches_no_other_run(
     assert sum("torch.relu was replaced" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_a_plugin_that_patches_torch_when_it_is_imported_is_told_of_in_every_record(run: Run, tmp_path: Path) -> None:
+def test_a_plugin_that_patches_torch_when_it_is_imported_is_told_of_in_every_record(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "relu", torch.relu)  # the command imports the plugin in this process, too: put it back
     (tmp_path / "patch.py").write_text(
         "import torch\nfrom latentbench import hookimpl\n"
         "original = torch.relu\n"

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, data_root_option, pass_invocation, results_option
+from latentbench.commands.common import (
+    Invocation,
+    common_options,
+    data_root_option,
+    device_option,
+    pass_invocation,
+    results_option,
+)
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -21,15 +28,19 @@ __all__ = ["command"]
 @click.option("--metrics", metavar="A,B", help="Just these metrics.  [default: all that a run lacks]")
 @results_option("--results")
 @data_root_option
+@device_option
 @common_options
 @pass_invocation
-def command(invocation: Invocation, runs: tuple[str, ...], metrics: str | None, results: Path, data_root: Path) -> None:
+def command(
+    invocation: Invocation, runs: tuple[str, ...], metrics: str | None, results: Path, data_root: Path, device: str
+) -> None:
     """Measure finished runs again: those of a BOARD, or with a KEY; without either, all of them.
 
     A metric is computed from the predictions and targets kept with a run where these suffice, else from its weights and
     the data set. The record says when and from what. A metric that is named is measured even where the run has it.
     Exit code 2 if a run has neither.
     """
+    from latentbench.devices import open_device
     from latentbench.evaluation.again import evaluate_again, lacking
     from latentbench.records.store import Store
 
@@ -44,7 +55,8 @@ def command(invocation: Invocation, runs: tuple[str, ...], metrics: str | None, 
         if not wanted:
             continue
         try:
-            news = evaluate_again(path, record, wanted, store, plugins, data_root)
+            with open_device(device) as where:
+                news = evaluate_again(path, record, wanted, store, plugins, data_root, where)
         except LatentbenchError as error:
             failed.append(f"{record.key} ({record.spec}): {error}")
             click.echo(f"{record.key}: {record.spec}: {error}")
@@ -52,8 +64,9 @@ def command(invocation: Invocation, runs: tuple[str, ...], metrics: str | None, 
         if news is not None:
             store.save_record(news)
             changed += 1
-            click.echo(f"{record.key}: {record.spec}: {', '.join(wanted)}")
-    click.echo(f"{changed} records in {results} have new values")
+            new = {value.metric for name, value in news.values.items() if value != record.values.get(name)}
+            click.echo(f"{record.key}: {record.spec}: {', '.join(sorted(new)) or 'no new value, and the reason why'}")
+    click.echo(f"{changed} records in {results} were measured again")
     if failed:
         raise LatentbenchError(f"{len(failed)} runs could not be evaluated", failed[0])
 

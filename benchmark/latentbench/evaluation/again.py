@@ -59,9 +59,17 @@ def _able(model_class: type[Model]) -> set[str]:
 
 
 def evaluate_again(
-    path: Path, record: Record, names: Iterable[str], store: Store, plugins: Plugins, data_root: Path
+    path: Path,
+    record: Record,
+    names: Iterable[str],
+    store: Store,
+    plugins: Plugins,
+    data_root: Path,
+    device: torch.device,
 ) -> Record | None:
     """The record with new values of these metrics, not yet written; values of other metrics stay as they are.
+
+    A model that has to be run is run on ``device``.
 
     New values take the place of all that the record has of a metric: a record holds one version of each.
 
@@ -82,7 +90,7 @@ def evaluate_again(
     update: dict[str, Any] = {}
     if rest:
         data = _data(record, plugins, data_root)
-        measurement, predictions = _from_weights(path, record, rest, data, plugins)
+        measurement, predictions = _from_weights(path, record, rest, data, plugins, device)
         parts.append((measurement, "weights"))
         new = {**predictions.per_image, **measurement.kept}
         if new:
@@ -153,7 +161,12 @@ def _from_kept(
 
 
 def _from_weights(
-    path: Path, record: Record, metrics: Mapping[str, type[Metric]], data: Data, plugins: Plugins
+    path: Path,
+    record: Record,
+    metrics: Mapping[str, type[Metric]],
+    data: Data,
+    plugins: Plugins,
+    device: torch.device,
 ) -> tuple[Measurement, Predictions]:
     """What the fitted model gives: its capabilities are run as at the end of the run, and nothing is trained."""
     from safetensors.torch import load
@@ -172,8 +185,8 @@ def _from_weights(
         raise LatentbenchError(what, f"this is version {offer.value.version}, so run it again")
     model = offer.value(offer.value.Config.parse(spec.config, f"model '{spec.model}'"), data.info)
     model.load_state_dict(load(content))
-    device = torch.device("cpu")
-    predictions = collect(model, data, metrics, owner=str(offer.plugin), device=device, seed=spec.seed)
+    data = data.to(device)
+    predictions = collect(model.to(device), data, metrics, owner=str(offer.plugin), device=device, seed=spec.seed)
     return measure(predictions, data, metrics), predictions
 
 

@@ -82,7 +82,7 @@ def test_a_later_metric_reaches_a_finished_run_and_the_board(cli: Cli) -> None:
 
     code, out, _ = cli("evaluate", "toys.yaml")
     assert code == 0
-    assert "1 records in results have new values" in out
+    assert "1 records in results were measured again" in out
     path, record = the_record()
     scores = Store(Path("results")).predictions(path, record)["test/score"]
     top = record.values["top-score@test"]
@@ -99,7 +99,7 @@ def test_a_later_metric_reaches_a_finished_run_and_the_board(cli: Cli) -> None:
     shown = cli("show", record.key)[1]
     assert f"top-score: measured on {top.measured.at} from predictions, with later" in shown
     assert "lack a value" not in cli("run", "toys.yaml", "--jobs", "1")[1]
-    assert "0 records in results have new values" in cli("evaluate")[1]
+    assert "0 records in results were measured again" in cli("evaluate")[1]
     assert cli("check-records", "results")[0] == 0
     assert cli("leaderboard", "toys.yaml")[0] == 0
     (row,) = [line for line in Path("results/toys.md").read_text().splitlines() if "`pca`" in line]
@@ -115,6 +115,20 @@ def test_a_new_version_takes_the_place_of_the_old_one(cli: Cli, tmp_path: Path) 
     new = the_record()[1].values["top-score@test"]
     assert (old.version, new.version, new.value) == (1, 2, 2 * old.value)
     assert "code-width@test" not in the_record()[1].values
+
+
+@pytest.mark.usefixtures("untrained")
+def test_weights_are_measured_on_the_device_that_is_named(cli: Cli) -> None:
+    code, out, _ = cli("evaluate", "--metrics", "code-width", "--device", "sim")
+    assert code == 0
+    _, record = the_record()
+    assert f"{record.key}: pca on toy-blobs, seed 0: code-width\n" in out
+    on_sim = record.values["code-width@test"].value
+    assert cli("evaluate", "--metrics", "code-width", "--device", "cpu")[0] == 0
+    assert the_record()[1].values["code-width@test"].value == on_sim
+    code, _, err = cli("evaluate", "--metrics", "code-width", "--device", "cuda:9")
+    assert code == 2
+    assert "--device cuda:9: this machine's PyTorch finds no such device" in err
 
 
 def test_without_weights_or_predictions_the_run_is_named(cli: Cli) -> None:
