@@ -15,6 +15,7 @@ from latentbench.boards.standings import standings
 from latentbench.commands.cli import main
 from latentbench.plugins.registry import Plugins
 from latentbench.records.record import Record
+from latentbench.records.replicates import read_replicates
 from latentbench.records.store import Store
 from latentbench.running.plan import lineup_of, plan, plan_series
 from latentbench.spec import RunSpec
@@ -139,8 +140,9 @@ def test_a_board_s_committed_lineup_is_what_the_models_presets_are(path: Path, p
 @cache
 def rendered() -> dict[str, str]:
     expected: dict[str, str] = {}
+    replicates = {record.key: read_replicates(Store(RESULTS), record) for record in committed()}
     for board in map(load_board, BOARDS):
-        expected |= render(board, committed(), read_lineup(RESULTS, board))
+        expected |= render(board, committed(), read_lineup(RESULTS, board), replicates)
     return expected
 
 

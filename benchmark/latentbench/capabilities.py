@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CAPABILITIES",
     "MEASURABLE",
+    "PER_IMAGE",
     "Clusters",
     "Decodes",
     "Encodes",
@@ -141,6 +142,9 @@ CAPABILITIES: Mapping[str, type] = {
     "sample": Samples,
     "log_likelihood": HasLogLikelihood,
 }
+
+#: Capabilities that give a number or a label for each image: their output is kept beside a record.
+PER_IMAGE = ("score", "predict", "cluster", "log_likelihood")
 
 #: Capabilities whose output a metric can read: all except those that take codes.
 MEASURABLE = tuple(name for name in CAPABILITIES if name != "decode")

@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import load_file
 
 from latentbench import Execution, Plugins, RunSpec, Store, Task, content_hash, execute, load_data, values_frame
-from latentbench.evaluation.evaluate import PER_IMAGE
+from latentbench.capabilities import PER_IMAGE
 from latentbench.spec import Budget
 from tests.golden.cases import Case
 

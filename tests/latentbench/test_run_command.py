@@ -239,7 +239,7 @@ def test_one_dataset_of_a_board_is_run_by_its_label_and_the_table_of_means_says_
     assert "1 of 1 runs are finished" in out
     cli("leaderboard", "toys.yaml")
     headings = [line for line in Path("results/toys.md").read_text().splitlines() if line.startswith("## ")]
-    assert headings[0] == "## Mean over 1 of 2 datasets: `many`"
+    assert headings[0] == "## Mean over 1 of 2 datasets: `many`, ranked by test images alone"
     assert headings[1].startswith("## `many`: `toy-blobs` (`size=48`), split")
     assert len(headings) == 2
 

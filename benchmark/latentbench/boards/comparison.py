@@ -4,7 +4,7 @@ The variance of the difference of two rows' means has two parts, which add up:
 
 - the seeds': each row's moderated variance (``latentbench.boards.moderation``) over its number of seeds;
 - the images': that of the paired difference over bootstrap weightings of the test images that both rows share, less
-  what the seeds' part has of it already (``latentbench.boards.bootstrap``).
+  what the seeds' part has of it already (``latentbench.boards.images``).
 
 The difference over the root of the sum is referred to Student's t. The seeds' part has the degrees of freedom of one
 moderated variance, d0 + d, and of two the lesser: what the table's rows share is not counted twice. The images' part
@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
 
-from latentbench.boards.bootstrap import Images
+from latentbench.boards.images import Images
 from latentbench.boards.moderation import Prior, fit_prior
 from latentbench.boards.rank_sets import RankInterval, holm, rank_intervals
 from latentbench.boards.significance import CONFIDENCE, Summary
@@ -65,6 +65,8 @@ class Comparison:
     """What the table's rows have in common."""
     tested: npt.NDArray[np.bool_]
     """(K,), the rows that are compared at all; the others are placed by their value and have no interval."""
+    images_alone: bool
+    """Whether seeds are left out as a source of uncertainty."""
 
     @cached_property
     def seeds(self) -> Array:
@@ -143,9 +145,8 @@ def compare(rows: Sequence[Summary], images: Images | None = None, *, seeds: boo
         part = np.fmax(shared[:, None] + shared - 2 * images.covariance, 0)  # 0 where it is NaN
         np.fill_diagonal(part, 0)
         tested = tested if seeds else np.isfinite(shared)
-    return Comparison(
-        difference, counts, variances, freedoms, part, images.freedom if images is not None else 0, prior, tested
-    )
+    freedom = images.freedom if images is not None else 0
+    return Comparison(difference, counts, variances, freedoms, part, freedom, prior, tested, not seeds)
 
 
 def _moderated(rows: Sequence[Summary]) -> tuple[Array, Array, Prior]:

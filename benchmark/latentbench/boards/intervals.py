@@ -6,7 +6,7 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
-from latentbench.boards.bootstrap import Images
+from latentbench.boards.images import Images
 from latentbench.boards.significance import CONFIDENCE, Summary
 
 __all__ = ["Interval", "interval"]

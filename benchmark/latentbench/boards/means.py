@@ -5,14 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+import numpy as np
+import numpy.typing as npt
+
 from latentbench.boards.board import Board
 from latentbench.boards.comparison import Comparison
 from latentbench.boards.significance import Summary
 from latentbench.boards.standings import Column, Row, Table, grouped, make_column, ranked
 from latentbench.config import canonical
 from latentbench.records.code import code_of, latest_code
+from latentbench.records.replicates import Replicates
 
 __all__ = ["MeanRow", "Means", "means"]
+
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,7 @@ class Means:
     """Finished runs by (row, third-party code of the model) where other code made its last run on another dataset."""
 
 
-def means(board: Board, tables: Sequence[Table]) -> Means | None:
+def means(board: Board, tables: Sequence[Table], replicates: Replicates | None = None) -> Means | None:
     """The means that ``board`` asks for.
 
     A row has a mean where it has the value on every dataset on which any row has it; nothing is imputed. Rows of
@@ -68,6 +74,7 @@ def means(board: Board, tables: Sequence[Table]) -> Means | None:
     Args:
         board: whose ``rank`` and ``columns`` are averaged.
         tables: the board's standings. Each dataset counts by its first one.
+        replicates: of the values that rank, as far as they are known. Those of different splits are independent.
 
     Returns:
         The means; None if the board asks for none or no run is finished.
@@ -93,7 +100,7 @@ def means(board: Board, tables: Sequence[Table]) -> Means | None:
         for column in columns
     }
     by_label = grouped(current, lambda part: part[1].label).values()
-    rows = [_row(dict(same), list(parts), columns, over) for same in by_label]
+    rows = [_row(dict(same), list(parts), columns, over, replicates or {}) for same in by_label]
     placed, comparison = ranked(rows, columns[0], seeds=board.seeds > 1)
     return Means(list(parts), columns, over, placed, comparison, dict(sorted(older.items())), other_code)
 
@@ -119,6 +126,7 @@ def _row(
     labels: Sequence[str],
     columns: Sequence[Column],
     over: Mapping[str, Sequence[str]],
+    replicates: Replicates,
 ) -> MeanRow:
     """The row of means of one model or variant."""
     some = next(iter(parts.values()))
@@ -132,6 +140,8 @@ def _row(
         by_seed = [values.get(label, {}) for label in over[column.name]]
         if seeds := _shared(by_seed):
             summaries[column.name] = Summary.of([mean(of_dataset[seed] for of_dataset in by_seed) for seed in seeds])
+    ranking = columns[0]
+    averaged = _averaged(parts, ranking, over[ranking.name], replicates) if ranking.name in summaries else None
     return MeanRow(
         label=some.label,
         model=some.model,
@@ -141,10 +151,27 @@ def _row(
         failed=[record for part in parts.values() for record in part.failed],
         seeds=len(_shared([finished.get(label, set()) for label in labels])),
         summaries=summaries,
+        replicates={} if averaged is None else {ranking.name: averaged},
         parts=parts,
     )
 
 
-def _shared(by_dataset: Sequence[Mapping[int, float] | set[int]]) -> list[int]:
+def _averaged(parts: Mapping[str, Row], column: Column, over: Sequence[str], replicates: Replicates) -> Array | None:
+    """(B, n), the replicates of the means over datasets, by seed; None where those of any run are not known."""
+    runs = [
+        {record.spec.seed: record.key for record in parts[label].finished if column.value(record) is not None}
+        for label in over
+    ]
+    means_of_seeds = []
+    for seed in _shared(runs):
+        of_datasets = [replicates.get(run[seed], {}).get(column.name) for run in runs]
+        known = [one for one in of_datasets if one is not None]
+        if len(known) < len(runs):
+            return None
+        means_of_seeds.append(np.mean(known, axis=0))
+    return np.stack(means_of_seeds, axis=1)
+
+
+def _shared(by_dataset: Sequence[Mapping[int, object] | set[int]]) -> list[int]:
     """The seeds that are there for every dataset."""
     return sorted(set(by_dataset[0]).intersection(*by_dataset)) if by_dataset else []

@@ -98,6 +98,7 @@ def _comparisons(table: Table | Means) -> Iterator[Note]:
         yield [
             "A row whose uncertainty is not known is placed by its value and has no rank; no other rank depends on it."
         ]
+    yield from _images(table)
     read = [(row.readout(column), row, column) for row in table.rows for column in table.columns]
     for readout in sorted({name for name, _, _ in read if name not in (None, "native")}):
         titles = [Title(title) for title in sorted({column.title for name, _, column in read if name == readout})]
@@ -105,11 +106,34 @@ def _comparisons(table: Table | Means) -> Iterator[Note]:
         yield ["Read by the harness's ", Title(readout), " from the codes of ", *models, ": ", *_joined(titles), "."]
 
 
+def _images(table: Table | Means) -> Iterator[Note]:
+    """That test images alone are compared; and whose uncertainty is without that of the test images."""
+    if table.comparison.images_alone and table.comparison.tested.any():
+        yield [
+            "Ranks are of these trained models, by their test images alone: what order other seeds would give is not "
+            "known."
+        ]
+    ranking = table.columns[0]
+    able = [row for row in table.rows if ranking.name in row.summaries]
+    without = [row.label for row in able if ranking.name not in row.replicates]
+    if without and (table.comparison.images_alone or len(without) < len(able)):
+        rows = ["any row"] if len(without) == len(able) else _listed(without)
+        yield [
+            "What the test images add to the uncertainty of ",
+            ranking,
+            " is not known for ",
+            *rows,
+            ": that takes a number or label of each image, kept with the targets.",
+        ]
+
+
 def _tie(table: Table | Means, first: int, second: int) -> Note:
     """Neighbours that are not separated, and how many seeds would change that."""
     pair: list[Part] = [Code(table.rows[first].label), " and ", Code(table.rows[second].label)]
     if table.comparison.difference[first, second] == 0:
         return [*pair, " have the same mean."]
+    if table.comparison.images_alone:
+        return [*pair, " are not separated by these test images."]
     seeds = seeds_needed(table.comparison, first, second)
     if seeds is None:
         return [*pair, " are not separated, and a number of seeds that would separate them is not in sight."]

@@ -2,22 +2,29 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import inf
 from statistics import median
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from latentbench.boards.board import Board, BoardDataset, Variant
 from latentbench.boards.comparison import Comparison, compare
+from latentbench.boards.images import Images
+from latentbench.boards.intervals import Interval, interval
 from latentbench.boards.lineup import Lineup
 from latentbench.boards.rank_sets import RankInterval
 from latentbench.boards.significance import Summary
 from latentbench.config import canonical
 from latentbench.records.code import code_of, describe_code, latest_code
 from latentbench.records.record import Readout, Record, Value
+from latentbench.records.replicates import Replicates
 from latentbench.spec import Budget
 from latentbench.value_name import ValueName
 
-__all__ = ["Column", "Row", "Table", "grouped", "make_column", "ranked", "standings"]
+__all__ = ["Column", "Row", "Table", "grouped", "make_column", "ranked", "ranking_values", "standings"]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -42,6 +49,8 @@ class Column:
     """The third-party plugin that measured the values last, "name version"; None for a built-in metric."""
     other_code: int = 0
     """Values of the same version that another plugin, or other code of it, gave: counted here, and nowhere else."""
+    bounds: tuple[float, float] = (-inf, inf)
+    """Of the metric, as far as the records tell them."""
 
     @property
     def metric(self) -> str:
@@ -85,6 +94,9 @@ class Row:
     """By the column's name, over the seeds that have the value."""
     rank: RankInterval | None = None
     """None where the value that ranks is missing, or its uncertainty is not known."""
+    replicates: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
+    """By the column's name, for the column that ranks: (B, n) over weightings of the test images, n being the seeds of
+    the summary. Absent where a seed has none."""
 
     @property
     def records(self) -> list[Record]:
@@ -107,6 +119,22 @@ class Row:
         """The GPU's name, or the CPU's with the number of threads, of every machine that made the row."""
         made = [record.environment for record in self.records]
         return sorted({f"{one.cpu}, threads: {one.threads}" if one.device == "cpu" else one.device for one in made})
+
+    def interval(self, column: Column) -> Interval | None:
+        """The interval of the row's mean, over seeds and test images as far as these are known."""
+        if column.name not in self.summaries:
+            return None
+        return interval(self.summaries[column.name], self._images(column), bounds=column.bounds)
+
+    def images_half_width(self, column: Column) -> float | None:
+        """Half of the width of the mean's 95 % interval over test images alone; None where that is not known."""
+        if column.name not in self.replicates:
+            return None
+        found = interval(self.summaries[column.name], self._images(column), seeds=False)
+        return (found.high - found.low) / 2 if found else None
+
+    def _images(self, column: Column) -> Images:
+        return Images.of([self.replicates.get(column.name)])
 
     def readout(self, column: Column) -> Readout | None:
         """How the row's value was read; None where it has none."""
@@ -143,7 +171,18 @@ class Table:
     """Finished runs by (row, third-party code) where other code made the row's last run: counted here, nowhere else."""
 
 
-def standings(board: Board, records: Iterable[Record], lineup: Lineup | None = None) -> list[Table]:
+def ranking_values(boards: Iterable[Board]) -> dict[str, list[str]]:
+    """For each dataset the names of the values by which some table ranks its runs, alone or in a mean."""
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for board in boards:
+        for entry in board.datasets:
+            names[entry.name] |= {board.values(entry)[0], *([board.rank] if board.average and board.rank else [])}
+    return {dataset: sorted(of_dataset) for dataset, of_dataset in names.items()}
+
+
+def standings(
+    board: Board, records: Iterable[Record], lineup: Lineup | None = None, replicates: Replicates | None = None
+) -> list[Table]:
     """The tables of ``board``: one for each dataset, its options, its split hash and the versions behind them.
 
     Datasets come in the board's order, newest versions first, then the most runs. The result does not depend on the
@@ -155,6 +194,7 @@ def standings(board: Board, records: Iterable[Record], lineup: Lineup | None = N
         lineup: the configuration behind each model and variant. Where it does not tell, a model's line is the
             configuration with the most finished runs among those that no variant describes, and a variant's the one
             with the most among those that have its options.
+        replicates: of the values that rank, as far as they are known.
     """
     groups: defaultdict[_Place, list[Record]] = defaultdict(list)
     for record in _distinct(records):
@@ -164,7 +204,7 @@ def standings(board: Board, records: Iterable[Record], lineup: Lineup | None = N
             versions = -spec.harness_version, -spec.dataset_version
             groups[entry, *versions, spec.split_hash, canonical(spec.options)].append(record)
     by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
-    return [_table(board, board.datasets[place[0]], group, lineup or {}) for place, group in by_size]
+    return [_table(board, board.datasets[place[0]], group, lineup or {}, replicates or {}) for place, group in by_size]
 
 
 def _entry(record: Record, board: Board) -> int | None:
@@ -199,7 +239,9 @@ def _distinct(records: Iterable[Record]) -> list[Record]:
     return [min(by_key[key], key=lambda one: (one.status == "failed", one.model_dump_json())) for key in sorted(by_key)]
 
 
-def _table(board: Board, entry: BoardDataset, records: Sequence[Record], lineup: Lineup) -> Table:
+def _table(
+    board: Board, entry: BoardDataset, records: Sequence[Record], lineup: Lineup, replicates: Replicates
+) -> Table:
     """The table of records that share their data and the harness's version."""
     runs = Counter((record.spec.model, record.spec.model_version) for record in records)
     newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
@@ -213,7 +255,9 @@ def _table(board: Board, entry: BoardDataset, records: Sequence[Record], lineup:
         make_column(name, shown if any(name in one.values for one in shown) else current)
         for name in board.values(entry)
     ]
-    rows, comparison = ranked([_row(line, columns) for line in named], columns[0], seeds=board.seeds_of(entry) > 1)
+    rows, comparison = ranked(
+        [_row(line, columns, replicates) for line in named], columns[0], seeds=board.seeds_of(entry) > 1
+    )
     spec = records[0].spec
     return Table(
         label=entry.label,
@@ -226,7 +270,7 @@ def _table(board: Board, entry: BoardDataset, records: Sequence[Record], lineup:
         columns=columns,
         rows=rows,
         comparison=comparison,
-        others=[_row(line, columns) for line in others],
+        others=[_row(line, columns, replicates) for line in others],
         guessed=guessed,
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
         other_code=dict(sorted(other_code.items())),
@@ -245,6 +289,9 @@ def make_column(name: str, records: Iterable[Record]) -> Column:
     values = [value for value, _ in newest if (value.plugin or "") == plugin]
     facts = Counter((value.title, value.higher_is_better) for value in values)
     title, higher_is_better = min(facts, key=lambda fact: (-facts[fact], fact))
+    bounds = [value.bounds or (None, None) for value in values]
+    low = min(-inf if least is None else least for least, _ in bounds)
+    high = max(inf if greatest is None else greatest for _, greatest in bounds)
     return Column(
         name,
         title,
@@ -253,6 +300,7 @@ def make_column(name: str, records: Iterable[Record]) -> Column:
         left_out=len(made) - len(newest),
         plugin=plugin or None,
         other_code=len(newest) - len(values),
+        bounds=(low, high),
     )
 
 
@@ -339,10 +387,15 @@ def _differing(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _row(line: _Line, columns: Sequence[Column]) -> Row:
+def _row(line: _Line, columns: Sequence[Column], replicates: Replicates) -> Row:
     by_seed = sorted(line.records, key=lambda record: record.spec.seed)
     finished = [record for record in by_seed if record.status == "finished"]
     values = {column.name: [value.value for value in column.values(finished)] for column in columns}
+    ranking = columns[0]
+    of_seeds = [
+        replicates.get(record.key, {}).get(ranking.name) for record in finished if ranking.value(record) is not None
+    ]
+    known = [of_seed for of_seed in of_seeds if of_seed is not None]
     return Row(
         label=line.label,
         model=by_seed[0].spec.model,
@@ -352,6 +405,7 @@ def _row(line: _Line, columns: Sequence[Column]) -> Row:
         failed=[record for record in by_seed if record.status == "failed"],
         seeds=len(finished),
         summaries={name: Summary.of(numbers) for name, numbers in values.items() if numbers},
+        replicates={ranking.name: np.stack(known, axis=1)} if known and len(known) == len(of_seeds) else {},
     )
 
 
@@ -363,13 +417,15 @@ def ranked(rows: Iterable[AnyRow], column: Column, *, seeds: bool) -> tuple[list
     Args:
         rows: of one table.
         column: the value that ranks.
-        seeds: whether the board has several; see ``compare``.
+        seeds: whether the board has several. Where it has one, or no row has more yet, test images alone are compared.
     """
     by_label = sorted(rows, key=lambda row: row.label)
     sign = -1 if column.higher_is_better else 1
     able = [row for row in by_label if column.name in row.summaries]
     able.sort(key=lambda row: sign * row.summaries[column.name].mean)
-    comparison = compare([row.summaries[column.name] for row in able], seeds=seeds)
+    images = Images.of([row.replicates.get(column.name) for row in able])
+    summaries = [row.summaries[column.name] for row in able]
+    comparison = compare(summaries, images, seeds=seeds and any(summary.n > 1 for summary in summaries))
     ranks = comparison.ranks(bool(column.higher_is_better))
     placed = [replace(row, rank=interval) for row, interval in zip(able, ranks, strict=True)]
     return placed + [row for row in by_label if column.name not in row.summaries], comparison

@@ -1,9 +1,11 @@
-"""``latentbench leaderboard``: a board's tables from existing records. It runs nothing and needs no torch."""
+"""``latentbench leaderboard``: a board's tables from the records that are there, and what is kept beside them.
+
+Nothing is run, and torch is needed only to make replicates that are not kept yet.
+"""
 
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +15,13 @@ from latentbench.commands.common import Invocation, common_options, pass_invocat
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from latentbench.boards.board import Board
     from latentbench.plugins.registry import Plugins
     from latentbench.records.record import Record
+    from latentbench.records.replicates import Replicates
+    from latentbench.records.store import Store
 
 __all__ = ["command"]
 
@@ -36,7 +42,8 @@ log = logging.getLogger("latentbench")
 def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: Path | None) -> None:
     """Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records.
 
-    The tables of a board are two files, BOARD.md and BOARD.csv.
+    A board becomes two files, BOARD.md and BOARD.csv. What the test images add to the uncertainty of the values that
+    rank is computed once from the predictions and targets kept with a record, and is then kept beside it.
     """
     from latentbench.boards.board import find_board
     from latentbench.boards.lineup import read_lineup
@@ -44,10 +51,14 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
     from latentbench.files import replacing
     from latentbench.records.store import Store
 
+    store = Store(results)
     chosen = {name: find_board(name, invocation.plugins) for name in boards} or _all_boards(invocation.plugins)
-    records = [record for _, record in Store(results).records()]
-    _warn_of_other_code(records, invocation.plugins)
-    rendered = {name: render(board, records, read_lineup(results, board)) for name, board in chosen.items()}
+    records = dict(store.records())
+    _warn_of_other_code(records.values(), invocation.plugins)
+    replicates = _replicates(chosen.values(), records, store, invocation.plugins)
+    rendered = {
+        name: render(board, records.values(), read_lineup(results, board), replicates) for name, board in chosen.items()
+    }
     missing = next((name for name in boards if not rendered[name]), None)
     if missing or not any(rendered.values()):
         what = f"no records of {f'board {missing!r}' if missing else 'any board'} in {results}"
@@ -71,6 +82,35 @@ def _warn_of_other_code(records: "Iterable[Record]", plugins: "Plugins") -> None
     changes = Counter(change for one in records if one.status == "finished" for change in outdated(one, infos).items())
     for (then, now), runs in sorted(changes.items()):
         log.warning("%d finished runs have results of other code than is installed: %s, now %s", runs, then, now)
+
+
+def _replicates(
+    boards: "Iterable[Board]", records: "Mapping[Path, Record]", store: "Store", plugins: "Plugins"
+) -> "Replicates":
+    """The replicates of all values that rank. Those that are not kept yet are made where that is possible, and kept."""
+    from latentbench.boards.standings import ranking_values
+    from latentbench.files import StorageError
+    from latentbench.records.replicates import read_replicates, to_be_made, write_replicates
+
+    ranking = ranking_values(boards)
+    found = {}
+    for path, record in records.items():
+        found[record.key] = kept = read_replicates(store, record)
+        names = to_be_made(path, record, ranking.get(record.spec.dataset, ()), kept)
+        if not names:
+            continue
+        from latentbench.evaluation.replicates import make_replicates  # needs torch, which the tables do not
+
+        metrics = {name: offer.value for name, offer in plugins.offers("metrics").items()}
+        try:
+            kept |= make_replicates(path, record, names, store, metrics)
+            if kept:
+                write_replicates(store, record, kept)
+        except StorageError as error:
+            log.debug("%s", error)  # they are made again next time
+        except LatentbenchError as error:
+            log.warning("%s; what its test images add is not known", error)
+    return found
 
 
 def _all_boards(plugins: "Plugins") -> "dict[str, Board]":

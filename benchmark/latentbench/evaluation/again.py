@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import torch
 
-from latentbench.capabilities import capabilities_of
+from latentbench.capabilities import PER_IMAGE, capabilities_of
 from latentbench.data.splits import Data, Role
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.check import readouts_of
-from latentbench.evaluation.evaluate import PER_IMAGE, Measurement, Predictions, collect, measure
+from latentbench.evaluation.evaluate import Measurement, Predictions, collect, measure
 from latentbench.evaluation.kept import KeptSplit, kept_data, kept_targets
 from latentbench.evaluation.readouts import READOUTS
 from latentbench.metric import Metric

@@ -7,12 +7,17 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from latentbench.capabilities import PER_IMAGE
 from latentbench.data.splits import Data
 from latentbench.errors import LatentbenchError
-from latentbench.evaluation.evaluate import PER_IMAGE, Measurement, Predictions, measure
+from latentbench.evaluation.evaluate import Measurement, Predictions, measure
 from latentbench.evaluation.kept import kept_data
+from latentbench.evaluation.replicates import replicates_of
 from latentbench.metric import Metric
 from latentbench.records.record import Record, Value
+from latentbench.records.replicates import read_replicates
 from latentbench.records.store import Store, read_record
 from latentbench.value_name import ValueName
 
@@ -20,6 +25,9 @@ __all__ = ["Checked", "check_record", "readouts_of"]
 
 #: Relative tolerance: another CPU or build of NumPy may add numbers in another order, and edits by hand are larger.
 _ROUNDING = 1e-9
+
+#: Relative tolerance of replicates, which are kept in float32.
+_FLOAT32 = 1e-6
 
 #: Outputs of capabilities that are not stored with a record.
 _NOT_KEPT = {"encode": "codes", "localize": "maps", "sample": "samples", "reconstruct": "reconstructions"}
@@ -106,6 +114,11 @@ def _recompute(record: Record, current: Mapping[str, type[Metric]], store: Store
             checked.faults.append(fault)
         else:
             checked.left[_need(metric) or "the output is not among the kept predictions"] += 1
+    for name, replicates in read_replicates(store, record).items():
+        if name in current:
+            found = replicates_of(ValueName.parse(name), predictions, data, current[name](), record.spec.split_hash)
+            if found is None or not np.allclose(found, replicates, rtol=_FLOAT32, atol=_FLOAT32):
+                checked.faults.append(f"the replicates of value '{name}' do not follow from its predictions")
 
 
 def _kept(record: Record, store: Store, checked: Checked) -> tuple[Predictions | None, Data | None, str]:

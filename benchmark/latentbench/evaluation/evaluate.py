@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from latentbench.capabilities import capabilities_of
+from latentbench.capabilities import PER_IMAGE, capabilities_of
 from latentbench.data.splits import Data, Role, Split, content_hash
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.inference import Parts, infer
@@ -27,10 +27,7 @@ from latentbench.model import Model
 from latentbench.records.record import Value
 from latentbench.value_name import ValueName
 
-__all__ = ["PER_IMAGE", "Measurement", "Predictions", "collect", "measure"]
-
-#: Capabilities that give a number or a label per image: what is kept beside a record.
-PER_IMAGE = ("score", "predict", "cluster", "log_likelihood")
+__all__ = ["Measurement", "Predictions", "collect", "evaluation_of", "measure"]
 
 #: Images that a model is given, or draws, at a time.
 BATCH_SIZE = 500
@@ -211,6 +208,25 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
                             instrument=metric.instrument,
                         )
     return Measurement(values, unmeasured, kept)
+
+
+def evaluation_of(
+    predictions: Predictions, data: Data, metric: Metric, name: ValueName
+) -> tuple[Evaluation, str] | None:
+    """What ``measure`` gives ``metric`` to see for the value of that name, and which part of the result the value is.
+
+    Returns:
+        None where the output, the split or its condition is not there.
+    """
+    split, output = data.splits.get(name.split), predictions.output(name.split, metric.capability)
+    if split is None or output is None:
+        return None
+    outputs = _one_by_one(output, metric.capability)
+    score, part = name.resolve(metric.capability)
+    if score not in outputs:  # the model has one score, and what is in brackets is the part alone
+        score, part = "", name.selector
+    weights = split.conditions.get(name.condition) if name.condition else np.ones(len(split))
+    return None if weights is None else (Evaluation(outputs[score], split.targets, weights, split.conditions), part)
 
 
 def _summary(metric: Metric, evaluation: Evaluation, split: str, condition: str) -> dict[str, npt.NDArray[Any]]:

@@ -2,6 +2,7 @@
 
     <root>/<dataset>/<model>/<key>.json           the record; it is written last, so what it names is complete
     <root>/<dataset>/<model>/<key>.npz.xz         per-image predictions (``latentbench.records.arrays``)
+    <root>/<dataset>/<model>/<key>.replicates.npz.xz    bootstrap replicates (``latentbench.records.replicates``)
     <root>/<dataset>/<model>/<key>.safetensors    the fitted model's state
     <root>/<dataset>/<model>/<key>.<name>.png     a picture; <key>.<name>.local.png: one that must not be published
     <root>/<dataset>/<split hash>.npz.xz          targets and condition weights, once for all runs on these splits

@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from latentbench.boards.bootstrap import Images
 from latentbench.boards.comparison import Comparison, compare
+from latentbench.boards.images import Images
 from latentbench.boards.moderation import fit_prior
 from latentbench.boards.rank_sets import RankInterval
 from latentbench.boards.significance import Summary

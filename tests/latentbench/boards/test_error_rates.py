@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from latentbench.boards.bootstrap import Images
 from latentbench.boards.comparison import Comparison, compare
+from latentbench.boards.images import Images
 from latentbench.boards.significance import Summary
 
 Array = npt.NDArray[np.float64]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from latentbench.boards.bootstrap import Images
+from latentbench.boards.images import Images
 from latentbench.boards.intervals import interval
 from latentbench.boards.significance import Summary
 

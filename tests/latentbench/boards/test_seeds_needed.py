@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from latentbench.boards.bootstrap import Images
 from latentbench.boards.comparison import Comparison, compare
+from latentbench.boards.images import Images
 from latentbench.boards.seeds_needed import MOST_SEEDS, SeedRange, seeds_needed
 from latentbench.boards.significance import Summary
 

@@ -1,6 +1,6 @@
 """Tables as Markdown that shows the same everywhere, whatever stands in the records."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tabulate import tabulate
 
@@ -15,19 +15,20 @@ from latentbench.value_name import ValueName
 __all__ = ["markdown"]
 
 
-def markdown(board: Board, tables: Iterable[Table | Means]) -> str:
+def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
     """The tables as one Markdown text: for each its grid, its notes, its failed runs and what it was made from."""
     blocks = [f"# {board.title}", *([" ".join(board.description.split())] if board.description else [])]
+    images = any(row.replicates for table in tables for row in table.rows)
     blocks.append(
         f"Board `{board.name}`, budget: {format_options(board.budget.model_dump(exclude_none=True)) or 'unlimited'}. "
-        f"Cells are the mean over seeds ± half of its 95 % Student-t interval over seeds. {_ranking(board)}"
+        f"{' '.join([*_cells(images), *_ranking(board, images)])}"
     )
     for table in tables:
         parts = {"Notes": notes(board, table)}
         if isinstance(table, Means):
             blocks += _introduction(board, table)
         else:
-            blocks.append(f"## {_title(table)}, split {code_span(table.split_hash[:12])}")
+            blocks.append(f"## {_title(table)}, split {code_span(table.split_hash[:12])}{_ranked_by(table)}")
             parts |= {"Failed runs": failures(table), "Provenance": provenance(table)}
         if table.rows:
             blocks.append(_grid(table))
@@ -39,17 +40,39 @@ def markdown(board: Board, tables: Iterable[Table | Means]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _ranking(board: Board) -> str:
-    """What ranks mean, and how often they claim what is not so."""
+def _cells(images: bool) -> Iterator[str]:
+    """What cells cover.
+
+    Args:
+        images: whether what the test images add is known of any row.
+    """
+    yield "Cells are the mean over seeds ± half of its 95 % Student-t interval over seeds."
+    if images:
+        yield (
+            "The column ± test images has half of the 95 % interval that the value before it has over test images of "
+            "the same kind, by a bootstrap; the CSV has intervals over both, cut at the metric's bounds."
+        )
+
+
+def _ranking(board: Board, images: bool) -> Iterator[str]:
+    """What ranks mean, and how often they claim what is not so; ``images`` as above."""
+    rate = "of tables of equal models about 5 % show any separation."
     if board.seeds == 1:
-        return (
+        yield (
             "The first column of them orders the rows. The board has one seed: what order other seeds would give is "
             "not known, and a rank is of these trained models, by their test images alone."
         )
-    return (
+        if images:
+            yield (
+                "It is the interval of places that t tests of all pairs on the same images leave, with Holm's "
+                f"correction: {rate}"
+            )
+        return
+    paired = ", the paired variance over test images where that is known," if images else ""
+    yield (
         "The first column of them ranks. A rank is the interval of places that the data leave to a row among those of "
-        "several seeds, by t tests of all pairs with moderated variances over seeds and Holm's correction: of tables "
-        "of equal models about 5 % show any separation."
+        f"several seeds, by t tests of all pairs with moderated variances over seeds{paired} and Holm's correction: "
+        f"{rate}"
     )
 
 
@@ -72,7 +95,7 @@ def _part(part: Part) -> str:
 def _introduction(board: Board, table: Means) -> Iterator[str]:
     """Which datasets the means are over, and how they are made."""
     labels = ", ".join(map(code_span, table.labels))
-    yield f"## Mean over {len(table.labels)} of {len(board.datasets)} datasets: {labels}"
+    yield f"## Mean over {len(table.labels)} of {len(board.datasets)} datasets: {labels}{_ranked_by(table)}"
     yield (
         "Values are averaged over these datasets seed by seed, then over the seeds that all of them share. "
         "Each dataset counts by its first table below."
@@ -86,24 +109,36 @@ def _title(table: Table) -> str:
     return code_span(table.label) + name + fixed
 
 
+def _ranked_by(table: Table | Means) -> str:
+    """That seeds are no part of the ranks, where there are any."""
+    by_images = table.comparison.images_alone and table.comparison.tested.any()
+    return ", ranked by test images alone" if by_images else ""
+
+
 def _grid(table: Table | Means) -> str:
-    values = [_heading(column) + _coverage(table, column) for column in table.columns]
+    headings = [_heading(column) + _coverage(table, column) for column in table.columns]
+    cells = [[_cell(row, column) for column in table.columns] for row in table.rows]
+    if any(row.replicates for row in table.rows):
+        headings.insert(1, "± test images")
+        for row, of_row in zip(table.rows, cells, strict=True):
+            half_width = row.images_half_width(table.columns[0])
+            of_row.insert(1, "-" if half_width is None else f"{half_width:.3f}")
     rows = [
         [
             str(row.rank or ("?" if table.columns[0].name in row.summaries else "-")),
             code_span(row.label),
-            *(_cell(row, column) for column in table.columns),
+            *of_row,
             str(row.seeds),
             str(len(row.failed)),
             "-" if row.fit_seconds is None else f"{row.fit_seconds:.1f}",
             _code_spans(row.hardware),
         ]
-        for row in table.rows
+        for row, of_row in zip(table.rows, cells, strict=True)
     ]
     return tabulate(
         rows,
-        headers=["rank", "model", *values, "seeds", "failed", "fit, s", "hardware"],
-        colalign=["right", "left", *["right"] * len(values), "right", "right", "right", "left"],
+        headers=["rank", "model", *headings, "seeds", "failed", "fit, s", "hardware"],
+        colalign=["right", "left", *["right"] * len(headings), "right", "right", "right", "left"],
         tablefmt="pipe",
         disable_numparse=True,
     )

@@ -13,7 +13,7 @@ from latentbench.boards.standings import Column, Row, Table
 __all__ = ["CSV_COLUMNS", "table_csv"]
 
 #: The CSV has a line for each row and value of a table, then for those of other settings, which have no rank. Numbers
-#: are in full precision; what is not there is empty.
+#: are in full precision, those of low and high in ten digits; what is not there is empty.
 CSV_COLUMNS = {
     "label": "what the board calls the dataset; of a mean, all datasets that it is over, with blanks between them",
     "dataset": "its name; mean: the line is a mean over datasets, each counting by its first table",
@@ -33,7 +33,10 @@ CSV_COLUMNS = {
     "readout": "native: the model's own capability; any other: the readout by which the harness read its code",
     "n": "seeds that have the value, of a mean on every one of its datasets",
     "mean": "over these seeds",
-    "half_width": "of the mean's 95 % Student-t interval",
+    "half_width": "of the mean's 95 % Student-t interval over seeds",
+    "low": "the mean's 95 % interval over all that covers says, cut at the metric's bounds",
+    "high": "its other end",
+    "covers": "seeds, test images or both: what would give other values",
     "std": "of the sample, with n - 1 in the denominator",
     "min": "over these seeds",
     "max": "over these seeds",
@@ -58,7 +61,7 @@ def table_csv(tables: Iterable[Table | Means]) -> str:
 
 
 def _line(table: Table | Means, row: Row, column: Column) -> Mapping[str, str]:
-    summary = row.summaries.get(column.name)
+    summary, interval = row.summaries.get(column.name), row.interval(column)
     line = {
         **_data(table, column),
         "rank_first": row.rank.first if row.rank else None,
@@ -74,6 +77,9 @@ def _line(table: Table | Means, row: Row, column: Column) -> Mapping[str, str]:
         "n": summary.n if summary else 0,
         "mean": summary.mean if summary else None,
         "half_width": summary.half_width if summary else None,
+        "low": _rounded(interval.low) if interval else None,
+        "high": _rounded(interval.high) if interval else None,
+        "covers": ", ".join(interval.covers) if interval else None,
         "std": summary.std if summary else None,
         "min": summary.least if summary else None,
         "max": summary.greatest if summary else None,
@@ -84,6 +90,11 @@ def _line(table: Table | Means, row: Row, column: Column) -> Mapping[str, str]:
         "runs": " ".join(record.spec.key for record in row.finished),
     }
     return {name: _cell(line.get(name)) for name in CSV_COLUMNS}
+
+
+def _rounded(number: float) -> float:
+    """To ten digits: builds of NumPy differ in the last ones of a covariance."""
+    return float(f"{number:.10g}")
 
 
 def _data(table: Table | Means, column: Column) -> dict[str, Any]:

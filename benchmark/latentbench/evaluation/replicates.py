@@ -1,0 +1,72 @@
+"""Bootstrap replicates for records that lack them: from the predictions and targets that are kept, without training."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from latentbench.data.splits import Data
+from latentbench.errors import LatentbenchError
+from latentbench.evaluation.bootstrap import bootstrap_replicates
+from latentbench.evaluation.evaluate import Predictions, evaluation_of
+from latentbench.evaluation.kept import kept_data
+from latentbench.metric import Metric
+from latentbench.records.record import Record
+from latentbench.records.store import Store
+from latentbench.value_name import ValueName
+
+__all__ = ["make_replicates", "replicates_of"]
+
+log = logging.getLogger("latentbench")
+
+
+def make_replicates(
+    path: Path, record: Record, names: Iterable[str], store: Store, metrics: Mapping[str, type[Metric]]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Replicates of the record's values of these names, (B,) each, rounded to float32 as they are kept.
+
+    A value whose metric is not there in the record's version, or cannot be computed from what is kept, is left out.
+
+    Args:
+        path: the record's file.
+        record: names predictions and targets that are beside it.
+        names: of values that the record has.
+        store: the folder that it lies in.
+        metrics: by name.
+
+    Raises:
+        LatentbenchError: the predictions or the targets are not those that the record names.
+    """
+    predictions, data = Predictions(store.predictions(path, record)), kept_data(store.targets(path, record))
+    found = {}
+    for name in names:
+        value = record.values[name]
+        metric = metrics.get(value.metric)
+        if metric is None or metric.measured_version() != value.version or metric.unavailable():
+            continue
+        try:
+            replicates = replicates_of(ValueName.parse(name), predictions, data, metric(), record.spec.split_hash)
+        except Exception as error:  # a plugin's metric, under weights that it was never given
+            reason = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
+            log.warning("run %s: no replicates of %s: %s", record.key, name, reason)
+            continue
+        if replicates is not None:
+            found[name] = replicates.astype(np.float32).astype(np.float64)
+    return found
+
+
+def replicates_of(
+    name: ValueName, predictions: Predictions, data: Data, metric: Metric, split_hash: str
+) -> npt.NDArray[np.float64] | None:
+    """Replicates of one value, (B,); None where the predictions do not have what it was computed from.
+
+    Raises:
+        LatentbenchError: the metric is undefined here.
+    """
+    seen = evaluation_of(predictions, data, metric, name)
+    if seen is None:
+        return None
+    evaluation, part = seen
+    return bootstrap_replicates(metric, evaluation, split_hash).get(part)
