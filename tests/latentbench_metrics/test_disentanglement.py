@@ -57,7 +57,13 @@ def test_it_keeps_what_a_metric_promises(metric):
 
 @pytest.mark.parametrize("metric", ALL)
 @settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), images=st.integers(30, 90), dimensions=st.integers(2, 4), noise=st.floats(0, 3))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    images=st.integers(30, 90),
+    dimensions=st.integers(2, 4),
+    # None, or enough: an eigenvalue of 1e-10, where the Gaussian total correlation cuts, is known to six digits only.
+    noise=st.just(0.0) | st.floats(1e-3, 3),
+)
 def test_any_codes_give_a_value_within_its_bounds_whatever_the_order_of_images(metric, seed, images, dimensions, noise):
     rng = np.random.default_rng(seed)
     # Every value of the factors is there, or it would be another case.
