@@ -13,8 +13,10 @@ demo: $(INSTALLED)
 	@cat results/tables/quick.md
 	@echo "records: results/    leaderboard: results/tables/quick.md and .csv    one run: $(BIN)/latentbench show KEY"
 
+# Timings want the machine to themselves, so they come last and one at a time.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/performance
+	$(BIN)/python -m pytest tests/performance
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

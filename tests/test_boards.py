@@ -76,7 +76,7 @@ def test_a_users_folders_get_the_board_of_mvtec_ad(root: Path, capsys: pytest.Ca
     assert main(["leaderboard", "my-parts.yaml"]) == 0
     headings = [line for line in (root / "results/my-parts.md").read_text().splitlines() if line.startswith("## ")]
     assert [heading.partition(", split")[0] for heading in headings] == [
-        "## Mean over 2 of 2 datasets: `gear`, `nut`",
+        "## Mean over 2 of 2 datasets: `gear`, `nut`, ranked by test images alone",
         "## `gear`: `mvtec-like` (`folder=parts/gear`)",
         "## `nut`: `mvtec-like` (`folder=parts/nut`)",
     ]
@@ -99,7 +99,10 @@ def test_a_folder_that_is_not_there_is_left_out_and_named_in_one_line(
     assert told == ["left out 'nut': dataset 'mvtec-like' is not there: no folder parts/nut"]
     assert "1 of 1 runs are finished" in capsys.readouterr().out
     assert main(["leaderboard", "my-parts.yaml"]) == 0
-    assert "## Mean over 1 of 2 datasets: `gear`\n" in (root / "results/my-parts.md").read_text()
+    assert (
+        "## Mean over 1 of 2 datasets: `gear`, ranked by test images alone\n"
+        in (root / "results/my-parts.md").read_text()
+    )
 
     capsys.readouterr()
     assert run("my-parts.yaml", "--datasets", "nut") == 2
@@ -151,7 +154,10 @@ def test_mvtec_ad_is_the_mean_over_the_categories_that_are_there(
     assert sum("left out" in record.getMessage() for record in caplog.records) == 13
     assert main(["leaderboard", "small.yaml"]) == 0
 
-    assert "## Mean over 2 of 15 datasets: `bottle`, `screw`\n" in (root / "results/small.md").read_text()
+    assert (
+        "## Mean over 2 of 15 datasets: `bottle`, `screw`, ranked by test images alone\n"
+        in (root / "results/small.md").read_text()
+    )
     found = lines(root / "results/small.csv")
     assert found["bottle", "missing-masks@test"]["mean"] == ""  # every mask is there: no value says otherwise
     for value in ("auroc@test", "auprc@test", "pixel-auroc@test", "aupro30@test"):
