@@ -45,6 +45,8 @@ class Predictions:
     """
     readouts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Name of each readout that read codes -> what its fit chose (``Reader.facts``)."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Capability -> why a readout that would have supplied it could not be fitted, in one line."""
     images: int = 0
     """Images that the model was given or drew, counted once for each capability."""
 
@@ -119,7 +121,8 @@ def collect(
         batch_size: images at a time.
 
     Raises:
-        LatentbenchError: an output that breaks its capability's promise, or codes that a readout refuses.
+        LatentbenchError: an output breaks its capability's promise. A readout that refuses the codes raises nothing,
+            and the reason is in ``Predictions.refused``.
     """
     able = set(capabilities_of(model))
     passes = _Passes(model, data, owner, device, seed, batch_size)
@@ -137,7 +140,7 @@ def collect(
                 continue
             for part, array in parts.items():
                 arrays["/".join(filter(None, (name, capability, part)))] = array
-    return Predictions(arrays, readouts=passes.facts, images=passes.images)
+    return Predictions(arrays, readouts=passes.facts, refused=passes.refused, images=passes.images)
 
 
 def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Metric]]) -> Measurement:
@@ -168,6 +171,8 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
             if not from_kept and (output is None or not _applies(metric_class, split)):
                 if output is not None and (lacking := _lacking(metric_class, split)):
                     unmeasured[str(ValueName(metric.name, name))] = lacking
+                elif output is None and metric.capability in predictions.refused and _applies(metric_class, split):
+                    unmeasured[str(ValueName(metric.name, name))] = predictions.refused[metric.capability]
                 continue
             if reason := metric.unavailable():
                 unmeasured[str(ValueName(metric.name, name))] = reason
@@ -326,6 +331,7 @@ class _Passes:
         self._made: dict[tuple[str, str], Parts] = {}
         self._training: Codes | None = None
         self._readers: dict[str, Reader | None] = {}
+        self.refused: dict[str, str] = {}
 
     def run(self, split: str, capability: str) -> Parts:
         """What the capability gives for all images of a split, in their order."""
@@ -373,7 +379,10 @@ class _Passes:
                 self.data.info.attributes,
                 self._derive(readout.capability),
             )
-            self._readers[readout.name] = readout.fit(given)
+            try:
+                self._readers[readout.name] = readout.fit(given)
+            except LatentbenchError as error:
+                self._readers[readout.name], self.refused[readout.capability] = None, str(error)
         return self._readers[readout.name]
 
     def _training_codes(self) -> Codes:

@@ -356,11 +356,16 @@ def test_without_a_validation_split_the_probe_takes_its_documented_strength():
     assert predictions.readouts["probe"] == dict.fromkeys(INFO.attributes, UNCHOSEN)
 
 
-def test_an_attribute_that_training_shows_one_value_of_is_refused():
+def test_an_attribute_that_training_shows_one_value_of_costs_its_accuracy_alone_and_says_why():
     train = split(Role.TRAIN, 80)
     train.targets.attributes["right"][:] = np.where(np.arange(80) % 2, 1, MISSING)
-    with pytest.raises(LatentbenchError, match="the probe cannot learn attribute 'right'"):
-        collected(model(Encoder), dataset(train=train), Accuracy)
+    data = dataset(train=train)
+    predictions = collected(model(Encoder), data, Accuracy)
+    assert predictions.refused.keys() == {"predict"}
+    found = measure(predictions, data, {"accuracy": Accuracy})
+    assert not found.values
+    assert found.unmeasured
+    assert all("the probe cannot learn attribute 'right'" in reason for reason in found.unmeasured.values())
 
 
 class Composed(Split):
