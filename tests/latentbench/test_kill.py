@@ -79,7 +79,12 @@ def test_killed_at_twenty_instants_the_records_are_those_of_an_uninterrupted_run
     for number in range(20):
         out = f"killed-{number}"
         process = _start(tmp_path, toys, out)
-        time.sleep(draw.uniform(0, duration))
+        if number % 2:  # most of a command's time is its start, so every other instant is one after a checkpoint
+            while process.is_alive() and not list((tmp_path / out).glob(".work/*/checkpoint.pt")):
+                time.sleep(0.002)
+            time.sleep(draw.uniform(0, 0.2))
+        else:
+            time.sleep(draw.uniform(0, duration))
         process.kill()
         process.join()
         partial = results(tmp_path / out)
