@@ -47,18 +47,17 @@ def execute(
 ) -> Outcome:
     """Carry out one run, or resume it, and write its record.
 
-    Call it in a process that has carried out nothing else: what plugins do to the process is told and put back where
-    that is possible, but not all of it is.
+    Call it in a process that has carried out nothing else: what plugins change of the process is reported and put back,
+    but not every change can be detected.
 
-    A run that is already in the store, finished, is left alone; unless other code made it, and the task asks for it
-    to be made again. An error in a plugin becomes a failed record. A run
-    whose record cannot be written, that another process holds, or whose device is not there, is "lost": it stays
-    unfinished, and nothing else is.
+    A finished run is left alone, unless other code made it and the task asks for such runs to be made again. An error in
+    a plugin becomes a failed record. A run is "lost", and stays unfinished, if its record cannot be written, if another
+    process holds it, or if its device is missing.
 
     Args:
         task: the run, and how to carry it out.
         plugins: by default those that are installed and the task's files are loaded.
-        progress: told how far the run has come.
+        progress: called with how far the run has come.
     """
     untouched = ProcessState.now()
     if plugins is None:
