@@ -50,9 +50,9 @@ def execute(
     Call it in a process that has carried out nothing else: what plugins change of the process is reported and put back,
     but not every change can be detected.
 
-    A finished run is left alone, unless other code made it and the task asks for such runs to be made again. An error in
-    a plugin becomes a failed record. A run is "lost", and stays unfinished, if its record cannot be written, if another
-    process holds it, or if its device is missing.
+    A finished run is left alone, unless other code made it and the task asks for such runs to be made again. An error
+    in a plugin becomes a failed record. A run is "lost", and stays unfinished, if its record cannot be written, if
+    another process holds it, or if its device is missing.
 
     Args:
         task: the run, and how to carry it out.
