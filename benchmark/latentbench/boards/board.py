@@ -99,6 +99,10 @@ class Board(Options):
         None, description="the value that ranks: metric[part]@split/condition; may be absent if every dataset has one"
     )
     columns: list[ValueText] = Field([], description="further values to show, in order")
+    transductive: Literal["refused", "allowed"] = Field(
+        "refused",
+        description="runs in which an image's results depend on the others in its batch: allowed ones are marked",
+    )
     average: bool = Field(False, description="a table of means over the datasets comes first")
 
     _source: Source | None = PrivateAttr(None)

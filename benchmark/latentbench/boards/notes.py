@@ -36,6 +36,16 @@ Note = Sequence[Part]
 
 def notes(board: Board, table: Table | Means) -> Iterator[Note]:
     """What the numbers alone do not say: ties, orders that are not tested, readouts, budgets, and what was left out."""
+    for row in table.rows:
+        if row.transductive:
+            found = _joined([Code(f"{name} by {change:.2g}") for name, change in row.transductive.items()])
+            yield [
+                "† ",
+                Code(row.label),
+                " is transductive: an image's results change with the other images in its batch (",
+                *found,
+                " of the largest).",
+            ]
     yield from _comparisons(table)
     yield from _missing_means(table) if isinstance(table, Means) else _unmeasured(table)
     for column in table.columns:
@@ -50,6 +60,8 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
                 yield [Code(row.label), " is not configured alike on all datasets: ", *_listed(row.differing), "."]
     else:
         yield from _configurations(board, table)
+        for model, runs in table.transductive.items():
+            yield [f"Left out, for the board allows no transductive runs: {runs} of ", Code(model), "."]
     for (model, version), runs in table.left_out.items():
         older = Code(f"{model} {version}")
         yield [f"Left out, for the model has a newer version: {runs} runs of ", older, "."]

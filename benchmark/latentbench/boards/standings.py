@@ -109,6 +109,12 @@ class Row:
         return self.records[0].spec.config
 
     @property
+    def transductive(self) -> dict[str, float]:
+        """Capabilities whose results for an image depend on the others in its batch -> how far they change at most."""
+        found = sorted(change for record in self.finished for change in record.transductive.items())
+        return dict(found)  # the last of each, which is its largest
+
+    @property
     def threads(self) -> int:
         """CPU threads of each of its runs."""
         return self.records[0].spec.threads
@@ -172,6 +178,9 @@ class Table:
     """Labels of rows whose configuration the lineup does not tell: of several that fit, the one with most runs."""
     left_out: Mapping[tuple[str, int], int]
     """Runs by (model, version) where the table has a newer version of the model: counted here, and nowhere else."""
+    transductive: Mapping[str, int]
+    """Finished runs by model whose results depend on the batch, where the board refuses them: counted here, nowhere
+    else."""
     other_code: Mapping[tuple[str, str], int]
     """Finished runs by (row, third-party code) where other code made the row's last run: counted here, nowhere else."""
 
@@ -250,7 +259,12 @@ def _table(
     """The table of records that share their data and the harness's version."""
     runs = Counter((record.spec.model, record.spec.model_version) for record in records)
     newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
-    current = [record for record in records if record.spec.model_version == newest[record.spec.model]]
+    refused = Counter(one.spec.model for one in records if _is_refused(one, board))
+    current = [
+        record
+        for record in records
+        if record.spec.model_version == newest[record.spec.model] and not _is_refused(record, board)
+    ]
     named, others, guessed = _lines(board, entry, current, lineup.get(entry.label, {}))
     other_code = Counter[tuple[str, str]]()
     for line in (*named, *others):
@@ -278,8 +292,14 @@ def _table(
         others=[_row(line, columns, replicates) for line in others],
         guessed=guessed,
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
+        transductive=dict(sorted(refused.items())),
         other_code=dict(sorted(other_code.items())),
     )
+
+
+def _is_refused(record: Record, board: Board) -> bool:
+    """Whether the run finished where its dependence on batches was allowed, which it is not on this board."""
+    return record.status == "finished" and bool(record.transductive) and board.transductive == "refused"
 
 
 def make_column(name: str, records: Iterable[Record]) -> Column:

@@ -59,6 +59,8 @@ def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
         training = record.training
         kept = f", epoch {training.best_epoch} kept" if training.best_epoch else ""
         yield f"training    {training.steps} steps, {training.epochs} epochs, ended by {training.stopped}{kept}"
+    for name, change in record.transductive.items():
+        yield f"transductive: an image's {name} changes with the others in its batch, by {change:.2g} of the largest"
     if record.facts:
         yield f"facts       {_pairs(record.facts)}"
     if record.values:

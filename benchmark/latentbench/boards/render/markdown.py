@@ -127,7 +127,7 @@ def _grid(table: Table | Means) -> str:
     rows = [
         [
             str(row.rank or ("?" if table.columns[0].name in row.summaries else "-")),
-            code_span(row.label),
+            code_span(row.label) + (" †" if row.transductive else ""),
             *of_row,
             str(row.seeds),
             str(len(row.failed)),
