@@ -5,7 +5,7 @@ Five scores take z at the mean of q(z | x); the others take N draws z ~ q(z | x)
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Self
 
 import torch
@@ -76,6 +76,11 @@ class VariationalDetector(Autoencoder, ABC):
                 if name in names and self.importance_samples < 2:
                     raise ValueError(f"score {name} is a standard deviation: importance_samples should be at least 2")
             return self
+
+        def unused(self) -> Mapping[str, str]:
+            """The number of draws, if there is no likelihood to draw for."""
+            own = {"importance_samples": "the reconstruction ssim is no likelihood"}
+            return {**super().unused(), **(own if self.reconstruction == "ssim" else {})}
 
     config: Config
     eps: Tensor
