@@ -64,8 +64,8 @@ class VariationalDetector(Autoencoder, ABC):
             "negative_elbo",
             description="at z = mu: negative_elbo, reconstruction (sum of the error map), kl, code_norm or "
             "posterior_spread; "
-            "of draws of z: negative_log_likelihood (importance-weighted), debiased_negative_log_likelihood (the same less "
-            "the entropy of the pixels, of bernoulli alone), hole_indicator (standard deviation of log p(x | z)), "
+            "of draws of z: negative_log_likelihood (importance-weighted), debiased_negative_log_likelihood (the same "
+            "less the entropy of the pixels, of bernoulli alone), hole_indicator (standard deviation of log p(x | z)), "
             "log_ratio_std, typicality or input_complexity",
         )
         scores: tuple[ScoreName, ...] = Field(

@@ -106,7 +106,7 @@ def test_decoding_is_the_inverse_of_coding_within_the_subspace(fitted: PCA, digi
     torch.testing.assert_close(fitted_inside.encode(fitted_inside.decode(near)), near, atol=1e-5, rtol=0)
 
 
-def test_samples_at_given_coordinates_are_the_points_of_the_subspace_that_have_them(fitted: PCA, digits: Tensor) -> None:
+def test_samples_at_given_coordinates_are_the_points_that_have_them(fitted: PCA, digits: Tensor) -> None:
     codes = fitted.encode(digits[400:])
     assert torch.equal(fitted.sample(len(codes), codes), fitted.reconstruct(digits[400:]))
 
