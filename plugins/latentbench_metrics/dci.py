@@ -31,9 +31,9 @@ class DCI(Disentanglement):
     under noise of their own size: 0.5 here, 0.3 there).
 
     The seed is fixed, so a value is reproducible, but the trees' draws and the third that is held out change with the
-    order and the signs of the dimensions, of which the codes' meaning does not depend. Under eight random relabellings
-    of the dimensions of such a VAE, beta-VAE and PCA the value had a standard deviation of 0.003 to 0.005 and a range of
-    0.010 to 0.015; with fewer images it is more. Smaller differences between two models mean nothing.
+    order and the signs of the dimensions, which mean nothing. Under eight random relabellings of the dimensions of a
+    VAE, a beta-VAE and PCA on these images the value had a standard deviation of 0.003 to 0.005 and a range of 0.010 to
+    0.015: differences of that size between two models say nothing.
 
     Applies where two factors vary.
     """
