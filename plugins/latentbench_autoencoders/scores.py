@@ -63,8 +63,8 @@ def debiased_negative_log_likelihood(log_likelihood: Tensor, images: Tensor) -> 
     [0.0]
     """
     x = images.clamp(0, 1)
-    entropy = torch.special.entr(x) + torch.special.entr(1 - x)
-    return -log_likelihood - entropy.sum((1, 2, 3))
+    entropy: Tensor = (torch.special.entr(x) + torch.special.entr(1 - x)).sum((1, 2, 3))
+    return -log_likelihood - entropy
 
 
 def typicality(log_likelihood: Tensor, entropy: Tensor) -> Tensor:
