@@ -217,14 +217,13 @@ def test_bernoulli_pixels_that_z_tells_nothing_of_have_their_relative_entropy_fo
     p = np.array([0.1, 0.6, 0.5])
     info = DataInfo(channels=1, height=1, width=3, train_size=1)
     model = _make(VAE, info, reconstruction="bernoulli", score=DEBIASED, importance_samples=5)
+    pixels = nn.Linear(32, 3)
     model.encoder = nn.Sequential(nn.Flatten(), nn.Linear(3, 64))
-    model.decoder = nn.Sequential(nn.Linear(32, 3), nn.Unflatten(1, (1, 1, 3)))
+    model.decoder = nn.Sequential(pixels, nn.Unflatten(1, (1, 1, 3)))
     with torch.no_grad():
-        for layer in (model.encoder[1], model.decoder[0]):
-            assert isinstance(layer, nn.Linear)
-            layer.weight.zero_()
-            layer.bias.zero_()  # the posterior is the prior, so that every importance weight is p(x | z)
-        model.decoder[0].bias.copy_(torch.from_numpy(scipy.special.logit(p)))
+        for parameter in model.parameters():
+            parameter.zero_()  # the posterior is the prior, so that every importance weight is p(x | z)
+        pixels.bias.copy_(torch.from_numpy(scipy.special.logit(p)))
     expected = scipy.special.rel_entr(grays, p).sum() + scipy.special.rel_entr(1 - np.array(grays), 1 - p).sum()
     assert float(_score(model, images)) == pytest.approx(float(expected), abs=1e-5)
 
