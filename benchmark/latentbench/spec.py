@@ -37,6 +37,8 @@ class RunSpec(BaseModel):
     seed: int = Field(ge=0)
     budget: Budget = Budget()
     harness_version: int = HARNESS_VERSION
+    threads: int = Field(1, ge=1, exclude_if=lambda threads: threads == 1)
+    """CPU threads, on which the order of a sum depends, and with it the result. One thread is left out of the key."""
 
     @property
     def key(self) -> str:
@@ -45,4 +47,5 @@ class RunSpec(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        return f"{self.model} on {self.dataset}, seed {self.seed}"
+        threads = f", {self.threads} threads" if self.threads > 1 else ""
+        return f"{self.model} on {self.dataset}, seed {self.seed}{threads}"

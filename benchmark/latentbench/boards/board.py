@@ -94,6 +94,7 @@ class Board(Options):
     variants: list[Variant] = Field([], description="models in other options, each shown in a line of its own")
     seeds: int = Field(1, ge=1, description="runs of each model, with seeds 0, 1, ...")
     budget: Budget = Budget()
+    threads: int = Field(1, ge=1, description="CPU threads of each run, on which its result depends")
     rank: ValueText | None = Field(
         None, description="the value that ranks: metric[part]@split/condition; may be absent if every dataset has one"
     )

@@ -109,6 +109,11 @@ class Row:
         return self.records[0].spec.config
 
     @property
+    def threads(self) -> int:
+        """CPU threads of each of its runs."""
+        return self.records[0].spec.threads
+
+    @property
     def fit_seconds(self) -> float | None:
         """Median wall time of fitting over the finished runs; None if none tells it."""
         seconds = [record.phases["fit"].seconds for record in self.finished if "fit" in record.phases]
@@ -210,9 +215,9 @@ def standings(
 def _entry(record: Record, board: Board) -> int | None:
     """The board's dataset, by place, that the run is on; None if the run is not one of the board's.
 
-    A run's seed, its model's options, and the dataset's options that the board leaves open may be anything. Of several
-    datasets it is the one that fixes the most options, and of these the first. The budget is one that the board gives
-    the model there.
+    A run's seed and threads, its model's options, and the dataset's options that the board leaves open may be anything.
+    Of several datasets it is the one that fixes the most options, and of these the first. The budget is one that the
+    board gives the model there.
     """
     spec = record.spec
     fitting = [
@@ -306,7 +311,7 @@ def make_column(name: str, records: Iterable[Record]) -> Column:
 
 @dataclass(frozen=True)
 class _Line:
-    """The runs of one model in one configuration and budget."""
+    """The runs of one model in one configuration, budget and number of threads."""
 
     label: str
     options: Mapping[str, Any]
@@ -342,8 +347,8 @@ def _lines(
     others: list[_Line] = []
     guessed: list[str] = []
     for model, of_model in sorted(grouped(records, lambda record: record.spec.model).items()):
-        groups = grouped(of_model, lambda one: (canonical(one.spec.config), canonical(one.spec.budget.model_dump())))
-        by_runs = sorted(groups.values(), key=lambda same: (-_finished(same), canonical(same[0].spec.config)))
+        groups = grouped(of_model, _setting)
+        by_runs = sorted(groups.values(), key=lambda same: (-_finished(same), _setting(same[0])))
         variants = [one for one in board.variants_on(entry) if one.model == model]
         labels: dict[int, str] = {}  # by the place in by_runs
         for variant in [*([None] if board.lists(model) else []), *variants]:
@@ -351,7 +356,7 @@ def _lines(
             free = {
                 place: same[0].spec.config
                 for place, same in enumerate(by_runs)
-                if place not in labels and same[0].spec.budget == budget
+                if place not in labels and (same[0].spec.budget, same[0].spec.threads) == (budget, board.threads)
             }
             if label in known:
                 fitting = [place for place, config in free.items() if config == known[label]]
@@ -367,6 +372,12 @@ def _lines(
             line = _Line.of(labels.get(place, ""), _differing(same[0].spec.config, base), same)
             (named if line.label else others).append(line)
     return named, others, guessed
+
+
+def _setting(record: Record) -> tuple[str, str, int]:
+    """What is alike in the runs of one line, beside what is alike in the whole table."""
+    spec = record.spec
+    return canonical(spec.config), canonical(spec.budget.model_dump()), spec.threads
 
 
 def _may_be(variant: Variant | None, config: Mapping[str, Any], variants: Sequence[Variant]) -> bool:

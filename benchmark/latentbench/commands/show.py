@@ -41,6 +41,8 @@ def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
     for artefact in (record.predictions, record.weights, *record.artefacts.values()):
         if artefact:
             yield f"            {path.parent / artefact.file}"
+    if spec.threads > 1:
+        yield f"threads     {spec.threads}, of which other numbers are other runs"
     yield f"config      {_pairs(spec.config)}"
     yield f"data        {_pairs(spec.options)}; split {spec.split_hash[:12]}"
     yield f"made        {record.started} to {record.finished}, resumed {record.resumed} times"

@@ -79,6 +79,7 @@ def _differences(records: Iterable[Record], value: str) -> list[str]:
     settings = []
     for record in records:
         spec = record.spec.model_dump(mode="json", exclude={"seed"})
+        spec["threads"] = record.spec.threads
         nested = {name: spec.pop(name) for name in ("config", "options", "budget")}
         spec |= {f"{part}.{name}": given for part, values in nested.items() for name, given in values.items()}
         measured = record.values[value]

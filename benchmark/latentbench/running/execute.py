@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from latentbench.data.splits import Data
-from latentbench.devices import NoDeviceError, open_device
+from latentbench.devices import NoDeviceError, cpu_threads, open_device
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.evaluate import Predictions, collect, measure
 from latentbench.evaluation.facts import facts_of
@@ -75,7 +74,7 @@ def execute(
                 record = None
             if record is None or record.status == "failed":
                 plugins.notify("latentbench_run_started", spec=spec)
-                with threadpool_limits(task.execution.threads):
+                with cpu_threads(spec.threads):
                     record = _run(task, device, plugins, imported, store, progress)
                 store.save_record(record, resumable=record.weights is not None and record.status == "failed")
                 plugins.notify("latentbench_run_finished", spec=spec, record=record)
@@ -99,7 +98,7 @@ def give_up(task: Task, kind: str, reason: str) -> Outcome:
         spec=task.spec,
         started=now,
         finished=now,
-        environment=environment(torch.device("cpu"), plugins={}),
+        environment=environment(torch.device("cpu"), plugins={}).model_copy(update={"threads": task.spec.threads}),
         failure=Failure(type=kind, message=reason, traceback=""),
     )
     try:
@@ -135,7 +134,6 @@ def _run(
     """
     spec, execution = task.spec, task.execution
     started = _now()
-    torch.set_num_threads(execution.threads)
     tail = _Tail()
     log.addHandler(tail)
     offers: dict[str, Offer] = {}

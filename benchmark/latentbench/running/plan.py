@@ -39,7 +39,8 @@ class Planned:
     """What the board calls it: the model's name, or the label of a variant."""
 
     def __str__(self) -> str:
-        return f"{self.label} on {self.entry.label}, seed {self.spec.seed}"
+        threads = f", {self.spec.threads} threads" if self.spec.threads > 1 else ""
+        return f"{self.label} on {self.entry.label}, seed {self.spec.seed}{threads}"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Series:
     """Of the dataset."""
     seeds: int
     budget: Budget
+    threads: int
 
     def spec(self, seed: int, split_hash: str) -> RunSpec:
         """The run with one seed, on data with this hash."""
@@ -72,6 +74,7 @@ class Series:
             split_hash=split_hash,
             seed=seed,
             budget=self.budget,
+            threads=self.threads,
         )
 
 
@@ -109,6 +112,7 @@ def plan_series(
     models: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     seeds: int | None = None,
+    threads: int | None = None,
     overrides: Sequence[Override] = (),
 ) -> list[Series]:
     """What ``board`` runs, dataset by dataset, as far as it is known without data.
@@ -119,6 +123,7 @@ def plan_series(
         models: just these of the board's models and variants. A model's name means the model in its preset alone.
         datasets: just these of the board's datasets, by label, or by name if all of that name are meant.
         seeds: this many, whatever the board, its datasets and variants say.
+        threads: CPU threads of each run, whatever the board says.
         overrides: options that differ from the presets and from the board's. Its owner is a dataset's label or name; or
             a model's name, which stands for its variants, too; or a variant's label.
 
@@ -154,7 +159,8 @@ def plan_series(
             own = _configure_variant(board, variant, model, entry, options) if variant is not None else {}
             config = model.configure(entry.name, {**own, **assigned[label, name]}, options)
             number = seeds or board.seeds_of(entry, variant)
-            one = Series(entry, label, model, config, dataset, options, number, board.budget_of(entry, variant))
+            budget = board.budget_of(entry, variant)
+            one = Series(entry, label, model, config, dataset, options, number, budget, threads or board.threads)
             if not overrides:
                 _check_that_it_differs(board, one, here, variant)
             here.append(one)
@@ -192,6 +198,7 @@ def plan(
     models: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     seeds: int | None = None,
+    threads: int | None = None,
     overrides: Sequence[Override] = (),
 ) -> list[Planned]:
     """Every run of ``board``, dataset by dataset and seed by seed; a run that two datasets mean is there once.
@@ -208,12 +215,15 @@ def plan(
         models: just these of the board's models and variants, as ``plan_series`` takes them.
         datasets: just these of the board's datasets, by label or name.
         seeds: this many, whatever the board says.
+        threads: CPU threads of each run, whatever the board says.
         overrides: options that differ from the presets and from the board's.
 
     Raises:
         LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset, or nothing to run.
     """
-    series = plan_series(board, plugins, models=models, datasets=datasets, seeds=seeds, overrides=overrides)
+    series = plan_series(
+        board, plugins, models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=overrides
+    )
     by_dataset: dict[str, list[Series]] = {}
     for one in series:
         by_dataset.setdefault(one.entry.label, []).append(one)

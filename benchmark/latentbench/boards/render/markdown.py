@@ -20,7 +20,8 @@ def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
     blocks = [f"# {board.title}", *([" ".join(board.description.split())] if board.description else [])]
     images = any(row.replicates for table in tables for row in table.rows)
     blocks.append(
-        f"Board `{board.name}`, budget: {format_options(board.budget.model_dump(exclude_none=True)) or 'unlimited'}. "
+        f"Board `{board.name}`, budget: {format_options(board.budget.model_dump(exclude_none=True)) or 'unlimited'}"
+        f"{f', {board.threads} CPU threads for each run' if board.threads > 1 else ''}. "
         f"{' '.join([*_cells(images), *_ranking(board, images)])}"
     )
     for table in tables:
