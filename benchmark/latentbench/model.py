@@ -153,7 +153,7 @@ class Model(nn.Module):
             dataset_options: the dataset's Config. Without it, presets that depend on its options are ignored.
 
         Raises:
-            LatentbenchError: unknown option, wrong type or value out of range.
+            LatentbenchError: unknown option, wrong type, value out of range, or one of ``options`` has no effect.
         """
         values: dict[str, Any] = {}
         try:
@@ -162,7 +162,7 @@ class Model(nn.Module):
                     values.update(preset)
         except LatentbenchError as error:
             raise LatentbenchError(f"model '{cls.name}': {error}") from None
-        return cls.Config.parse({**values, **options}, f"model '{cls.name}'")
+        return cls.Config.parse({**values, **options}, f"model '{cls.name}'", presets=values.keys() - options.keys())
 
     def build(self, info: DataInfo) -> None:
         """Create parameters and buffers for the images that ``info`` describes, on the CPU."""
