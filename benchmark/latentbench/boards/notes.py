@@ -98,6 +98,8 @@ def provenance(table: Table) -> Iterator[Note]:
     yield ["commit: ", *_listed(map(_commit, made))]
     yield ["plugins: ", *_listed(plugin for one in made for plugin in one.plugins.values())]
     yield ["packages: ", *_listed(f"{name} {version}" for one in made for name, version in one.packages.items())]
+    if variables := {f"{name}={value}" for one in made for name, value in one.variables.items()}:
+        yield ["environment variables: ", *_listed(variables)]
     yield ["Python: ", *_listed(one.python for one in made)]
 
 

@@ -49,6 +49,8 @@ def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
     machine = where.cpu if where.device == "cpu" else where.device
     yield f"on          {machine}, {where.threads} threads, {where.platform}"
     yield f"with        {_pairs(where.packages)}, Python {where.python}; {_pairs(where.plugins)}"
+    if where.variables:
+        yield f"            {_pairs(where.variables)}"
     yield f"code        {where.commit or 'no git checkout'}{' with local changes' if where.dirty else ''}"
     for then, now in changed.items():
         yield f"            made by other code than is installed now: {then}, now {now}"

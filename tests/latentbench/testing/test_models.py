@@ -421,6 +421,12 @@ class BatchDependent(Mean):
         return scores - scores.mean()
 
 
+class NoisyBatchDependent(Mean):
+    def log_likelihood(self, images):
+        scores = self.score(images)
+        return scores - scores.mean() + torch.rand(len(images), device=images.device)
+
+
 class DrawsElsewhere(Mean):
     def score(self, images):
         return super().score(images) + torch.from_numpy(np.random.default_rng().normal(size=len(images)))
@@ -497,6 +503,10 @@ class FloatCluster(Mean):
         (NeedsLabels, "score() takes images alone*: TypeError: *missing 1 required positional argument: 'labels'"),
         (InPlace, "score() takes images alone, leaves them as they are*: it changes the images in place"),
         (BatchDependent, "score() gives an image the same result in any batch: in batches of 1 it differs by "),
+        (
+            NoisyBatchDependent,
+            "log_likelihood() gives an image the same result with any others, if it draws the same: w",
+        ),
         (DrawsElsewhere, "score() draws from PyTorch's global generator alone: with one seed it gives two results"),
         (TooBright, "reconstruct() gives images in [0, 1]: they are in [*, 1.*]"),
         (DarkSamples, "sample() gives images in [0, 1]: they are in [-0.*]"),
