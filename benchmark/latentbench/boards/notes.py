@@ -6,8 +6,9 @@ from itertools import pairwise
 
 from latentbench.boards.board import Board
 from latentbench.boards.means import Means
+from latentbench.boards.rows import Column
 from latentbench.boards.seeds_needed import seeds_needed
-from latentbench.boards.standings import Column, Table
+from latentbench.boards.standings import Table
 from latentbench.config import format_options
 from latentbench.records.record import Environment
 

@@ -8,7 +8,8 @@ from latentbench.boards.board import Board
 from latentbench.boards.means import Means
 from latentbench.boards.notes import Code, Note, Part, Title, failures, notes, other_settings, provenance
 from latentbench.boards.render.escaping import code_span, plain_markdown
-from latentbench.boards.standings import Column, Row, Table
+from latentbench.boards.rows import Column, Row
+from latentbench.boards.standings import Table
 from latentbench.config import format_options
 from latentbench.value_name import ValueName
 

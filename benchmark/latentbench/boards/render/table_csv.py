@@ -8,7 +8,8 @@ from typing import Any
 
 from latentbench.boards.means import Means
 from latentbench.boards.render.escaping import csv_text
-from latentbench.boards.standings import Column, Row, Table
+from latentbench.boards.rows import Column, Row
+from latentbench.boards.standings import Table
 
 __all__ = ["CSV_COLUMNS", "table_csv"]
 
