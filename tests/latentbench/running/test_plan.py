@@ -371,7 +371,15 @@ def test_a_model_is_left_out_where_the_dataset_has_not_what_it_needs(
 ) -> None:
     datasets = [{"name": "toy-blobs"}, {"name": "bare"}]
     board = Board.parse(
-        {"name": "b", "title": "t", "datasets": datasets, "models": ["needy", "ae"], "seeds": 2, "rank": "auroc@test"},
+        {
+            "name": "b",
+            "title": "t",
+            "datasets": datasets,
+            "models": ["needy", "ae"],
+            "seeds": 2,
+            "twins": False,
+            "rank": "auroc@test",
+        },
         "board 'b'",
     )
     pairs = [(run.spec.dataset, run.spec.model) for run in plan(board, with_needy, tmp_path)]
