@@ -467,6 +467,8 @@ class LateBuffer(Mean):
 
 
 class NeedsAStep(Honest):
+    trained: Tensor
+
     def build(self, info):
         super().build(info)
         self.register_buffer("trained", torch.zeros(()))
