@@ -168,7 +168,7 @@ def _tie(table: Table | Means, first: int, second: int) -> Note:
 
 def _unmeasured(table: Table) -> Iterator[Note]:
     for column in table.columns:
-        for row in (*table.rows, *table.nulls):
+        for row in table.rows:
             for record in row.finished:
                 if reason := record.unmeasured.get(column.whole):
                     yield [Code(row.label), f", seed {record.spec.seed}, no ", column, ": ", Code(reason)]
@@ -180,7 +180,7 @@ def _missing_means(table: Means) -> Iterator[Note]:
         over = table.over[column.name]
         if 0 < len(over) < len(table.labels):
             yield [column, " is the mean over ", *_listed(over), ": on the other datasets no run has it."]
-        for row in (*table.rows, *table.nulls):
+        for row in table.rows:
             if over and column.name not in row.summaries:
                 lacking = row.lacking(column, over)
                 why: list[Part] = ["none on ", *_listed(lacking)] if lacking else ["no seed has it on every dataset"]

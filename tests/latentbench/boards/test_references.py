@@ -280,6 +280,21 @@ def test_what_training_adds_is_the_paired_t_test_and_interval_over_seeds() -> No
     assert beside_twin(table([*runs("a", trained), *runs("a", noisy, untrained=True)]), "a").verdict == "undecided"
 
 
+def test_false_claims_of_what_training_adds_are_rare() -> None:
+    """Training adds nothing in the mean, though seeds differ much and each is alike with and without training."""
+    draw = np.random.default_rng(2)
+    false = 0
+    for _ in range(150):
+        records = []
+        for place in range(5):
+            seeds = draw.normal(0.5, 0.1, 3)
+            for untrained in (False, True):
+                numbers = (seeds + draw.normal(0, 0.01, 3)).clip(0, 1).tolist()
+                records += runs(f"r{place}", numbers, untrained=untrained)
+        false += any(row.beside_twin[RANK].verdict != "undecided" for row in table(records).rows)
+    assert stats.binomtest(false, 150, 0.05, alternative="greater").pvalue > 0.001
+
+
 def test_a_twin_is_paired_by_the_seeds_that_both_have() -> None:
     """What they share from seed to seed cancels: unpaired, the spread would hide the difference."""
     trained, twin = [0.1, 0.5, 0.9], [0.05, 0.46, 0.86]
@@ -389,6 +404,12 @@ def test_the_markdown_marks_what_is_not_ahead_and_folds_the_twins() -> None:
     folded = text[text.index("<details>") : text.index("</details>")]
     assert f"0.303 ± 0.014 ({added})" in folded
     assert "Holm's correction for the rows of each column" in text
+
+
+def test_a_null_that_has_none_of_the_values_stands_in_the_csv_alone() -> None:
+    other = [run("null-other", None, seed, null=True) for seed in range(3)]
+    assert "null-other" not in markdown([*EVERYTHING, *other])
+    assert ("null-other", "null") in lines([*EVERYTHING, *other])
 
 
 def test_without_nulls_and_twins_nothing_is_said_of_them() -> None:

@@ -38,8 +38,8 @@ def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
             parts |= {"Failed runs": failures(table), "Provenance": provenance(table)}
         if table.rows:
             blocks += [_grid(table, table.rows), *_legend(table)]
-        if table.nulls:
-            blocks += ["### Nulls", _grid(table, table.nulls)]
+        if nulls := [row for row in table.nulls if row.summaries]:
+            blocks += ["### Nulls", _grid(table, nulls)]
         if any(row.twin for row in table.rows):
             blocks += _untrained(table)
         if (others := other_settings(table)) is not None:
