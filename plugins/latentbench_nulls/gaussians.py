@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from latentbench import DataInfo, Options, Split
 from latentbench_nulls.null import Null, draw
-from latentbench_nulls.patches import PATCH, cells, patches, to_pixels
+from latentbench_nulls.patches import cells, patches, to_pixels
 from latentbench_nulls.untrained import UntrainedNetwork
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ class _PositionGaussian(Null):
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
         """Fit mean and covariance of each position to the training images, or to 10,000 of them."""
         cells, d = self.mean.shape
-        n, total, squares = 0, self.mean.new_zeros((cells, d), dtype=torch.float64), 0.0
+        n, total = 0, self.mean.new_zeros((cells, d), dtype=torch.float64)
+        squares = self.mean.new_zeros((cells, d, d), dtype=torch.float64)
         for batch in draw(train, trainer):
-            for images in batch.images.split(_AT_ONCE):
+            for images in torch.split(batch.images, _AT_ONCE):
                 x = self._codes(images).transpose(0, 1).double()  # (cells, B, d)
                 n, total, squares = n + len(images), total + x.sum(1), squares + x.transpose(1, 2) @ x
         mean = total / n
@@ -72,7 +73,7 @@ class _PositionGaussian(Null):
 
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the Mahalanobis distance (eq. 2), interpolated between the centres of cells."""
-        distances = [self._distances(part) for part in images.split(_AT_ONCE)]
+        distances = [self._distances(part) for part in torch.split(images, _AT_ONCE)]
         return to_pixels(torch.cat(distances), self.info)
 
     def score(self, images: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ class _PositionGaussian(Null):
 
     def _distances(self, images: Tensor) -> Tensor:
         centred = self._codes(images).sub(self.mean).transpose(0, 1)  # (cells, B, d)
-        return (centred @ self.whitening.transpose(1, 2)).norm(dim=2).T
+        return torch.linalg.vector_norm(centred @ self.whitening.transpose(1, 2), dim=2).T
 
 
 class PatchGaussian(_PositionGaussian):
@@ -108,7 +109,7 @@ class UntrainedPatchGaussian(_PositionGaussian):
         super().build(info)
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, cells, 192): the first three layers at each 4x4 cell, interpolated bilinearly."""
+        """(B, cells, 112): the first three layers at each 4x4 cell, interpolated bilinearly."""
         size = cells(self.info)
         maps = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in self.network(images)[:3]]
         return torch.cat(maps, 1).flatten(2).transpose(1, 2)

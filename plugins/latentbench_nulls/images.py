@@ -57,7 +57,8 @@ class Entropy(Null):
     def score(self, images: Tensor) -> Tensor:
         """(B,) float64: the sum of -x log x - (1 - x) log(1 - x), in nats; x outside of [0, 1] is clamped."""
         x = images.double().flatten(1).clamp(0, 1)
-        return (torch.special.entr(x) + torch.special.entr(1 - x)).sum(1)
+        entropy: Tensor = torch.special.entr(x) + torch.special.entr(1 - x)
+        return entropy.sum(1)
 
 
 class CompressedSize(Null):

@@ -38,11 +38,11 @@ class NearestImage(Null):
     def score(self, images: Tensor) -> Tensor:
         """(B,): the distance, all pixels and channels being in [0, 1]."""
         x = images.flatten(1)
-        return (x - self.references[nearest(x, self.references)] / 255).norm(dim=1)
+        return torch.linalg.vector_norm(x - self.references[nearest(x, self.references)] / 255, dim=1)
 
 
 class NearestPatch(Null):
-    """Squared Euclidean distance of each 8x8 patch to the nearest of some patches of training images, wherever it lay.
+    """Squared Euclidean distance of each raw 8x8 patch to the nearest of some patches of training images, wherever it lay.
 
     It is PatchCore (Roth et al. 2022, section 3) with raw pixels in place of a network's features and a random subset
     in place of a coreset.
@@ -76,7 +76,7 @@ class NearestPatch(Null):
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the squared distance, interpolated between the centres of patches."""
         found = patches(images)
-        distances = torch.cat([_distance(part, self.references) for part in found.flatten(0, 1).split(_POINTS)])
+        distances = torch.cat([_distance(part, self.references) for part in torch.split(found.flatten(0, 1), _POINTS)])
         return to_pixels(distances.view(found.shape[:2]), self.info)
 
     def score(self, images: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class NearestPatch(Null):
 def nearest(points: Tensor, references: Tensor) -> Tensor:
     """Which reference is nearest to each point: (B,) int64, for points (B, D) in [0, 1] and references (N, D) uint8."""
     least, index = [], []
-    for start, block in zip(range(0, len(references), _REFERENCES), references.split(_REFERENCES), strict=True):
+    for start, block in zip(range(0, len(references), _REFERENCES), torch.split(references, _REFERENCES), strict=True):
         y = block.to(points.dtype) / 255
         found = torch.addmm(y.square().sum(1), points, y.T, alpha=-2).min(1)
         least.append(found.values)
@@ -98,5 +98,7 @@ def nearest(points: Tensor, references: Tensor) -> Tensor:
 
 def _distance(points: Tensor, references: Tensor) -> Tensor:
     """Squared distance to the nearest reference: (B,), for points (B, D) and references (N, D)."""
-    blocks = (torch.addmm(y.square().sum(1), points, y.T, alpha=-2).amin(1) for y in references.split(_REFERENCES))
+    blocks = (
+        torch.addmm(y.square().sum(1), points, y.T, alpha=-2).amin(1) for y in torch.split(references, _REFERENCES)
+    )
     return (points.square().sum(1) + torch.stack(list(blocks)).amin(0)).clamp_min(0)

@@ -37,7 +37,7 @@ def draw(train: Split, trainer: "Trainer", most: int = MOST_IMAGES) -> Iterator[
     Order and choice come from ``trainer.generator``, and so do the images of a split that composes them.
     """
     order = torch.randperm(len(train), generator=trainer.generator, device=trainer.device)
-    for index in order[:most].split(_AT_ONCE):
+    for index in torch.split(order[:most], _AT_ONCE):
         yield train.batch(index, trainer.generator)
 
 
