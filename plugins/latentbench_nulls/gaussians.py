@@ -85,7 +85,7 @@ class _PositionGaussian(Null):
 
     def _distances(self, images: Tensor) -> Tensor:
         centred = self._codes(images).sub(self.mean).transpose(0, 1)  # (cells, B, d)
-        return torch.linalg.vector_norm(centred @ self.whitening.transpose(1, 2), dim=2).T
+        return (centred @ self.whitening.transpose(1, 2)).square().sum(2).sqrt().T
 
 
 class PatchGaussian(_PositionGaussian):
@@ -109,7 +109,7 @@ class UntrainedPatchGaussian(_PositionGaussian):
         super().build(info)
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, cells, 112): the first three layers at each 4x4 cell, interpolated bilinearly."""
+        """(B, cells, 112): all layers at each 4x4 cell, interpolated bilinearly."""
         size = cells(self.info)
-        maps = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in self.network(images)[:3]]
+        maps = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in self.network(images)]
         return torch.cat(maps, 1).flatten(2).transpose(1, 2)

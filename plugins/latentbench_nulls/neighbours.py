@@ -38,11 +38,11 @@ class NearestImage(Null):
     def score(self, images: Tensor) -> Tensor:
         """(B,): the distance, all pixels and channels being in [0, 1]."""
         x = images.flatten(1)
-        return torch.linalg.vector_norm(x - self.references[nearest(x, self.references)] / 255, dim=1)
+        return (x - self.references[nearest(x, self.references)] / 255).square().sum(1).sqrt()
 
 
 class NearestPatch(Null):
-    """Squared Euclidean distance of each raw 8x8 patch to the nearest of some patches of training images, wherever it lay.
+    """Squared Euclidean distance of each 8x8 patch to the nearest of some patches of training images, at any place.
 
     It is PatchCore (Roth et al. 2022, section 3) with raw pixels in place of a network's features and a random subset
     in place of a coreset.

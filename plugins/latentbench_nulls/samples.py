@@ -59,11 +59,7 @@ class PixelGaussian(Null):
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
         """Fit to the training images, or to 10,000 of them."""
-        n, total, squares = (
-            0,
-            self.mean.new_zeros((), dtype=torch.float64),
-            self.mean.new_zeros((), dtype=torch.float64),
-        )
+        n, total, squares = 0, torch.zeros_like(self.mean).double(), torch.zeros_like(self.mean).double()
         for batch in draw(train, trainer):
             x = batch.images.double()
             n, total, squares = n + len(x), total + x.sum(0), squares + x.square().sum(0)

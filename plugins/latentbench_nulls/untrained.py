@@ -11,13 +11,13 @@ from latentbench_nulls.patches import reduced
 __all__ = ["UntrainedFeatures", "UntrainedNetwork"]
 
 #: Channels of the layers.
-_WIDTHS = (16, 32, 64, 128)
+_WIDTHS = (16, 32, 64)
 #: Images that are passed through at a time.
 _AT_ONCE = 64
 
 
 class UntrainedNetwork(nn.Module):
-    """Four convolutions, 3x3, each followed by a leaky ReLU and averages of 2x2 pixels: 96,912 weights of a gray image's network.
+    """Three convolutions, 3x3, each followed by a leaky ReLU and averages of 2x2 pixels: 23,184 weights for gray.
 
     Weights are those that He et al. (2015, eq. 10) start a training from, drawn with PyTorch's global generator.
     """
@@ -32,7 +32,7 @@ class UntrainedNetwork(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """What each layer gives: (B, 16, H / 2, W / 2), (B, 32, H / 4, W / 4) and so on, sides rounded up.
+        """What each layer gives: (B, 16, H / 2, W / 2), (B, 32, H / 4, W / 4), (B, 64, H / 8, W / 8), sides rounded up.
 
         Large images are reduced first, and H and W are those of the reduced image.
         """
@@ -54,7 +54,7 @@ class UntrainedFeatures(Null):
         self.network = UntrainedNetwork(info.channels)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, 240): the mean of each channel of each layer."""
+        """(B, 112): the mean of each channel of each layer."""
         return torch.cat([self._means(part) for part in torch.split(images, _AT_ONCE)])
 
     def _means(self, images: Tensor) -> Tensor:
