@@ -115,9 +115,9 @@ class Model(nn.Module):
     needs: ClassVar[tuple[str, ...]] = ()
     """What its training requires: "attributes", or nothing. Boards leave it out on datasets without attributes."""
     null: ClassVar[bool] = False
-    """A model-free row that others are read against, shown in a group of its own."""
+    """A model-free row that others are read against, shown in a group of its own and without a rank."""
     deterministic: ClassVar[bool] = False
-    """Whether a run's seed changes nothing, so that a board runs it once."""
+    """Equal results for every seed: boards run it once."""
 
     class Config(TrainingOptions):
         """Options; subclass it in the plugin (or derive from ``Options`` when the model brings its own ``fit``)."""

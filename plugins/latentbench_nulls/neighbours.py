@@ -51,7 +51,7 @@ class NearestPatch(Null):
     name = "null-nearest-patch"
 
     class Config(Options):
-        patches: int = Field(4000, ge=1, description="about how many patches of training images are kept")
+        patches: int = Field(10_000, ge=1, description="about how many patches of training images are kept")
 
     config: Config
     references: Tensor
