@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from latentbench import DataInfo, Options, Split
 from latentbench_nulls.null import Null, draw
 from latentbench_nulls.patches import cells, patches, to_pixels
-from latentbench_nulls.untrained import UntrainedNetwork
+from latentbench_nulls.untrained import UntrainedNetwork, whitening
 
 if TYPE_CHECKING:
     from latentbench import Trainer
@@ -69,7 +69,7 @@ class _PositionGaussian(Null):
         alpha = self.config.shrinkage
         shrunk = (1 - alpha) * covariance + (alpha * variance + _NOISE) * identity
         self.mean.copy_(mean)
-        self.whitening.copy_(torch.linalg.solve_triangular(torch.linalg.cholesky(shrunk), identity, upper=False))
+        self.whitening.copy_(whitening(shrunk))
 
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the Mahalanobis distance (eq. 2), interpolated between the centres of cells."""

@@ -1,19 +1,26 @@
 """A convolutional network with random weights, which are never trained, and its features as a code."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from latentbench import DataInfo
-from latentbench_nulls.null import Null
+from latentbench import DataInfo, Split
+from latentbench_nulls.null import Null, draw
 from latentbench_nulls.patches import reduced
 
-__all__ = ["UntrainedFeatures", "UntrainedNetwork"]
+if TYPE_CHECKING:
+    from latentbench import Trainer
+
+__all__ = ["UntrainedFeatures", "UntrainedNetwork", "whitening"]
 
 #: Channels of the layers.
 _WIDTHS = (16, 32, 64)
 #: Images that are passed through at a time.
 _AT_ONCE = 64
+#: Share of the mean variance that is added to each, because features depend on each other.
+_NOISE = 1e-6
 
 
 class UntrainedNetwork(nn.Module):
@@ -45,17 +52,38 @@ class UntrainedNetwork(nn.Module):
 
 
 class UntrainedFeatures(Null):
-    """Features of an untrained network, averaged over the image; the harness reads them as it reads any code."""
+    """Features of an untrained network, averaged over the image and whitened; the harness reads them as any code."""
 
     name = "null-untrained-features"
 
+    mean: Tensor
+    whitening: Tensor
+
     def build(self, info: DataInfo) -> None:
-        """Draw the network's weights."""
+        """Draw the network's weights, and make the buffers of the whitening."""
         self.network = UntrainedNetwork(info.channels)
+        self.register_buffer("mean", torch.zeros(sum(_WIDTHS)))
+        self.register_buffer("whitening", torch.eye(sum(_WIDTHS)))
+
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Fit mean and covariance of the features to the training images, or to 10,000 of them."""
+        features = torch.cat([self._features(batch.images) for batch in draw(train, trainer)]).double()
+        covariance = features.T.cov(correction=0)
+        noise = _NOISE * covariance.diagonal().mean() * torch.eye(len(covariance), device=covariance.device)
+        self.mean.copy_(features.mean(0))
+        self.whitening.copy_(whitening(covariance + noise))
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, 112): the mean of each channel of each layer."""
-        return torch.cat([self._means(part) for part in torch.split(images, _AT_ONCE)])
+        """(B, 112): the mean of each channel of each layer, then centred and decorrelated."""
+        return (self._features(images) - self.mean) @ self.whitening.T
 
-    def _means(self, images: Tensor) -> Tensor:
-        return torch.cat([features.mean((2, 3)) for features in self.network(images)], 1)
+    def _features(self, images: Tensor) -> Tensor:
+        parts = [self.network(part) for part in torch.split(images, _AT_ONCE)]
+        return torch.cat([torch.cat([layer.mean((2, 3)) for layer in layers], 1) for layers in parts])
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    """W of the same shape (..., D, D) with W C W' = 1: the inverse of the Cholesky factor."""
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    inverse: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), identity, upper=False)
+    return inverse

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import correlate2d
+from scipy.spatial.distance import mahalanobis
 from tests.latentbench_nulls.given import SHAPES, fitted, images
 
+from latentbench_nulls import untrained
 from latentbench_nulls.untrained import UntrainedFeatures, UntrainedNetwork
 
 
@@ -18,15 +20,35 @@ def _layer(maps: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.array(rows).transpose(2, 0, 1)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_features_are_those_of_a_slow_network(shape):
-    null = fitted(UntrainedFeatures, images(shape, 2))
-    (image,) = images(shape, 1, seed=1)
-    means, maps = [], image.double().numpy()
-    for layer in null.network.layers:
-        maps = _layer(maps, layer.weight.double().numpy())
+def _features(null: UntrainedFeatures, image: np.ndarray) -> np.ndarray:
+    means, maps = [], image
+    for weight in null.network.parameters():
+        maps = _layer(maps, weight.double().numpy())
         means.append(maps.mean((1, 2)))
-    np.testing.assert_allclose(null.encode(image[None])[0], np.concatenate(means), rtol=1e-3, atol=1e-5)
+    return np.concatenate(means)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_codes_have_the_mahalanobis_distances_of_the_features_of_a_slow_network(shape, monkeypatch):
+    monkeypatch.setattr(untrained, "_NOISE", 0.01)
+    monkeypatch.setattr(untrained, "_AT_ONCE", 4)
+    train, test = images(shape, 20), images(shape, 3, seed=1)
+    null = fitted(UntrainedFeatures, train)
+    seen, given = (np.array([_features(null, image) for image in x.double().numpy()]) for x in (train, test))
+    covariance = np.cov(seen.T, bias=True)
+    inverse = np.linalg.inv(covariance + 0.01 * np.trace(covariance) / 112 * np.eye(112))
+    expected = [mahalanobis(x, seen.mean(0), inverse) for x in given]
+    np.testing.assert_allclose(null.encode(test).norm(dim=1), expected, rtol=1e-3)
+    between = [mahalanobis(x, y, inverse) for x in given for y in given]
+    codes = null.encode(test)
+    np.testing.assert_allclose(torch.cdist(codes, codes).flatten(), between, rtol=1e-3, atol=1e-2)
+
+
+def test_codes_of_training_images_are_decorrelated():
+    train = images((1, 8, 8), 3000)
+    codes = fitted(UntrainedFeatures, train).encode(train).double().numpy()
+    np.testing.assert_allclose(codes.mean(0), np.zeros(112), atol=1e-2)
+    np.testing.assert_allclose(np.cov(codes.T), np.eye(112), atol=0.05)
 
 
 def test_weights_are_scaled_to_keep_the_size_of_activations_and_are_never_trained():
