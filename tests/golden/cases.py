@@ -62,6 +62,7 @@ _CASES = (
     Case("vae-lipschitz", "vae-lipschitz"),
     Case("vae-lipschitz-simplex", "vae-lipschitz", "textures", {"trunk": "mlp", "rows": "simplex"}),
     Case("shift-base", "shift-base"),
+    Case("shift-balanced", "shift-balanced"),
     Case("shift-mi", "shift-mi"),
     Case("shift-cmi", "shift-cmi"),
     Case("shift-cmi-conv-mmd", "shift-cmi", config={"encoder": "conv", "estimator": "mmd", "score": "free_energy"}),
