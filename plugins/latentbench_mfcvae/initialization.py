@@ -1,4 +1,4 @@
-"""What is set from training images before the first step: the clusters' means, and the scale of convolutional ladders."""
+"""What is set from training images before the first step: the clusters' means, and the scale of a ladder's layers."""
 
 import warnings
 from collections.abc import Callable
@@ -56,13 +56,14 @@ def rescale_by_data(network: nn.Module, run: Callable[[], object]) -> None:
         nn.init.kaiming_normal_(layer.weight)
         assert layer.bias is not None
         layer.bias.zero_()
-        plain: Tensor = layer.forward(*inputs)
+        (x,) = inputs
+        plain: Tensor = layer.forward(x)
         others = [axis for axis in range(plain.ndim) if axis != 1]
         mean, std = plain.mean(others), plain.std(others).clamp_min(1e-6)
         axis = 0 if isinstance(layer, nn.Linear) else 1
         layer.weight.mul_((FIRST_STD / std).reshape([-1 if a == axis else 1 for a in range(layer.weight.ndim)]))
         layer.bias.copy_(-mean * FIRST_STD / std)
-        rescaled: Tensor = layer.forward(*inputs)
+        rescaled: Tensor = layer.forward(x)
         return rescaled
 
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear | nn.ConvTranspose2d)]

@@ -1,8 +1,8 @@
 """The ladder: an encoder that climbs from the pixels, a decoder that descends to them, and a rung for each facet.
 
 As in variational ladder autoencoders (Zhao et al., ICML 2017), the levels of one encoder give all q(z_j | x), and z_j
-joins the decoder at its level. Facets are numbered from the pixels upwards, and sit on the upper levels. A ladder can be
-used without its lowest facets, whose rungs are then not computed.
+joins the decoder at its level. Facets are numbered from the pixels upwards, and sit on the upper levels. A ladder can
+be used without its lowest facets, whose rungs are then not computed.
 """
 
 from abc import ABC, abstractmethod

@@ -1,8 +1,9 @@
 """A facet's prior p(z) = sum_c pi_c N(z; mu_c, Sigma_c), its posterior q(z | x), and posteriors over the clusters c.
 
-The part of the ELBO that depends on q(c | x) is sum_c q(c | x) (log pi_c + E_q(z | x)[log p(z | c)] - log q(c | x)). For
-a fixed q(z | x) it is greatest for ``optimal_posterior``, where it is the logsumexp of log pi_c + E[log p(z | c)]. VaDE
-(Jiang et al., IJCAI 2017, eq. 16) takes ``average_posterior`` instead, which is never better, and equal with one draw.
+The part of the ELBO that depends on q(c | x) is sum_c q(c | x) (log pi_c + E_q(z | x)[log p(z | c)] - log q(c | x)).
+For a fixed q(z | x) it is greatest for ``optimal_posterior``, where it is the logsumexp of log pi_c + E[log p(z | c)].
+VaDE (Jiang et al., IJCAI 2017, eq. 16) takes ``average_posterior`` instead, which is never better, and equal with one
+draw.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Posterior:
         return cls(mean, WIDEST - softplus(WIDEST - log_var))
 
     def at(self, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """z = m + s eps, and log q(z | x).
+        """Give z = m + s eps, and log q(z | x).
 
         Args:
             eps: (L, B, D) or (L, 1, D), standard normal for draws of z, or 0 for its mean.
@@ -68,6 +69,12 @@ class Mixture(nn.Module):
         learn_weights: whether pi is learned; otherwise it stays uniform.
     """
 
+    logits: Tensor
+    occupancy: Tensor
+    """(K,): the share of images whose most probable component it is, among those last observed."""
+    entropy: Tensor
+    """(): the mean entropy of q(c | x) of these, in nats."""
+
     def __init__(self, clusters: int, dims: int, covariance: Covariance, *, learn_weights: bool) -> None:
         super().__init__()
         self.covariance = covariance
@@ -81,6 +88,8 @@ class Mixture(nn.Module):
             self.logits = nn.Parameter(logits)
         else:
             self.register_buffer("logits", logits)
+        self.register_buffer("occupancy", torch.zeros(clusters))
+        self.register_buffer("entropy", torch.zeros(()))
 
     @property
     def log_weights(self) -> Tensor:
@@ -96,15 +105,15 @@ class Mixture(nn.Module):
         return self.below.tril(-1) + torch.diag_embed(positive + LEAST_SCALE)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z | c) of every component, (..., D) -> (..., K) in nats."""
+        """Give log p(z | c) of every component: (..., D) -> (..., K) in nats."""
         scale, constant = self.scale, self.mu.shape[1] * log(2 * pi) / 2
         if self.covariance == "diagonal":
-            distance = ((z.unsqueeze(-2) - self.mu) / scale).square().sum(-1)
-            return -distance / 2 - scale.log().sum(1) - constant
+            distances: Tensor = ((z.unsqueeze(-2) - self.mu) / scale).square().sum(-1)
+            return -distances / 2 - scale.log().sum(1) - constant
         difference = z.reshape(-1, z.shape[-1]).T - self.mu.unsqueeze(-1)  # (K, D, M)
-        distance = torch.linalg.solve_triangular(scale, difference, upper=False).square().sum(1).T
+        distances = torch.linalg.solve_triangular(scale, difference, upper=False).square().sum(1).T
         log_determinant = scale.diagonal(dim1=1, dim2=2).log().sum(1)
-        return (-distance / 2 - log_determinant - constant).unflatten(0, z.shape[:-1])
+        return (-distances / 2 - log_determinant - constant).reshape(*z.shape[:-1], -1)
 
     def expected_log_prob(self, q: Posterior) -> Tensor:
         """E[log p(z | c)] over q(z | x), in closed form: (B, K) in nats.
@@ -119,8 +128,15 @@ class Mixture(nn.Module):
             precision = torch.linalg.solve_triangular(scale, identity, upper=False).square().sum(1)
         return self.log_prob(q.mean) - q.log_var.exp() @ precision.T / 2
 
+    @torch.no_grad()
+    def observe(self, q: Posterior) -> None:
+        """Note to which components images belong, by the optimal q(c | x)."""
+        found = optimal_posterior(self.log_weights, self.expected_log_prob(q)[None])
+        self.occupancy.copy_(torch.bincount(found.argmax(1), minlength=len(self.mu)) / len(found))
+        self.entropy.copy_(torch.special.entr(found).sum(1).mean())
+
     def log_marginal(self, z: Tensor) -> Tensor:
-        """log p(z), (..., D) -> (...) in nats."""
+        """Give log p(z): (..., D) -> (...) in nats."""
         return (self.log_weights + self.log_prob(z)).logsumexp(-1)
 
     def sample(self, c: Tensor, temperature: float = 1.0) -> Tensor:
@@ -139,12 +155,12 @@ def optimal_posterior(log_weights: Tensor, log_p_z: Tensor) -> Tensor:
     Returns:
         (B, K) probabilities.
     """
-    return (log_weights + log_p_z.mean(0)).softmax(1)
+    return torch.softmax(log_weights + log_p_z.mean(0), 1)
 
 
 def average_posterior(log_weights: Tensor, log_p_z: Tensor) -> Tensor:
     """VaDE's q(c | x), E[p(c | z)]. Arguments and result are those of ``optimal_posterior``."""
-    return (log_weights + log_p_z).softmax(2).mean(0)
+    return torch.softmax(log_weights + log_p_z, 2).mean(0)
 
 
 def categorical_elbo(q: Tensor, log_weights: Tensor, log_p_z: Tensor) -> Tensor:
@@ -157,4 +173,5 @@ def categorical_elbo(q: Tensor, log_weights: Tensor, log_p_z: Tensor) -> Tensor:
     >>> bool(best > vade)
     True
     """
-    return (q * (log_weights + log_p_z.mean(0))).sum(1) + torch.special.entr(q).sum(1)
+    elbo: Tensor = (q * (log_weights + log_p_z.mean(0)) + torch.special.entr(q)).sum(1)
+    return elbo

@@ -4,17 +4,18 @@ Images have several independent partitions, called facets. Facet j = 1, ..., J h
 
     c_j ~ Cat(pi_j),  z_j | c_j ~ N(mu_{j, c_j}, Sigma_{j, c_j}),  x | z_1, ..., z_J ~ p(x | f(z_1, ..., z_J)),
 
-a mixture of Gaussians for each (``mixture``). The encoder gives q(z_j | x) = N(m_j(x), diag(s_j(x)^2)), and for these the
+a mixture of Gaussians for each (``mixture``). The encoder gives q(z_j | x) = N(m_j(x), diag(s_j(x)^2)), for which the
 best q(c_j | x) is known in closed form. With it, and one draw of z, the negative ELBO is
 
     -log p(x | z) + sum_j [ log q(z_j | x) - log sum_c pi_{j, c} N(z_j; mu_{j, c}, Sigma_{j, c}) ].
 
-z_1 joins the network next to the pixels and z_J farthest from them (``ladder``). The facets are introduced one after the
-other, z_J first ("progressive training").
+z_1 joins the network next to the pixels and z_J farthest from them (``ladder``). The facets are introduced one after
+the other, z_J first ("progressive training").
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Self
+from collections.abc import Iterable, Mapping
+from math import ceil
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -25,7 +26,7 @@ from latentbench_autoencoders.likelihoods import likelihood
 from latentbench_autoencoders.scores import Draws
 from latentbench_mfcvae.initialization import cluster_means, rescale_by_data
 from latentbench_mfcvae.ladder import Convolutional, FullyConnected, Ladder
-from latentbench_mfcvae.mixture import Covariance, Mixture, Posterior, optimal_posterior
+from latentbench_mfcvae.mixture import Covariance, Mixture, Posterior
 from latentbench_mfcvae.presets import presets
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MFCVAE"]
 
+#: Widths of the authors' networks: units of the fully connected one, channels of the convolutional one.
+UNITS, CHANNELS = (500, 2000), (64, 128)
 #: Sides above this are left out: the networks are made for 28 and 32 pixels.
 LARGEST_SIDE = 64
 #: Images that are encoded, and output values that are decoded, at a time when no gradients are needed.
@@ -55,8 +58,8 @@ class MFCVAE(Model):
         network: Literal["auto", "mlp", "conv"] = Field(
             "auto", description="conv: sides that can be halved once a level down to 4; auto: that where they can"
         )
-        widths: tuple[PositiveInt, ...] = Field(
-            (64, 128), min_length=1, description="of the levels, in channels (units / 8 of an mlp that auto has chosen)"
+        widths: tuple[PositiveInt, ...] | None = Field(
+            None, description="units or channels of each level; None: the published 500 and 2000, or 64 and 128"
         )
         rescale_by_data: bool = Field(False, description="initialize linear and transposed layers by data")
         reconstruction: Literal["bernoulli", "gaussian"] = Field("gaussian", description="p(x | z)")
@@ -79,11 +82,23 @@ class MFCVAE(Model):
                 raise ValueError(f"{facets} facets in dims, but {len(self.clusters)} in clusters")
             if self.stages and len(self.stages) != facets:
                 raise ValueError(f"{facets} facets, but {len(self.stages)} stages")
-            if len(self.widths) < facets:
-                raise ValueError(f"{facets} facets need a level each, and widths has {len(self.widths)}")
+            levels = 2 if self.widths is None else len(self.widths)
+            if levels < facets:
+                raise ValueError(f"{facets} facets need as many levels, each with a width, and there are {levels}")
+            return self
+
+        @model_validator(mode="after")
+        def _selection_waits_for_all_facets(self) -> Self:
+            if self.patience is None or not self.progressive:
+                return self
+            lengths = self.stages or (1.0,) * len(self.dims)
+            rest = 0.0 if len(lengths) == 1 else 1 - (1 - self.fade_in) * lengths[-1] / sum(lengths)
+            if self.select_after < (least := ceil(self.epochs * rest)):
+                raise ValueError(f"patience needs select_after of at least {least}: before, facets are missing")
             return self
 
     config: Config
+    eps: Tensor
     presets = presets()
 
     @classmethod
@@ -106,31 +121,31 @@ class MFCVAE(Model):
             )
         self.names = [f"z{j}" for j in range(1, len(config.dims) + 1)]
         self.ladder = self._ladder(info)
-        self.mixtures = nn.ModuleDict(
-            {
-                name: Mixture(clusters, dims, config.covariance, learn_weights=config.learn_weights)
-                for name, clusters, dims in zip(self.names, config.clusters, config.dims, strict=True)
-            }
+        self.priors = nn.ModuleList(
+            Mixture(clusters, dims, config.covariance, learn_weights=config.learn_weights)
+            for clusters, dims in zip(config.clusters, config.dims, strict=True)
         )
         self.likelihood = likelihood(config.reconstruction, config.sigma)
         self.register_buffer("eps", torch.randn(config.importance_samples, 1, sum(config.dims)))
-        for name, clusters in zip(self.names, config.clusters, strict=True):
-            self.register_buffer(f"occupancy_{name}", torch.zeros(clusters))
-            self.register_buffer(f"entropy_{name}", torch.zeros(()))
+
+    @property
+    def mixtures(self) -> dict[str, Mixture]:
+        """Facet -> p(z_j)."""
+        return dict(zip(self.names, cast(Iterable[Mixture], self.priors), strict=True))
 
     def _ladder(self, info: DataInfo) -> Ladder:
         config = self.config
-        fits = Convolutional.fits(info, len(config.widths))
+        levels = 2 if config.widths is None else len(config.widths)
+        fits = Convolutional.fits(info, levels)
         if config.network == "conv" and not fits:
             raise LatentbenchError(
-                f"model '{self.name}': sides of {info.height} and {info.width} pixels cannot be halved "
-                f"{len(config.widths)} times down to at least 4",
+                f"model '{self.name}': sides of {info.height} and {info.width} pixels cannot be halved {levels} times "
+                "down to at least 4",
                 "set network to mlp, or fewer widths",
             )
         if config.network == "conv" or (config.network == "auto" and fits):
-            return Convolutional(info, config.dims, config.widths)
-        widths = config.widths if config.network == "mlp" else [8 * width for width in config.widths]
-        return FullyConnected(info, config.dims, widths)
+            return Convolutional(info, config.dims, config.widths or CHANNELS)
+        return FullyConnected(info, config.dims, config.widths or UNITS)
 
     def optimizers(self) -> torch.optim.Optimizer:
         """Adam with its defaults (Kingma & Ba 2015)."""
@@ -147,8 +162,8 @@ class MFCVAE(Model):
             self.train()
             rescale_by_data(self.ladder, lambda: self.outputs([q.mean for q in self.ladder.encode(images)]))
             self.eval()
-        for (name, mixture), codes in zip(self.mixtures.items(), self._training_codes(train, trainer), strict=True):
-            mixture.mu.copy_(cluster_means(codes.mean, len(mixture.mu), trainer.seed))
+        for mixture, q in zip(self.mixtures.values(), self._training_codes(train, trainer), strict=True):
+            mixture.mu.copy_(cluster_means(q.mean, len(mixture.mu), trainer.seed))
 
     def introduced(self) -> tuple[int, float]:
         """The lowest facet that has been introduced, counted from 0, and its weight, which rises from 0 to 1.
@@ -185,7 +200,7 @@ class MFCVAE(Model):
 
         loss = reconstruction
         terms = x.new_zeros(4)
-        for j, (mixture, z_j, log_q_j) in enumerate(zip(self._mixtures(first), draws, log_q, strict=True)):
+        for j, (mixture, z_j, log_q_j) in enumerate(zip([*self.mixtures.values()][first:], draws, log_q, strict=True)):
             gamma = alpha if j == 0 else 1.0
             log_p_c, log_p_z = mixture.log_weights, mixture.log_prob(z_j).mean(0)
             kl = log_q_j.mean() - (log_p_c + log_p_z).logsumexp(1).mean()
@@ -210,11 +225,8 @@ class MFCVAE(Model):
         super().fit(train, validation, trainer)
         self.eval()
         with torch.no_grad():
-            for (name, mixture), q in zip(self.mixtures.items(), self._training_codes(train, trainer), strict=True):
-                found = optimal_posterior(mixture.log_weights, mixture.expected_log_prob(q)[None])
-                counts = torch.bincount(found.argmax(1), minlength=found.shape[1])
-                self.get_buffer(f"occupancy_{name}").copy_(counts / len(found))
-                self.get_buffer(f"entropy_{name}").copy_(torch.special.entr(found).sum(1).mean())
+            for mixture, q in zip(self.mixtures.values(), self._training_codes(train, trainer), strict=True):
+                mixture.observe(q)
 
     def outputs(self, z: list[Tensor], alpha: float = 1.0) -> Tensor:
         """(B, C, H, W) in float32: what the likelihood takes, from codes of the uppermost facets."""
@@ -284,14 +296,13 @@ class MFCVAE(Model):
         log_p_x, log_ratio = [], []
         for noise in torch.split(self.eps, max(1, DECODED_AT_ONCE // max(1, x.numel()))):
             z, ratio = [], torch.zeros(())
-            for mixture, q, eps in zip(
-                self.mixtures.values(), posteriors, noise.split(self.config.dims, dim=2), strict=True
-            ):
+            by_facet = torch.split(noise, list(self.config.dims), dim=2)
+            for mixture, q, eps in zip(self.mixtures.values(), posteriors, by_facet, strict=True):
                 z_j, log_q = q.at(eps)
                 z.append(z_j)
                 ratio = ratio + mixture.log_marginal(z_j) - log_q
-            outputs = self.outputs([one.flatten(0, 1) for one in z]).unflatten(0, z[0].shape[:2])
-            log_p_x.append(self.likelihood.log_prob_of_draws(outputs, x))
+            outputs = self.outputs([one.flatten(0, 1) for one in z])
+            log_p_x.append(self.likelihood.log_prob_of_draws(outputs.reshape(len(noise), *x.shape), x))
             log_ratio.append(ratio)
         log_p = torch.cat(log_p_x)
         return Draws(log_p, log_p + torch.cat(log_ratio))
@@ -300,16 +311,16 @@ class MFCVAE(Model):
         """Of each facet: clusters without training images, the smallest weight, and the mean entropy of q(c | x)."""
         found = {}
         for name, mixture in self.mixtures.items():
-            found[f"empty_clusters_{name}"] = float((self.get_buffer(f"occupancy_{name}") == 0).sum())
-            found[f"smallest_weight_{name}"] = float(mixture.log_weights.exp().min())
-            found[f"assignment_entropy_{name}"] = float(self.get_buffer(f"entropy_{name}"))
+            found[f"empty_clusters_{name}"] = float((mixture.occupancy == 0).sum())
+            found[f"smallest_weight_{name}"] = float(mixture.log_weights.detach().exp().min())
+            found[f"assignment_entropy_{name}"] = float(mixture.entropy)
         return found
 
     def pictures(self, images: Tensor) -> dict[str, Tensor]:
         """For each facet: images with this facet from another one, and samples of its largest clusters.
 
-        On "exchange-FACET" the first row gives the facet, the first column everything else. On "clusters-of-FACET"
-        each row has samples from one cluster.
+        On "exchange-FACET" the images of the first row give the facet, those of the first column all others. On
+        "samples-FACET" each row is from one cluster.
         """
         sources = images[: ACROSS - 1]
         codes, count = self.encode(sources), len(sources)
@@ -320,8 +331,8 @@ class MFCVAE(Model):
                 mixed = {other: code[place].expand(count, -1) for other, code in codes.items()} | {name: codes[name]}
                 rows.append(torch.cat([sources[place : place + 1], self.decode(mixed)]))
             found[f"exchange-{name}"] = torch.cat(rows)
-            largest = self.get_buffer(f"occupancy_{name}").argsort(descending=True, stable=True)[:ACROSS]
-            clusters = largest.repeat_interleave(ACROSS)
+            largest = mixture.occupancy.argsort(descending=True, stable=True)[:ACROSS]
+            clusters = largest.repeat_interleave(len(largest))
             found[f"samples-{name}"] = self.sample(len(clusters), {name: clusters})
         return found
 
@@ -330,9 +341,6 @@ class MFCVAE(Model):
         if not self.training:
             return torch.zeros_like(q.mean)[None]
         return torch.randn(self.config.samples, *q.mean.shape, device=q.mean.device)
-
-    def _mixtures(self, first: int) -> list[Mixture]:
-        return [mixture for mixture in self.mixtures.values() if isinstance(mixture, Mixture)][first:]
 
     def _training_codes(self, train: Split, trainer: "Trainer") -> list[Posterior]:
         """q(z_j | x) of each facet for one pass of the training images, in eval mode."""

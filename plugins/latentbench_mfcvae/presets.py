@@ -11,11 +11,10 @@ def presets() -> dict[str | Where, dict[str, Any]]:
     """Dataset -> options. Those for MNIST, 3D Shapes and SVHN are from the authors' configuration files and code.
 
     Their first epoch trains nothing, so the first stage is one epoch shorter here than there. The authors have no
-    validation images; ``epochs`` is such that there are as many steps as with theirs.
+    validation images; ``epochs`` is such that there are as many steps as with theirs. They train in float32.
     """
     conv = {
         "network": "conv",
-        "widths": (64, 128),
         "covariance": "full",
         "learn_weights": False,
         "rescale_by_data": True,
@@ -29,7 +28,6 @@ def presets() -> dict[str | Where, dict[str, Any]]:
         "dims": (5, 5),
         "covariance": "diagonal",
         "network": "mlp",
-        "widths": (500, 2000),
         "reconstruction": "bernoulli",
     }
     return {
@@ -40,6 +38,7 @@ def presets() -> dict[str | Where, dict[str, Any]]:
             "epochs": 483,  # of 98 steps: 47,334; published 47,318, in 401 epochs of all 60,000 images
             "stages": (200, 201),
             "fade_in": 15_000 / (201 * 118),
+            "precision": "bfloat16",
         },
         "3dshapes": {
             **conv,
