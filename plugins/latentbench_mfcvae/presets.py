@@ -49,4 +49,14 @@ def presets() -> dict[str | Where, dict[str, Any]]:
             "epochs": 453,  # of 23 steps: 10,419; published 10,426, in 401 epochs of 3,840 images
             "fade_in": 2_000 / (301 * 26),
         },
+        "svhn": {
+            **conv,
+            "clusters": (200, 50),
+            "dims": (22, 7),
+            "sigma": 0.3,
+            "sigmoid": True,
+            "learning_rate": 5e-4,
+            "epochs": 401,
+            "fade_in": 15_000 / (301 * 489),
+        },
     }
