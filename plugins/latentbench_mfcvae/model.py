@@ -225,8 +225,12 @@ class MFCVAE(Model):
         super().fit(train, validation, trainer)
         self.eval()
         with torch.no_grad():
-            for mixture, q in zip(self.mixtures.values(), self._training_codes(train, trainer), strict=True):
-                mixture.observe(q)
+            self.count(train, trainer)
+
+    def count(self, train: Split, trainer: "Trainer") -> None:
+        """Note to which clusters the images of one pass belong."""
+        for mixture, q in zip(self.mixtures.values(), self._training_codes(train, trainer), strict=True):
+            mixture.observe(q)
 
     def outputs(self, z: list[Tensor], alpha: float = 1.0) -> Tensor:
         """(B, C, H, W) in float32: what the likelihood takes, from codes of the uppermost facets."""

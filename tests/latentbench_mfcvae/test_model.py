@@ -99,7 +99,7 @@ def test_the_loss_and_its_gradients_are_those_of_the_five_terms(
 
     parameters = list(model.parameters())
     torch.testing.assert_close(found["loss"], expected, rtol=1e-5, atol=0)
-    ours = torch.autograd.grad(found["loss"], parameters, allow_unused=True)
+    ours: tuple[Tensor | None, ...] = torch.autograd.grad(found["loss"], parameters, allow_unused=True)
     theirs = torch.autograd.grad(expected, parameters)
     for one, other in zip(ours, theirs, strict=True):
         assert one is not None or not other.any()
