@@ -38,8 +38,8 @@ ScoreName = Literal[
 OF_DRAWS = ("negative_log_likelihood", "log_ratio_std", "typicality", "input_complexity", "hole_indicator")
 #: What the hole indicator goes back to: where the codes are, and how wide their posteriors (supplement H).
 MECHANISM = ("code_norm", "posterior_spread")
-#: Output values that are decoded at a time, because every image is decoded N times: 16 MiB in float32.
-DECODED_AT_ONCE = 2**22
+#: Output values that are decoded at a time, because every image is decoded N times: 1 MiB in float32, for the cache.
+DECODED_AT_ONCE = 2**18
 #: Training images that the mean of -log p(x) for typicality is taken over. The number is ours.
 TYPICAL_IMAGES = 5000
 

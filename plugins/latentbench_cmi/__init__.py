@@ -1,4 +1,4 @@
-"""CMI: codes whose subspaces are independent given an attribute (Funke et al., 2022), with its Base and MI."""
+"""CMI: codes whose subspaces are independent given an attribute (Funke et al., 2022), with its baselines."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ __all__ = ["latentbench_models"]
 
 @hookimpl
 def latentbench_models() -> list[type["Model"]]:
-    """Offer ``shift-base``, ``shift-mi`` and ``shift-cmi``."""
-    from latentbench_cmi.model import ShiftBase, ShiftCMI, ShiftMI
+    """Offer ``shift-base``, ``shift-balanced``, ``shift-mi`` and ``shift-cmi``."""
+    from latentbench_cmi.model import ShiftBalanced, ShiftBase, ShiftCMI, ShiftMI
 
-    return [ShiftBase, ShiftMI, ShiftCMI]
+    return [ShiftBase, ShiftBalanced, ShiftMI, ShiftCMI]

@@ -83,6 +83,7 @@ _CASES = (
         },
     ),
     Case("shift-base", "shift-base"),
+    Case("shift-balanced", "shift-balanced"),
     Case("shift-mi", "shift-mi"),
     Case("shift-cmi", "shift-cmi"),
     Case("shift-cmi-conv-mmd", "shift-cmi", config={"encoder": "conv", "estimator": "mmd", "score": "free_energy"}),

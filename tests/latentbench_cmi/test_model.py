@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss
+from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -17,12 +19,12 @@ from latentbench.capabilities import capabilities_of
 from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
 from latentbench_cmi.dependence import permutation_within
-from latentbench_cmi.model import Shift, ShiftBase, ShiftCMI, ShiftMI
+from latentbench_cmi.model import Independent, Shift, ShiftBalanced, ShiftBase, ShiftCMI, ShiftMI
 
 LOOP = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "cmi_loop.py"))
 CPU = torch.device("cpu")
 INFO = DataInfo(channels=1, height=4, width=8, train_size=64, attributes={"left": 2, "right": 2})
-MODELS = [ShiftBase, ShiftMI, ShiftCMI]
+MODELS = [ShiftBase, ShiftBalanced, ShiftMI, ShiftCMI]
 
 
 def build(cls: type[Shift], info: DataInfo = INFO, /, **options: Any) -> Any:
@@ -58,7 +60,7 @@ def batch() -> Batch:
     ("attributes", "options"),
     [
         ({"left": 2, "right": 2}, {}),
-        ({"shape": 3, "colour": 5, "place": 2}, {"estimator": "mmd", "groups": "mean", "latent_dim": 6}),
+        ({"shape": 3, "colour": 5, "place": 2}, {"subspace_dim": 2}),
         ({"only": 4}, {"encoder": "conv", "score": "free_energy"}),
         ({"left": 2, "right": 2}, {"precision": "bfloat16", "channel_copies": 3}),
     ],
@@ -69,13 +71,23 @@ def test_each_keeps_what_a_model_promises(
     check_model(cls, attributes=attributes, options=options)
 
 
+def test_cmi_by_a_kernel_keeps_what_a_model_promises() -> None:
+    check_model(ShiftCMI, attributes={"shape": 3, "colour": 5}, options={"estimator": "mmd", "groups": "mean"})
+
+
 def test_names_capabilities_and_needs() -> None:
-    assert [cls.name for cls in MODELS] == ["shift-base", "shift-mi", "shift-cmi"]
+    assert [cls.name for cls in MODELS] == ["shift-base", "shift-balanced", "shift-mi", "shift-cmi"]
     for cls in MODELS:
         assert capabilities_of(cls) == ["score", "encode", "predict"]
         assert cls.needs == ("attributes",)
-        with pytest.raises(LatentbenchError, match=f"model '{cls.name}': 'minimize': Input should be"):
-            build(cls, minimize="everything")
+
+
+@pytest.mark.parametrize(
+    ("cls", "option"), [(ShiftBase, "weight"), (ShiftBase, "estimator"), (ShiftBalanced, "weight"), (ShiftMI, "groups")]
+)
+def test_a_model_has_no_option_that_it_does_not_use(cls: type[Shift], option: str) -> None:
+    with pytest.raises(LatentbenchError, match=f"model '{cls.name}' has no option '{option}'"):
+        build(cls, **{option: "mean"})
 
 
 def test_a_step_updates_encoder_heads_and_discriminators_in_this_order(batch: Batch) -> None:
@@ -103,7 +115,7 @@ def test_training_is_that_of_the_losses_written_one_value_after_the_other() -> N
         "epochs": 3,
         "batch_size": 64,
         "weight": 2.0,
-        "latent_dim": 4,
+        "subspace_dim": 2,
         "encoder_learning_rate": 1e-3,
     }
     model, plain = build(ShiftCMI, **options), build(ShiftCMI, **options)
@@ -148,7 +160,7 @@ def test_training_is_that_of_the_losses_written_one_value_after_the_other() -> N
 
 @pytest.mark.parametrize("cls", [ShiftMI, ShiftCMI])
 @pytest.mark.parametrize("estimator", ["adversarial", "mmd"])
-def test_with_weight_zero_each_is_base_bit_for_bit(cls: type[Shift], estimator: str) -> None:
+def test_with_weight_zero_each_is_base_bit_for_bit(cls: type[Independent], estimator: str) -> None:
     options: dict[str, Any] = {"epochs": 3, "batch_size": 16}
     base, other = build(ShiftBase, **options), build(cls, weight=0.0, estimator=estimator, **options)
     train(base)
@@ -160,10 +172,9 @@ def test_with_weight_zero_each_is_base_bit_for_bit(cls: type[Shift], estimator: 
 def test_the_mean_over_groups_levels_mi_and_cmi(batch: Batch) -> None:
     """With discriminators that know nothing: 2 log 2 for each of four groups, or for the one of MI."""
     z, s = torch.randn(20, 2, 5), torch.stack([batch.attributes["left"], batch.attributes["right"]])
-    for cls, groups, expected in (
-        (ShiftMI, "sum", 1), (ShiftMI, "mean", 1), (ShiftCMI, "sum", 4), (ShiftCMI, "mean", 1)
+    for model, expected in (
+        (build(ShiftMI), 1), (build(ShiftCMI, groups="sum"), 4), (build(ShiftCMI, groups="mean"), 1)
     ):  # fmt: skip
-        model = build(cls, groups=groups)
         for parameter in model.discriminators.parameters():
             nn.init.zeros_(parameter)
         for loss in (model.dependence(z, s), model.discrimination(model.discriminators, z, s)):
@@ -190,6 +201,70 @@ def test_channel_copies_train_as_an_encoder_does_that_sees_the_channel_so_often(
     torch.testing.assert_close(summed, ours.view(ours.shape[0], -1), rtol=1e-3, atol=1e-5)
     for theirs, mine in zip(rest, others, strict=True):
         torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("trunk", ["mlp", "conv"])
+def test_channel_copies_begin_as_an_encoder_does_that_sees_the_channel_so_often(trunk: str) -> None:
+    def drawn(cls: type[Shift], channels: int, **options: Any) -> tuple[Tensor, Tensor]:
+        """First weights, summed over the channels, and biases of a hundred encoders."""
+        torch.manual_seed(0)
+        config = cls.Config(encoder=trunk, **options)
+        first = [
+            [*cls(config, DataInfo(channels, 4, 8, 64, INFO.attributes)).encoder.parameters()][:2] for _ in range(100)
+        ]
+        weights = torch.stack([weight.detach().view(len(weight), channels, -1).sum(1) for weight, _ in first])
+        return weights, torch.stack([bias.detach() for _, bias in first])
+
+    weights, biases = drawn(ShiftBase, 1, channel_copies=3)
+    expected_weights, expected_biases = drawn(ShiftBase, 3)
+    torch.testing.assert_close(weights.std(), expected_weights.std(), rtol=0.02, atol=0)
+    torch.testing.assert_close(biases.std(), expected_biases.std(), rtol=0.05, atol=0)
+    torch.testing.assert_close(biases.abs().max(), expected_biases.abs().max(), rtol=0.01, atol=0)
+
+
+def test_balanced_weighs_every_combination_the_same_among_items_with_the_same_labels_missing() -> None:
+    unknown = np.full(10, MISSING)
+    left = np.concatenate([np.repeat([0, 0, 1, 1], [40, 5, 15, 20]), np.repeat([0, 1], [8, 2]), unknown, unknown])
+    right = np.concatenate([np.repeat([0, 1, 0, 1], [40, 5, 15, 20]), unknown, np.repeat([0, 1], [9, 1]), unknown])
+    split = stored({"left": left, "right": right}, images=110)
+    model = build(ShiftBalanced)
+    model.start(split, TrainingLoop(device=CPU, seed=0))
+    weights = model.weights(torch.tensor(np.stack([left, right]))).numpy()
+    for begin, cells in ((0, [40, 5, 15, 20]), (80, [8, 2]), (90, [9, 1]), (100, [10])):
+        for count in cells:
+            np.testing.assert_allclose(weights[begin : begin + count], sum(cells) / len(cells) / count, rtol=1e-6)
+            begin += count
+
+
+def test_balanced_with_all_labels_is_scikit_learns_balanced_weighting_of_the_joint_label(batch: Batch) -> None:
+    generator = np.random.default_rng(0)
+    s = generator.choice(3, 64, p=[0.7, 0.2, 0.1]), generator.choice(4, 64, p=[0.1, 0.5, 0.2, 0.2])
+    model = build(ShiftBalanced, DataInfo(1, 4, 8, 64, {"left": 3, "right": 4}))
+    model.start(stored({"left": s[0], "right": s[1]}), TrainingLoop(device=CPU, seed=0))
+    expected = compute_sample_weight("balanced", 4 * s[0] + s[1])
+    weights = model.weights(torch.tensor(np.stack(s)))
+    np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6)
+    z = torch.randn(64, 2, 5)
+    losses = [
+        log_loss(s[k], head(z[:, k]).detach().double().softmax(1).numpy(), labels=range(n), sample_weight=expected)
+        for k, (head, n) in enumerate(zip(model.heads, (3, 4), strict=True))
+    ]
+    assert model.classification(z, torch.tensor(np.stack(s))).item() == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_balanced_is_base_where_the_combinations_are_balanced_already() -> None:
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 16}
+    base, balanced = build(ShiftBase, **options), build(ShiftBalanced, **options)
+    train(base)
+    train(balanced)
+    for name, weight in base.state_dict().items():
+        assert torch.equal(weight, balanced.state_dict()[name]), name
+
+
+def test_balanced_says_where_there_are_too_many_combinations() -> None:
+    info = DataInfo(1, 4, 8, 64, {str(attribute): 2 for attribute in range(40)})
+    assert ShiftBalanced.suits(info) == "40 attributes have too many combinations to count"
+    assert ShiftBalanced.suits(INFO) is None
 
 
 @pytest.mark.parametrize("cls", MODELS)
@@ -238,7 +313,7 @@ def test_selection_watches_the_classification_loss_on_validation(batch: Batch) -
 
 def test_codes_have_a_named_subspace_for_each_attribute_and_heads_read_nothing_else(batch: Batch) -> None:
     info = DataInfo(1, 4, 8, 64, {"a": 3, "b": 2, "c": 7})
-    model = build(ShiftCMI, info, latent_dim=12)
+    model = build(ShiftCMI, info, subspace_dim=4)
     codes, logits = model.encode(batch.images), model.predict(batch.images)
     assert {name: code.shape for name, code in codes.items()} == {"a": (20, 4), "b": (20, 4), "c": (20, 4)}
     assert {name: values.shape for name, values in logits.items()} == {"a": (20, 3), "b": (20, 2), "c": (20, 7)}
@@ -251,31 +326,12 @@ def test_the_presets_are_the_published_settings() -> None:
     rates = ("encoder_learning_rate", "head_learning_rate", "discriminator_learning_rate")
     for cls, published in ((ShiftBase, (1e-4, 1e-3)), (ShiftMI, (1e-5, 1e-4, 1e-4)), (ShiftCMI, (1e-5, 1e-4, 1e-4))):
         mnist = cls.configure("mnist-shift", {}).model_dump()
-        assert tuple(mnist[rate] for rate in rates)[: len(published)] == published
-        assert (mnist["batch_size"], mnist["epochs"], mnist["weight"], mnist["channel_copies"]) == (100, 400, 1.0, 3)
+        assert tuple(mnist[rate] for rate in rates if rate in mnist) == published
+        assert (mnist["batch_size"], mnist["epochs"], mnist["channel_copies"]) == (100, 400, 3)
+        assert mnist.get("weight", 1.0) == 1.0
         for dataset in ("celeba", "celeba-novelty"):
             celeba = cls.configure(dataset, {}).model_dump()
-            assert tuple(celeba[rate] for rate in rates) == (1e-5, 1e-4, 1e-4)
-            assert (celeba["batch_size"], celeba["epochs"], celeba["weight"]) == (100, 200, 10.0)
+            assert tuple(celeba[rate] for rate in rates if rate in celeba) == (1e-5, 1e-4, 1e-4)[: len(published)]
+            assert (celeba["batch_size"], celeba["epochs"], celeba.get("weight", 10.0)) == (100, 200, 10.0)
             assert celeba["patience"] is None
-
-
-@pytest.mark.parametrize(
-    ("attributes", "options", "message"),
-    [
-        (
-            {"a": 2, "b": 2, "c": 2}, {"latent_dim": 2},
-            r"3 attributes \(a, b, c\) need a subspace each, and a latent size of 2 makes at most 2: "
-            "set latent_dim to a multiple of 3",
-        ),
-        (
-            {"a": 2, "b": 2, "c": 2}, {"latent_dim": 10},
-            "3 attributes cannot share a latent size of 10 evenly: set latent_dim to 9 or 12",
-        ),
-    ],
-)  # fmt: skip
-def test_attributes_that_do_not_fit_are_refused(
-    attributes: dict[str, int], options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(LatentbenchError, match=message):
-        build(ShiftCMI, DataInfo(1, 4, 8, 64, attributes), **options)
+        assert ("weight" in mnist) == (cls is not ShiftBase)

@@ -44,7 +44,7 @@ class Toy(Split):
 
 def toy(cls: type[Shift], correlation: float, noise: float, steps: int, start: Shift | None = None, **options) -> Shift:
     torch.manual_seed(0)
-    config = cls.Config.parse({"latent_dim": 2, "epochs": 1, "batch_size": 250, **options}, cls.name)
+    config = cls.Config.parse({"subspace_dim": 1, "epochs": 1, "batch_size": 250, **options}, cls.name)
     model = cls(config, DataInfo(1, 1, 2, 250 * steps, ATTRIBUTES))
     linear = nn.Linear(2, 2, bias=False)
     nn.init.eye_(linear.weight)
