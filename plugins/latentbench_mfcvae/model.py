@@ -39,7 +39,7 @@ UNITS, CHANNELS = (500, 2000), (64, 128)
 #: Sides above this are left out: the networks are made for 28 and 32 pixels.
 LARGEST_SIDE = 64
 #: Images that are encoded, and output values that are decoded, at a time when no gradients are needed.
-ENCODED_AT_ONCE, DECODED_AT_ONCE = 1000, 2**22
+ENCODED_AT_ONCE, DECODED_AT_ONCE = 1000, 2**18
 #: Images across, and clusters, in the model's own pictures.
 ACROSS = 8
 
