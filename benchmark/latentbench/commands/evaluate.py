@@ -81,7 +81,7 @@ def _chosen(runs: tuple[str, ...], store: "Store", plugins: "Plugins") -> "list[
     for run in runs:
         if run in plugins.offers("boards") or run.endswith(".yaml"):
             tables = standings(find_board(run, plugins), every.values())
-            keys = {record.key for table in tables for row in table.rows for record in row.finished}
+            keys = {record.key for table in tables for row in table.shown for record in row.finished}
             chosen |= {path: record for path, record in every.items() if record.key in keys}
         else:
             path, record = store.find(run)

@@ -83,6 +83,8 @@ def command(
 ) -> None:
     """Run BOARD, a board's name or its YAML file.
 
+    Each model that is trained is run without a training step, too, as its untrained twin, unless the board has none.
+
     A model's name in --models means its preset alone; a variant is named by its label. What --set and --threads change
     makes runs in other settings than the board's: its table counts them, and its CSV has them.
 

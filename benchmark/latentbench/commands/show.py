@@ -37,6 +37,10 @@ def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
 
     spec, where = record.spec, record.environment
     yield f"{record.key}: {spec} - {record.status}"
+    if spec.untrained:
+        yield "untrained   the twin of the trained runs with this config: as initialized, without a training step"
+    if record.null:
+        yield "null        a model-free row that others are read against"
     yield f"record      {path}"
     for artefact in (record.predictions, record.weights, *record.artefacts.values()):
         if artefact:

@@ -186,6 +186,9 @@ def _run(
         enter("fitting")
         with Meter(device) as fit:
             model.fit(data.train, data.validation, trainer)
+        if spec.untrained and trainer.training is None:
+            what = f"model '{spec.model}' trains in a loop of its own, so it has no untrained twin"
+            raise LatentbenchError(what, "derive its Config from latentbench.Options, not from Model.Config")
         weights = store.save_weights(spec, model.state_dict())
         enter("evaluating")
         with Meter(device) as evaluate:
@@ -203,7 +206,7 @@ def _run(
         enter("describing the model")
         with Meter(device) as describe:
             facts = _facts(model, spec, device)
-            artefacts = _pictures(model, data, predictions, spec, offers, store, device)
+            artefacts = {} if spec.untrained else _pictures(model, data, predictions, spec, offers, store, device)
         enter("recording")
         for name, reason in measurement.unmeasured.items():
             if not metrics[ValueName.parse(name).metric].unavailable():
@@ -212,6 +215,8 @@ def _run(
             key=spec.key,
             status="finished",
             spec=spec,
+            null=model_class.null,
+            deterministic=model_class.deterministic,
             values=with_plugins(measurement.values, plugins.offers("metrics")),
             unmeasured=dict(measurement.unmeasured),
             training=trainer.training,
@@ -238,10 +243,13 @@ def _run(
         raise
     except (Exception, SystemExit) as error:
         log.debug("run %s failed", spec.key, exc_info=True)
+        offer = offers.get("model")
         return Record(
             key=spec.key,
             status="failed",
             spec=spec,
+            null=offer is not None and offer.value.null,
+            deterministic=offer is not None and offer.value.deterministic,
             started=started,
             finished=_now(),
             resumed=trainer.resumed if trainer else 0,
