@@ -33,6 +33,7 @@ title: Toys
 datasets: [toy-blobs]
 models: [centre-distance]
 rank: auroc@test
+twins: false
 """
 
 #: Runs the command line in process and returns what it printed.

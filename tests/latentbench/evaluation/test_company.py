@@ -195,6 +195,7 @@ title: Toys
 datasets: [toy-blobs]
 models: [{models}]
 rank: auroc@test
+twins: false
 transductive: {transductive}
 """
 
