@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from latentbench import MISSING, Data, DataInfo, Dataset, Role, StoredSplit, Targets
+from latentbench_datasets.digits import embedded
 from latentbench_datasets.digits import mnist_files as mnist
 from latentbench_datasets.digits.digits import Digits
 from latentbench_datasets.digits.joint import joint
@@ -190,13 +191,10 @@ class DigitsShift(ShiftDataset):
     name = "digits-shift"
     version = 1
     title = "Two occluded 8x8 digits whose correlation shifts"
-    licence = "CC BY 4.0"
+    licence = embedded.LICENCE
     redistributable = True
-    citation = (
-        f"{PROTOCOL}; E. Alpaydin and C. Kaynak: Optical recognition of handwritten digits. UCI Machine Learning "
-        "Repository, 1998. doi:10.24432/C50P49"
-    )
-    source = "scikit-learn, sklearn.datasets.load_digits (the test part of the UCI set)"
+    citation = f"{PROTOCOL}; {embedded.CITATION}"
+    source = embedded.SOURCE
     digit_size = 8
 
     class Config(ShiftDataset.Config):
