@@ -35,6 +35,25 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    "name", ["celeba", "celeba-subset", "facets", "magnetic-tile", "mnist-shift", "mvtec-ad", "ood"]
+)
+def test_beside_beta_vae_stands_a_row_of_its_likelihood_with_beta_one(name: str) -> None:
+    from latentbench.boards.board import load_board
+    from latentbench_autoencoders.beta_vae import BetaVAE
+    from latentbench_autoencoders.vae import VAE
+
+    board = load_board(BOARDS / f"{name}.yaml")
+    for entry in board.datasets:
+        rows = [v for v in board.variants_on(entry) if (v.model, v.options) == ("beta-vae", {"beta": 1})]
+        options = BetaVAE.configure(entry.name, {"beta": 1}).model_dump()
+        same_as_vae = (
+            VAE.configure(entry.name, {}).model_dump().items()
+            >= {option: value for option, value in options.items() if option not in ("beta", "sigma")}.items()
+        )
+        assert len(rows) == (not same_as_vae), entry.label
+
+
 def make_part(folder: Path, *, masks: int) -> None:
     """Images of one dim brightness each; a defect is a white square, and the first ``masks`` of them have a mask."""
     draw = np.random.default_rng(len(folder.name))
