@@ -35,6 +35,25 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    "name", ["celeba", "celeba-subset", "facets", "magnetic-tile", "mnist-shift", "mvtec-ad", "ood"]
+)
+def test_beside_beta_vae_stands_a_row_of_its_likelihood_with_beta_one(name: str) -> None:
+    from latentbench.boards.board import load_board
+    from latentbench_autoencoders.beta_vae import BetaVAE
+    from latentbench_autoencoders.vae import VAE
+
+    board = load_board(BOARDS / f"{name}.yaml")
+    for entry in board.datasets:
+        rows = [v for v in board.variants_on(entry) if (v.model, v.options) == ("beta-vae", {"beta": 1})]
+        options = BetaVAE.configure(entry.name, {"beta": 1}).model_dump()
+        same_as_vae = (
+            VAE.configure(entry.name, {}).model_dump().items()
+            >= {option: value for option, value in options.items() if option not in ("beta", "sigma")}.items()
+        )
+        assert len(rows) == (not same_as_vae), entry.label
+
+
 def make_part(folder: Path, *, masks: int) -> None:
     """Images of one dim brightness each; a defect is a white square, and the first ``masks`` of them have a mask."""
     draw = np.random.default_rng(len(folder.name))
@@ -140,6 +159,30 @@ def test_the_board_of_mvtec_ad_names_the_categories_in_order_and_nothing_is_need
 
 
 @pytest.mark.real
+def test_the_industrial_sets_at_128_pixels_are_found_at_their_sizes_and_no_board_of_256_takes_them(
+    data_root: Path,
+) -> None:
+    from latentbench.boards.board import load_board
+    from latentbench_datasets.mvtec.dataset import KolektorSDD, MagneticTile, MvtecAd
+
+    datasets = {one.name: one for one in (KolektorSDD, MagneticTile, MvtecAd)}
+    board = load_board(BOARDS / "industrial-128.yaml")
+    assert not board.average
+    assert all(entry.optional for entry in board.datasets)
+    shapes = {}
+    for entry in board.datasets:
+        dataset = datasets[entry.name]
+        made = dataset(dataset.Config.parse(entry.options, entry.label))
+        shapes[entry.label] = made.shape
+        if not made.folder(data_root).is_dir():
+            pytest.skip(f"no {made.folder(data_root)}")
+    square = dict.fromkeys(("bottle-128", "screw-128", "grid-128", "magnetic-tile-128"), (128, 128))
+    assert shapes == square | {"kolektor-sdd": (320, 128)}
+    for entry in load_board(BOARDS / "mvtec-ad.yaml").datasets:
+        assert "128" not in str(MvtecAd(MvtecAd.Config.parse(entry.options, entry.label)).folder(data_root))
+
+
+@pytest.mark.real
 @pytest.mark.slow
 def test_mvtec_ad_is_the_mean_over_the_categories_that_are_there(
     root: Path, data_root: Path, caplog: pytest.LogCaptureFixture
@@ -148,7 +191,7 @@ def test_mvtec_ad_is_the_mean_over_the_categories_that_are_there(
     if len(there) < 2:
         pytest.skip(f"no mvtec_ad_256/bottle and screw in {data_root}")
     text = (BOARDS / "mvtec-ad.yaml").read_text()
-    text = text.replace("name: mvtec-ad\n", "name: small\n").replace("256}", "32}")
+    text = text.replace("name: mvtec-ad\n", "name: small\n").replace("256}", "32, folder: mvtec_ad_256}")
     (root / "small.yaml").write_text(text.replace("models: all\n", f"models: []\n{VARIANT}"))
     assert run("small.yaml", "--data-root", str(data_root), "--seeds", "1") == 0
     assert sum("left out" in record.getMessage() for record in caplog.records) == 13

@@ -31,7 +31,7 @@ def test_the_whole_plugin_of_the_first_page_keeps_the_contract_and_gets_a_row(
     assert main([*run, "--datasets", "digits-shift,textures"]) == 0
     assert main(["--plugin", str(plugin), "leaderboard", "quick", "--results", out]) == 0
     assert "`centre-distance`" in (tmp_path / "results" / "quick.md").read_text()
-    assert "2 of 2 runs are finished" in capsys.readouterr().out
+    assert "4 of 4 runs are finished" in capsys.readouterr().out
 
 
 def test_every_command_line_shown_is_one_that_the_program_takes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ datasets:
 models: all
 seeds: 1
 budget: {max_steps: 150}
+twins: false
 rank: accuracy@test/uncorrelated
 columns: [accuracy@validation, accuracy@test/anticorrelated, auroc@test/correlated]
 """

@@ -1,11 +1,19 @@
 """Typed options: the base of every plugin's Config, and its errors as one clear line."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import to_jsonable_python
 
 from latentbench.errors import LatentbenchError, did_you_mean
@@ -21,24 +29,51 @@ class Options(BaseModel):
 
     To add an option when records exist, give it ``Field(exclude_if=lambda value: value == default)``: at its default
     it is left out of the key, and earlier records stay runs of the same setting.
+
+    One setting should have one key. An option that has no effect at some values of the others is named by ``unused``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
+    def unused(self) -> Mapping[str, str]:
+        """The options that have no effect because of the values of others, each with the reason.
+
+        The reason is the rest of a sentence: "'sigma' has no effect: only the gaussian reconstruction has one". A
+        user who sets such an option is told so; in presets it is ignored, and it is left out of the run's key.
+        """
+        return {}
+
     @classmethod
-    def parse(cls, values: Mapping[str, Any], where: str) -> Self:
+    def parse(cls, values: Mapping[str, Any], where: str, *, presets: Collection[str] = ()) -> Self:
         """Validate ``values``; ``where`` names their owner in an error ("model 'vae'").
 
+        Args:
+            values: the options that differ from the defaults.
+            where: their owner.
+            presets: names of those that nobody asked for. They are ignored where they have no effect.
+
         Raises:
-            LatentbenchError: unknown option (near misses offered), wrong type or value out of range.
+            LatentbenchError: unknown option (near misses offered), wrong type, value out of range, or an option that
+                has no effect.
         """
         for name in values:
             if name not in cls.model_fields:
                 raise LatentbenchError(f"{where} has no option '{name}'", did_you_mean(name, cls.model_fields))
         try:
-            return cls.model_validate(dict(values))
+            options = cls.model_validate(dict(values))
+            unused = options.unused()
+            for name, reason in unused.items():
+                if name in values and name not in presets:
+                    raise LatentbenchError(f"{where}: '{name}' has no effect: {reason}", "leave it out")
+            used = {name: value for name, value in values.items() if name not in unused}
+            return options if len(used) == len(values) else cls.model_validate(used)
         except ValidationError as error:
             raise LatentbenchError(f"{where}: {one_line(error)}") from None
+
+    @model_serializer(mode="wrap")
+    def _used(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unused = self.unused()
+        return {name: value for name, value in dump(self).items() if name not in unused}
 
 
 class TrainingOptions(Options):

@@ -1,17 +1,20 @@
 """Devices by name, and one interface to the CPU and all accelerators for what the harness needs of them."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from latentbench.errors import LatentbenchError
 
 __all__ = [
     "AUTO",
     "NoDeviceError",
+    "cpu_threads",
     "device_name",
     "fork_rng",
     "nth_device",
@@ -28,6 +31,8 @@ AUTO = "auto"
 _LISTED = ("cuda", "xpu", "mps")
 #: Kinds that PyTorch lacks -> module and context manager that open one. Imported only when a user names the kind.
 _OPENERS = {"sim": ("latentbench.testing.simulated_device", "simulated_device")}
+#: What numerical libraries read when they are loaded.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
 class NoDeviceError(LatentbenchError):
@@ -73,6 +78,24 @@ def open_device(name: str) -> Iterator[torch.device]:
     if device.type != "cpu" and device.index is not None:
         torch.get_device_module(device).set_device(device)
     yield device
+
+
+@contextmanager
+def cpu_threads(number: int) -> Iterator[None]:
+    """Compute with this number of CPU threads for the duration of a block, whatever the environment says.
+
+    It holds for PyTorch, for every BLAS and OpenMP library that is loaded, and for those that are loaded in the block.
+    """
+    before, environment = torch.get_num_threads(), {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(number)))
+    try:
+        with threadpool_limits(number):
+            torch.set_num_threads(number)
+            yield
+    finally:
+        torch.set_num_threads(before)
+        for name, value in environment.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def nth_device(name: str, number: int) -> str:

@@ -13,15 +13,13 @@ __all__ = ["Execution", "Executor", "Outcome", "Progress", "Task"]
 
 @dataclass(frozen=True)
 class Execution:
-    """How and where runs are carried out. On a CPU, only ``threads`` may change a result."""
+    """How and where runs are carried out, which on a CPU changes no result."""
 
     out: Path
     """Folder of the records."""
     data_root: Path
     device: str = "cpu"
     """As ``--device`` resolved it ("cpu", "cuda", "cuda:1"). It is opened in the process that executes the run."""
-    threads: int = 1
-    """CPU threads of one run. Recorded, because the order of a sum depends on it."""
     checkpoint_seconds: float = 60.0
     """Time between two checkpoints of a run: what a killed run loses at most."""
     plugin_files: tuple[Path, ...] = ()

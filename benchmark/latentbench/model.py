@@ -36,7 +36,10 @@ class TrainingProgress:
     epoch: int = 0
     """0-based index of the current epoch."""
     total_steps: int = 1
-    """Number of steps of the phase, with a board's budget taken into account. Only early stopping ends sooner."""
+    """Number of steps of the phase, with a board's budget taken into account. Only early stopping ends sooner.
+
+    For an untrained twin, which makes none, it is the number without a budget, so that schedules can be made.
+    """
     steps_per_epoch: int = 1
     phase: str = "main"
     """The name that was passed to ``trainer.fit(..., phase=...)``."""
@@ -114,6 +117,10 @@ class Model(nn.Module):
     """
     needs: ClassVar[tuple[str, ...]] = ()
     """What its training requires: "attributes", or nothing. Boards leave it out on datasets without attributes."""
+    null: ClassVar[bool] = False
+    """A model-free row that others are read against, shown in a group of its own and without a rank."""
+    deterministic: ClassVar[bool] = False
+    """Equal results for every seed: boards run it once."""
 
     class Config(TrainingOptions):
         """Options; subclass it in the plugin (or derive from ``Options`` when the model brings its own ``fit``)."""
@@ -153,7 +160,7 @@ class Model(nn.Module):
             dataset_options: the dataset's Config. Without it, presets that depend on its options are ignored.
 
         Raises:
-            LatentbenchError: unknown option, wrong type or value out of range.
+            LatentbenchError: unknown option, wrong type, value out of range, or one of ``options`` has no effect.
         """
         values: dict[str, Any] = {}
         try:
@@ -162,7 +169,7 @@ class Model(nn.Module):
                     values.update(preset)
         except LatentbenchError as error:
             raise LatentbenchError(f"model '{cls.name}': {error}") from None
-        return cls.Config.parse({**values, **options}, f"model '{cls.name}'")
+        return cls.Config.parse({**values, **options}, f"model '{cls.name}'", presets=values.keys() - options.keys())
 
     def build(self, info: DataInfo) -> None:
         """Create parameters and buffers for the images that ``info`` describes, on the CPU."""
@@ -189,6 +196,8 @@ class Model(nn.Module):
 
     def start(self, train: Split, trainer: "Trainer") -> None:
         """Initialize from data, before the first step: mixture components, scales. By default nothing is done.
+
+        It counts as initialization and not as training, so the model's untrained twin is started, too.
 
         It is called once for each phase, in eval mode and without gradients, after ``optimizers()``, so change
         parameters in place. It is not called on a resume, because a checkpoint is written right after it. Its results

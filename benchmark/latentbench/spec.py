@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from latentbench.config import Options
 
-__all__ = ["HARNESS_VERSION", "Budget", "RunSpec"]
+__all__ = ["HARNESS_VERSION", "UNTRAINED", "Budget", "RunSpec"]
 
 #: Raise it when a change of the harness (loop, seeding, evaluation) changes the results of unchanged plugins.
 HARNESS_VERSION = 1
@@ -17,7 +17,15 @@ HARNESS_VERSION = 1
 class Budget(Options):
     """What a board allows every run."""
 
-    max_steps: int | None = Field(None, ge=1, description="at most this many training steps; None: the model's epochs")
+    max_steps: int | None = Field(
+        None,
+        ge=0,
+        description="at most this many training steps; 0: the model as initialized; None: the model's epochs",
+    )
+
+
+#: The budget of an untrained twin, which is otherwise specified as its trained run.
+UNTRAINED = Budget(max_steps=0)
 
 
 class RunSpec(BaseModel):
@@ -37,6 +45,13 @@ class RunSpec(BaseModel):
     seed: int = Field(ge=0)
     budget: Budget = Budget()
     harness_version: int = HARNESS_VERSION
+    threads: int = Field(1, ge=1, exclude_if=lambda threads: threads == 1)
+    """CPU threads, on which the order of a sum depends, and with it the result. One thread is left out of the key."""
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the run is the untrained twin of another: it makes no step."""
+        return self.budget == UNTRAINED
 
     @property
     def key(self) -> str:
@@ -45,4 +60,6 @@ class RunSpec(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        return f"{self.model} on {self.dataset}, seed {self.seed}"
+        untrained = "untrained " if self.untrained else ""
+        threads = f", {self.threads} threads" if self.threads > 1 else ""
+        return f"{untrained}{self.model} on {self.dataset}, seed {self.seed}{threads}"

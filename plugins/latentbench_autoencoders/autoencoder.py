@@ -1,6 +1,7 @@
 """What AE and VAE share: an encoder, a decoder and a likelihood of the pixels, with the reconstruction they give."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from pydantic import Field
@@ -21,11 +22,16 @@ class Autoencoder(Model, ABC):
 
     class Config(TrainingOptions):
         latent_dim: int = Field(32, ge=1, description="size of z")
-        trunk: Trunk = Field("auto", description="networks; auto: conv if both sides have at least 8 pixels")
+        trunk: Trunk = Field("conv", description="networks: strided convolutions, or fully connected layers")
         width: int = Field(16, ge=1, description="channels of the first convolution; an mlp has 32x and 16x units")
         reconstruction: Reconstruction = Field("gaussian", description="p(x | z); ssim stands in for one")
         sigma: float = Field(0.1, gt=0, description="standard deviation of the gaussian, images being in [0, 1]")
         learning_rate: float = Field(1e-3, gt=0, description="of Adam")
+
+        def unused(self) -> Mapping[str, str]:
+            """sigma, unless pixels are gaussian."""
+            own = {} if self.reconstruction == "gaussian" else {"sigma": "only the reconstruction gaussian has one"}
+            return {**super().unused(), **own}
 
     config: Config
     encoder: nn.Module

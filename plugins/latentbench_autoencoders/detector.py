@@ -1,21 +1,21 @@
-"""A variational autoencoder as a detector: ten anomaly scores and the likelihood that some of them are made from.
+"""A variational autoencoder as a detector: eleven anomaly scores and the likelihood that some of them are made from.
 
 Five scores take z at the mean of q(z | x); the others take N draws z ~ q(z | x), and are those of Glazunov & Zarras
 (UAI 2023, supplement G). ``latentbench_autoencoders.scores`` defines what is computed from the draws.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from latentbench import DataInfo, LatentbenchError, Split
 from latentbench_autoencoders.autoencoder import Autoencoder
 from latentbench_autoencoders.posteriors import Posterior
-from latentbench_autoencoders.scores import Draws, input_complexity, typicality
+from latentbench_autoencoders.scores import Draws, debiased_negative_log_likelihood, input_complexity, typicality
 
 if TYPE_CHECKING:
     from latentbench import Trainer
@@ -29,13 +29,21 @@ ScoreName = Literal[
     "code_norm",
     "posterior_spread",
     "negative_log_likelihood",
+    "debiased_negative_log_likelihood",
     "hole_indicator",
     "log_ratio_std",
     "typicality",
     "input_complexity",
 ]
 #: The scores that are made from draws of z, and therefore need a likelihood p(x | z).
-OF_DRAWS = ("negative_log_likelihood", "log_ratio_std", "typicality", "input_complexity", "hole_indicator")
+OF_DRAWS = (
+    "negative_log_likelihood",
+    "debiased_negative_log_likelihood",
+    "log_ratio_std",
+    "typicality",
+    "input_complexity",
+    "hole_indicator",
+)
 #: What the hole indicator goes back to: where the codes are, and how wide their posteriors (supplement H).
 MECHANISM = ("code_norm", "posterior_spread")
 #: Output values that are decoded at a time, because every image is decoded N times: 1 MiB in float32, for the cache.
@@ -56,13 +64,19 @@ class VariationalDetector(Autoencoder, ABC):
             "negative_elbo",
             description="at z = mu: negative_elbo, reconstruction (sum of the error map), kl, code_norm or "
             "posterior_spread; "
-            "of draws of z: negative_log_likelihood (importance-weighted), hole_indicator (standard deviation of "
-            "log p(x | z)), log_ratio_std, typicality or input_complexity",
+            "of draws of z: negative_log_likelihood (importance-weighted), debiased_negative_log_likelihood (the same "
+            "less the entropy of the pixels, of bernoulli alone), hole_indicator (standard deviation of log p(x | z)), "
+            "log_ratio_std, typicality or input_complexity",
         )
         scores: tuple[ScoreName, ...] = Field(
             (), description="further scores, measured beside it", exclude_if=lambda scores: scores == ()
         )
         importance_samples: int = Field(64, ge=1, description="N: draws of z for an image's likelihood and scores")
+
+        @field_validator("scores")
+        @classmethod
+        def _in_one_order(cls, scores: tuple[ScoreName, ...]) -> tuple[ScoreName, ...]:
+            return tuple(sorted(scores, key=get_args(ScoreName).index))
 
         @model_validator(mode="after")
         def _scores_can_be_given(self) -> Self:
@@ -72,10 +86,20 @@ class VariationalDetector(Autoencoder, ABC):
             of_draws = [name for name in names if name in OF_DRAWS]
             if of_draws and self.reconstruction == "ssim":
                 raise ValueError(f"score {of_draws[0]} needs reconstruction bernoulli or gaussian, not ssim")
+            if "debiased_negative_log_likelihood" in names and self.reconstruction != "bernoulli":
+                raise ValueError(
+                    "score debiased_negative_log_likelihood needs reconstruction bernoulli: the least -log p(x | z) of "
+                    f"{self.reconstruction} pixels is the same for all images"
+                )
             for name in ("hole_indicator", "log_ratio_std"):
                 if name in names and self.importance_samples < 2:
                     raise ValueError(f"score {name} is a standard deviation: importance_samples should be at least 2")
             return self
+
+        def unused(self) -> Mapping[str, str]:
+            """The number of draws, if there is no likelihood to draw for."""
+            own = {"importance_samples": "the reconstruction ssim is no likelihood"}
+            return {**super().unused(), **(own if self.reconstruction == "ssim" else {})}
 
     config: Config
     eps: Tensor
@@ -180,6 +204,8 @@ class VariationalDetector(Autoencoder, ABC):
 
     def _of_draws(self, name: ScoreName, draws: Draws, x: Tensor) -> Tensor:
         match name:
+            case "debiased_negative_log_likelihood":
+                return debiased_negative_log_likelihood(draws.log_likelihood(), x)
             case "hole_indicator":
                 return draws.hole_indicator()
             case "log_ratio_std":

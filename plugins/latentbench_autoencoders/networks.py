@@ -6,14 +6,11 @@ from typing import Literal
 
 from torch import nn
 
-from latentbench import DataInfo
+from latentbench import DataInfo, LatentbenchError
 
-__all__ = ["CONV_FROM", "Trunk", "conv_sizes", "decoder", "encoder"]
+__all__ = ["Trunk", "conv_sizes", "decoder", "encoder"]
 
-Trunk = Literal["auto", "mlp", "conv"]
-
-#: Shortest side, in pixels, from which "auto" means convolutions. Smaller images cannot be halved usefully.
-CONV_FROM = 8
+Trunk = Literal["mlp", "conv"]
 
 
 def encoder(info: DataInfo, outputs: int, trunk: Trunk, width: int) -> nn.Sequential:
@@ -23,11 +20,13 @@ def encoder(info: DataInfo, outputs: int, trunk: Trunk, width: int) -> nn.Sequen
         info: the images' shape; both sides at least 2 for "conv".
         outputs: size of the result.
         trunk: "mlp" has two hidden layers of 32 and 16 times ``width`` units. "conv" halves the sides by 4x4
-            convolutions of stride 2 until the shorter one is about 4, then goes straight to the outputs. "auto" is
-            "conv" when both sides have at least 8 pixels, else "mlp".
+            convolutions of stride 2 until the shorter one is about 4, then goes straight to the outputs.
         width: channels after the first convolution; they double at each one, up to four times ``width``.
+
+    Raises:
+        LatentbenchError: "conv", and a side has a single pixel.
     """
-    if _is_conv(trunk, info):
+    if trunk == "conv":
         channels, grid = _conv_channels(info, width), conv_sizes(info)[-1]
         convolutions = [layer for a, b in pairwise(channels) for layer in (nn.Conv2d(a, b, 4, 2, 1), _rectifier())]
         return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(channels[-1] * prod(grid), outputs))
@@ -38,7 +37,7 @@ def encoder(info: DataInfo, outputs: int, trunk: Trunk, width: int) -> nn.Sequen
 
 def decoder(info: DataInfo, inputs: int, trunk: Trunk, width: int) -> nn.Sequential:
     """(B, inputs) -> (B, C, H, W), any real values: the encoder's layers mirrored. Arguments as there."""
-    if _is_conv(trunk, info):
+    if trunk == "conv":
         channels, sizes = _conv_channels(info, width)[::-1], conv_sizes(info)[::-1]
         layers = [nn.Linear(inputs, channels[0] * prod(sizes[0])), nn.Unflatten(1, (channels[0], *sizes[0]))]
         for (a, b), (rows, columns) in zip(pairwise(channels), sizes[1:], strict=True):
@@ -56,6 +55,8 @@ def conv_sizes(info: DataInfo) -> list[tuple[int, int]]:
     >>> conv_sizes(DataInfo(channels=3, height=32, width=64, train_size=1))
     [(32, 64), (16, 32), (8, 16), (4, 8)]
     """
+    if min(info.height, info.width) < 2:
+        raise LatentbenchError(f"images of {info.height}x{info.width} pixels cannot be halved", "set trunk to mlp")
     convolutions = max(1, round(log2(min(info.height, info.width) / 4)))
     return [(info.height >> halvings, info.width >> halvings) for halvings in range(convolutions + 1)]
 
@@ -63,10 +64,6 @@ def conv_sizes(info: DataInfo) -> list[tuple[int, int]]:
 def _rectifier() -> nn.Module:
     """Leaky, with slope 0.2: plain rectifiers can die in the first steps, and then only the mean image is learned."""
     return nn.LeakyReLU(0.2)
-
-
-def _is_conv(trunk: Trunk, info: DataInfo) -> bool:
-    return trunk == "conv" or (trunk == "auto" and min(info.height, info.width) >= CONV_FROM)
 
 
 def _conv_channels(info: DataInfo, width: int) -> list[int]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentbench import LatentbenchError
 
-__all__ = ["Draws", "compressed_bits", "input_complexity", "typicality"]
+__all__ = ["Draws", "compressed_bits", "debiased_negative_log_likelihood", "input_complexity", "typicality"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,27 @@ class Draws:
         (UAI 2022, eq. 19).
         """
         return self.log_w.std(0)
+
+
+def debiased_negative_log_likelihood(log_likelihood: Tensor, images: Tensor) -> Tensor:
+    """(B,): -log p(x) in nats, less the least that it can be for Bernoulli pixels.
+
+    A Bernoulli's cross entropy is never below the entropy of the gray levels x, sum of -x log x - (1 - x) log(1 - x),
+    which depends on the image alone: images of many gray levels have a low likelihood under every decoder. Chauhan et
+    al. (CVPR 2022, *Robust outlier detection by de-biasing VAE likelihoods*) subtract the likelihood of a perfect
+    reconstruction, of which this is the case of Bernoulli pixels; Caterini & Loaiza-Ganem (2021, *Entropic issues in
+    likelihood-based OOD detection*) give the argument. What remains of the exact -log p(x) is >= 0.
+
+    Pixels outside of [0, 1], as in a sweep of intensities, have no such entropy: it is that of the clamped ones.
+
+    >>> gray = torch.full((1, 1, 1, 2), 0.5)
+    >>> best = torch.tensor([-2 * log(2)])  # both pixels white with the probability 1/2
+    >>> debiased_negative_log_likelihood(best, gray).tolist()
+    [0.0]
+    """
+    x = images.clamp(0, 1)
+    entropy: Tensor = (torch.special.entr(x) + torch.special.entr(1 - x)).sum((1, 2, 3))
+    return -log_likelihood - entropy
 
 
 def typicality(log_likelihood: Tensor, entropy: Tensor) -> Tensor:

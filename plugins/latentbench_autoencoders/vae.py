@@ -20,6 +20,9 @@ __all__ = ["VAE"]
 class VAE(VariationalDetector):
     """Variational autoencoder: prior p(z) = N(0, I), posterior q(z | x) = N(mu, diag(sigma^2)), decoder p(x | z).
 
+    The decoder's pixels are by default Gaussian with one fixed standard deviation, the option ``sigma``, 0.1; on ood
+    they are Bernoulli.
+
     By default it scores by the negative ELBO, which it was trained to make small, with z at the posterior's mean.
 
     A subclass with another prior and posterior overrides ``encoder_outputs``, ``posterior``, ``noise`` and ``prior``.

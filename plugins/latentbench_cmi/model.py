@@ -16,7 +16,7 @@ Where the paper and its released code differ, this follows the code; README.md b
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod, sqrt
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -251,6 +251,11 @@ class Independent(Shift, ABC):
             "adversarial", description="how dependence is measured: by discriminators, or by a kernel without training"
         )
         discriminator_learning_rate: float = Field(1e-3, gt=0, description="of Adam")
+
+        def unused(self) -> Mapping[str, str]:
+            """The discriminators' learning rate, if there are none."""
+            own = {"discriminator_learning_rate": "the estimator mmd has no discriminators"}
+            return {**super().unused(), **(own if self.estimator == "mmd" else {})}
 
     config: Config
     discriminators: Discriminators | None

@@ -184,11 +184,14 @@ def _data(invocation: Invocation, spec: "RunSpec", data_root: Path) -> "Data":
 
 
 def _configurations(store: Store, scores: Iterable[str], least: int) -> Iterator[Configuration]:
-    """Groups of at least ``least`` seeds whose runs kept all these scores; warns of runs without predictions."""
+    """Groups of at least ``least`` seeds whose runs kept all these scores; warns of runs without predictions.
+
+    Untrained twins are passed over.
+    """
     records: dict[str, list[tuple[Path, Record]]] = defaultdict(list)
     gone = 0
     for path, record in store.records():
-        if record.status != "finished" or record.predictions is None:
+        if record.status != "finished" or record.predictions is None or record.spec.untrained:
             continue
         if (path.parent / record.predictions.file).is_file():
             records[record.spec.model_copy(update={"seed": 0}).key].append((path, record))

@@ -17,11 +17,11 @@ def latentbench_datasets() -> list[type["Dataset"]]:
     from latentbench_datasets.digits.mnist import Mnist
     from latentbench_datasets.digits.ood import Ood
     from latentbench_datasets.digits.shift import DigitsShift, MnistShift
-    from latentbench_datasets.mvtec.dataset import MagneticTile, MvtecAd, MvtecLike
+    from latentbench_datasets.mvtec.dataset import KolektorSDD, MagneticTile, MvtecAd, MvtecLike
     from latentbench_datasets.shapes3d import Shapes3D
     from latentbench_datasets.synthetic.scenes import Scenes
     from latentbench_datasets.synthetic.textures import Textures
 
     digits = [MnistShift, DigitsShift, Mnist]
     faces = [CelebA, CelebANovelty, CelebASubset, CelebASubsetNovelty]
-    return [*digits, *faces, Ood, MvtecAd, MvtecLike, MagneticTile, Scenes, Shapes3D, Textures]
+    return [*digits, *faces, Ood, MvtecAd, MvtecLike, MagneticTile, KolektorSDD, Scenes, Shapes3D, Textures]

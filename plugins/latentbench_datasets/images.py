@@ -58,8 +58,10 @@ def image_size(path: Path) -> tuple[int, int]:
     return header.height, header.width
 
 
-def read_image(path: Path, channels: int, size: int, value_range: Range | None = None) -> npt.NDArray[np.uint8]:
-    """Decode a file and resize it to a square, if it is not of that size.
+def read_image(
+    path: Path, channels: int, size: int | tuple[int, int], value_range: Range | None = None
+) -> npt.NDArray[np.uint8]:
+    """Decode a file and resize it, if it is not of that size.
 
     Resizing is Pillow's bilinear filter, antialiased: its support grows with the factor of reduction. It computes in
     integers, so that the pixels do not depend on the machine. The aspect is not kept.
@@ -67,11 +69,11 @@ def read_image(path: Path, channels: int, size: int, value_range: Range | None =
     Args:
         path: the file.
         channels: 1 for grey files; 3 for any file, where grey ones have the same value in all channels.
-        size: of the square, in pixels.
+        size: height and width, in pixels; one number for a square.
         value_range: the stored values that are black and white; None: those that the file declares (``levels``).
 
     Returns:
-        (channels, size, size).
+        (channels, height, width).
 
     Raises:
         LatentbenchError: the file is empty, cut short or corrupt; is transparent anywhere; has an EXIF orientation; is
@@ -106,9 +108,9 @@ def read_centre(path: Path, side: int, size: int) -> npt.NDArray[np.uint8]:
 
 
 def read_mask(
-    path: Path, shape: tuple[int, int], size: int, threshold: float | None = None
+    path: Path, shape: tuple[int, int], size: int | tuple[int, int], threshold: float | None = None
 ) -> tuple[npt.NDArray[np.uint8], bool]:
-    """Decode a mask, resized to a square by the nearest pixel.
+    """Decode a mask, resized by the nearest pixel.
 
     Black is normal and one other level is anomalous. What has more levels was resized or compressed with losses, or
     tells kinds of defects apart: which of them are anomalous is not to be guessed, and ``threshold`` says it.
@@ -116,11 +118,11 @@ def read_mask(
     Args:
         path: the file.
         shape: height and width that the mask must have, those of its image.
-        size: of the square, in pixels.
+        size: height and width of the result, in pixels; one number for a square.
         threshold: pixels are anomalous if a stored value is above it, in any channel.
 
     Returns:
-        (size, size) of 0 and 1; and whether a pixel of the file was anomalous.
+        (height, width) of 0 and 1; and whether a pixel of the file was anomalous.
 
     Raises:
         LatentbenchError: as ``read_image``; or of another shape than its image; or, without a threshold, with more
@@ -143,7 +145,7 @@ def read_mask(
             )
     anomalous = (values > (threshold or 0)).any(2)
     mask = Image.fromarray(anomalous.astype(np.uint8))
-    return np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)), bool(anomalous.any())
+    return np.asarray(mask.resize(_width_and_height(size), Image.Resampling.NEAREST)), bool(anomalous.any())
 
 
 def mask_levels(path: Path) -> int:
@@ -196,11 +198,16 @@ def _eight_bits(path: Path, image: Image.Image, storage: Storage, value_range: R
     return Image.fromarray(to_eight_bits(values, value_range))
 
 
-def _resized(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
-    """(channels, size, size), by Pillow's antialiased bilinear filter."""
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+def _resized(image: Image.Image, size: int | tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """(channels, height, width), by Pillow's antialiased bilinear filter."""
+    if image.size != _width_and_height(size):
+        image = image.resize(_width_and_height(size), Image.Resampling.BILINEAR)
     return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+
+
+def _width_and_height(size: int | tuple[int, int]) -> tuple[int, int]:
+    """The size in Pillow's order, from one number or (height, width)."""
+    return (size, size) if isinstance(size, int) else (size[1], size[0])
 
 
 def _header(path: Path) -> tuple[Image.Image, Storage]:

@@ -24,10 +24,16 @@ class DCI(Disentanglement):
 
     Ours, where disentanglement_lib differs: the classifiers are 20 extremely randomized trees with at least 0.5 % of
     the weight in a leaf, from a fixed seed, since its gradient boosting takes minutes; importance is the decrease of
-    the Gini impurity. So compare values with each other and not with published ones: they are near to those from
-    gradient boosting where each factor stands clear in a dimension, and far above where factors are mixed under noise,
-    as boosting spreads importance over what it overfits (two mixed factors under noise of their own size: 0.5 here, 0.3
-    there).
+    the Gini impurity. So compare values with each other and not with published ones. They are near to those from
+    gradient boosting where each factor stands clear in a dimension. On codes of trained models they are lower: of 2,000
+    test images of the dataset scenes with six factors, 0.25 here and 0.29 there for a beta-VAE, 0.40 and 0.47
+    for PCA. Only where few factors are mixed under much noise are they higher, as boosting spreads importance over what
+    it overfits (two mixed factors under noise of their own size: 0.5 here, 0.3 there).
+
+    The seed is fixed, so a value is reproducible, but the trees' draws and the third that is held out change with the
+    order and the signs of the dimensions, which mean nothing. Under eight random relabellings of the dimensions of a
+    VAE, a beta-VAE and PCA on these images the value had a standard deviation of 0.003 to 0.005 and a range of 0.010 to
+    0.015: differences of that size between two models say nothing.
 
     Applies where two factors vary.
     """

@@ -43,9 +43,14 @@ class Accuracy(Metric):
 class AccuracyGap(Metric):
     """Accuracy under the training correlation minus accuracy without correlation: what leaning on it was worth.
 
-    Ours, not a published metric. Both terms are weightings of the same predictions of the same images, so their
-    difference carries no noise of resampling. Zero is no dependence; below zero, the model is better without the
-    correlation. A model at chance has no gap either: read it beside the accuracy.
+    Ours, not a published metric. Zero is no dependence; below zero, the model is better without the correlation. A
+    model at chance has no gap either: read it beside the accuracy.
+
+    Both terms are weightings of the same predictions. Where the weights are those of the cells of the attributes, as on
+    mnist-shift, the difference is exact for the test images. Where a condition draws images, weighting them by one and
+    the others by zero, as on celeba, it carries the noise of that draw, which is the same for all models: on
+    celeba-subset at c = 0.8 its standard deviation over 200 draws is 0.003 to 0.004 for the predictions of 12 runs, and
+    recorded values are up to 0.005 from those of ``accuracy_at``, which uses every image.
     """
 
     name = "accuracy-gap"

@@ -30,6 +30,7 @@ class PCA(Model):
     class Config(Options):
         components: int = Field(32, ge=1, description="q: dimensions of the principal subspace")
 
+    version = 2
     config: Config
     presets = {  # as many components as the autoencoders' codes have dimensions there
         "mnist-shift": {"components": 64},
@@ -114,18 +115,14 @@ class PCA(Model):
         return -(d * log(2 * pi) + log_det + mahalanobis) / 2
 
     def sample(self, count: int, codes: Tensor | None = None) -> Tensor:
-        """(count, C, H, W): draws from t = W x + mean + noise (section 3.1), clamped to [0, 1].
+        """(count, C, H, W) in [0, 1]: the means W x + mean at draws x ~ N(0, I) (section 3.1), or at codes (count, q).
 
-        With coordinates (count, q) given, draws of t that have them: there is noise across the subspace alone.
+        The noise of the pixels is left out, as in samples of other models whose decoder gives a distribution.
         """
         if codes is not None:
-            noise = torch.randn(count, len(self.mean), device=self.mean.device) * self.noise_variance.sqrt()
-            across = noise - noise @ self.components.T @ self.components
-            return (self._at(codes) + across.view(-1, *self.info.image_shape)).clamp(0, 1)
-        z = torch.randn(count, len(self.variances), device=self.mean.device)
-        scale = (self.variances - self.noise_variance).clamp_min(0).sqrt()
-        t = self._at(z * scale)
-        return (t + torch.randn_like(t) * self.noise_variance.sqrt()).clamp(0, 1)
+            return self.decode(codes)
+        x = torch.randn(count, len(self.variances), device=self.mean.device)
+        return self.decode(x * (self.variances - self.noise_variance).clamp_min(0).sqrt())
 
     def _at(self, coordinates: Tensor) -> Tensor:
         return (coordinates @ self.components + self.mean).view(-1, *self.info.image_shape)

@@ -97,7 +97,7 @@ def replay(case: Case, plugins: Plugins, folder: Path) -> Replay:
         seed=case.seed,
         budget=Budget(max_steps=case.max_steps),
     )
-    outcome = execute(Task(spec, Execution(out=folder, data_root=folder, threads=1)), plugins)
+    outcome = execute(Task(spec, Execution(out=folder, data_root=folder)), plugins)
     assert outcome.status == "finished", outcome.message
 
     store = Store(folder)

@@ -44,6 +44,26 @@ def test_a_mistake_of_several_options_together_is_told_as_it_is():
     assert str(caught.value) == "model 'm': low must be less than high"
 
 
+class Noisy(Options):
+    noise: Literal["none", "gaussian"] = "none"
+    sigma: float = 0.1
+
+    def unused(self) -> dict[str, str]:
+        return {} if self.noise == "gaussian" else {"sigma": "without noise there is none"}
+
+
+def test_an_option_without_effect_is_refused_ignored_in_a_preset_and_left_out_of_what_is_kept():
+    with pytest.raises(LatentbenchError) as caught:
+        Noisy.parse({"sigma": 0.2}, "model 'm'")
+    assert str(caught.value) == "model 'm': 'sigma' has no effect: without noise there is none: leave it out"
+    config = Noisy.parse({"sigma": 0.2}, "model 'm'", presets={"sigma"})
+    assert config == Noisy()
+    assert config.model_dump() == {"noise": "none"}
+    assert Noisy.parse(config.model_dump(), "model 'm'") == config
+    used = Noisy.parse({"noise": "gaussian", "sigma": 0.2}, "model 'm'")
+    assert used.model_dump(mode="json") == {"noise": "gaussian", "sigma": 0.2}
+
+
 def test_no_values_give_the_defaults():
     assert Config.parse({}, "model 'm'") == Config()
 

@@ -22,6 +22,7 @@ name: toys
 title: Toys
 datasets: [toy-blobs]
 models: [edited]
+twins: false
 rank: auroc@test
 """
 

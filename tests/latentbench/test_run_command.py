@@ -26,6 +26,7 @@ title: Toys
 datasets: [toy-blobs]
 models: [centre-distance, pca]
 seeds: 2
+twins: false
 rank: auroc@test
 """
 
@@ -215,6 +216,7 @@ datasets:
   - {name: toy-blobs, label: few, options: {size: 40}, rank: auprc@test, columns: [accuracy@test]}
   - {name: toy-blobs, label: many, options: {size: 48}}
 models: [pca]
+twins: false
 rank: auroc@test
 average: true
 """
@@ -252,6 +254,7 @@ models: [centre-distance]
 variants:
   - {model: centre-distance, label: narrow, options: {latent_dim: 2}}
 seeds: 1
+twins: false
 rank: auroc@test
 """
 

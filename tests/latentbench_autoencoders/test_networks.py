@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from latentbench import DataInfo
-from latentbench_autoencoders.networks import CONV_FROM, Trunk, conv_sizes, decoder, encoder
+from latentbench import DataInfo, LatentbenchError
+from latentbench_autoencoders.networks import Trunk, conv_sizes, decoder, encoder
 
 SIZES = [(8, 16), (28, 28), (32, 64), (64, 64), (256, 256), (31, 45), (37, 64), (4, 4)]
 
@@ -27,7 +27,7 @@ def _is_conv(network: nn.Module) -> bool:
     return any(isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) for layer in network.modules())
 
 
-@pytest.mark.parametrize("trunk", ["auto", "mlp", "conv"])
+@pytest.mark.parametrize("trunk", ["mlp", "conv"])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_the_benchmarks_sizes_are_encoded_and_decoded(height: int, width: int, trunk: Trunk) -> None:
     info = _info(3, height, width)
@@ -35,7 +35,7 @@ def test_the_benchmarks_sizes_are_encoded_and_decoded(height: int, width: int, t
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 4), st.integers(4, 40), st.integers(4, 40), st.sampled_from(["auto", "mlp", "conv"]))
+@given(st.integers(1, 4), st.integers(4, 40), st.integers(4, 40), st.sampled_from(["mlp", "conv"]))
 def test_every_size_is_encoded_and_decoded(channels: int, height: int, width: int, trunk: Trunk) -> None:
     assert _pass(_info(channels, height, width), trunk) == ((2, 5), (2, channels, height, width))
 
@@ -54,14 +54,11 @@ def test_channels_double_up_to_four_times_the_width() -> None:
     assert [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)] == [8, 16, 32, 32, 32, 32]
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "conv"),
-    [(8, 16, True), (CONV_FROM - 1, 64, False), (64, CONV_FROM - 1, False), (CONV_FROM, CONV_FROM, True)],
-)
-def test_auto_takes_convolutions_when_both_sides_are_long_enough(height: int, width: int, conv: bool) -> None:
-    info = _info(1, height, width)
-    assert _is_conv(encoder(info, 5, "auto", width=2)) is conv
-    assert _is_conv(decoder(info, 5, "auto", width=2)) is conv
+def test_a_side_of_one_pixel_needs_the_fully_connected_trunk() -> None:
+    info = _info(1, 1, 8)
+    assert _pass(info, "mlp") == ((2, 5), (2, 1, 1, 8))
+    with pytest.raises(LatentbenchError, match="images of 1x8 pixels cannot be halved: set trunk to mlp"):
+        encoder(info, 5, "conv", width=2)
 
 
 @pytest.mark.parametrize("trunk", ["mlp", "conv"])

@@ -1,10 +1,15 @@
+import re
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy
 import torch
 from torch import Tensor, nn
 from torch import distributions as dist
 
+import latentbench_autoencoders
 from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
 from latentbench.capabilities import capabilities_of
 from latentbench.running.training import TrainingLoop
@@ -16,7 +21,8 @@ from latentbench_autoencoders.vae import VAE
 
 INFO = DataInfo(channels=1, height=8, width=16, train_size=12)
 OF_DRAWS = ["negative_log_likelihood", "hole_indicator", "log_ratio_std", "typicality", "input_complexity"]
-SCORES = ["negative_elbo", "reconstruction", "kl", "code_norm", "posterior_spread", *OF_DRAWS]
+DEBIASED = "debiased_negative_log_likelihood"
+SCORES = ["negative_elbo", "reconstruction", "kl", "code_norm", "posterior_spread", *OF_DRAWS, DEBIASED]
 
 
 def _make(cls: type[VAE], info: DataInfo = INFO, **options: Any) -> VAE:
@@ -163,7 +169,7 @@ def test_importance_samples_decoded_in_chunks_give_the_same(images: Tensor, monk
 
 @pytest.mark.parametrize("score", SCORES)
 def test_a_score_depends_neither_on_the_batch_nor_on_the_call(score: str, images: Tensor) -> None:
-    model = _make(VAE, score=score, importance_samples=8)
+    model = _make(VAE, score=score, reconstruction="bernoulli", importance_samples=8)
     with torch.inference_mode():
         first = _score(model, images)
         assert first.shape == (12,)
@@ -201,6 +207,25 @@ def test_of_a_linear_gaussian_the_scores_of_draws_have_closed_forms() -> None:
     # With the exact posterior every weight is p(x).
     torch.testing.assert_close(scores["log_ratio_std"], torch.zeros(40), atol=1e-4, rtol=0)
     torch.testing.assert_close(scores["typicality"], (-world.log_p(x) - 3.0).abs(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("grays", [[0.0, 1.0, 0.5], [0.2, 0.7, 0.99]])
+def test_bernoulli_pixels_that_z_tells_nothing_of_have_their_relative_entropy_for_a_debiased_likelihood(
+    grays: list[float],
+) -> None:
+    images = torch.tensor(grays).view(1, 1, 1, 3)
+    p = np.array([0.1, 0.6, 0.5])
+    info = DataInfo(channels=1, height=1, width=3, train_size=1)
+    model = _make(VAE, info, reconstruction="bernoulli", score=DEBIASED, importance_samples=5)
+    pixels = nn.Linear(32, 3)
+    model.encoder = nn.Sequential(nn.Flatten(), nn.Linear(3, 64))
+    model.decoder = nn.Sequential(pixels, nn.Unflatten(1, (1, 1, 3)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()  # the posterior is the prior, so that every importance weight is p(x | z)
+        pixels.bias.copy_(torch.from_numpy(scipy.special.logit(p)))
+    expected = scipy.special.rel_entr(grays, p).sum() + scipy.special.rel_entr(1 - np.array(grays), 1 - p).sum()
+    assert float(_score(model, images)) == pytest.approx(float(expected), abs=1e-5)
 
 
 @pytest.mark.parametrize("reconstruction", ["bernoulli", "gaussian"])
@@ -244,7 +269,7 @@ def test_the_hole_indicator_knows_posterior_and_decoder_alone(images: Tensor) ->
 
 
 def test_scores_of_images_far_beyond_their_range_are_finite(images: Tensor) -> None:
-    model = _make(VAE, reconstruction="bernoulli", scores=OF_DRAWS, trunk="mlp")
+    model = _make(VAE, reconstruction="bernoulli", scores=[*OF_DRAWS, DEBIASED], trunk="mlp")
     *_, last = model.encoder.children()
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
@@ -286,6 +311,8 @@ def test_further_scores_and_binary_pixels_are_part_of_a_setting_only_where_there
         ({"scores": ["kl", "typicality", "kl"]}, "score and scores name one twice"),
         ({"score": "hole_indicator", "importance_samples": 1}, "hole_indicator is a standard deviation: .* at least 2"),
         ({"scores": ["log_ratio_std"], "importance_samples": 1}, "log_ratio_std is a standard deviation"),
+        ({"scores": [DEBIASED]}, f"{DEBIASED} needs reconstruction bernoulli: .* gaussian pixels is the same for all"),
+        ({"score": DEBIASED, "reconstruction": "ssim"}, f"{DEBIASED} needs reconstruction bernoulli"),
         ({"scores": ["typicality"], "reconstruction": "ssim"}, "typicality needs reconstruction bernoulli or gaussian"),
         ({"binarize": "draw"}, "binarize draw needs reconstruction bernoulli, not gaussian"),
         ({"binarize": "threshold", "reconstruction": "ssim"}, "binarize threshold needs reconstruction bernoulli"),
@@ -368,15 +395,16 @@ def _fitted(cls: type[VAE], images: Tensor, **options: Any) -> VAE:
     return model
 
 
-def test_beta_one_is_the_vae_bit_for_bit(images: Tensor) -> None:
-    plain, one, four = _fitted(VAE, images), _fitted(BetaVAE, images, beta=1), _fitted(BetaVAE, images)
+def test_beta_one_is_the_vae_of_the_same_likelihood_bit_for_bit(images: Tensor) -> None:
+    plain = _fitted(VAE, images, reconstruction="bernoulli")
+    one, four = _fitted(BetaVAE, images, beta=1), _fitted(BetaVAE, images)
     assert all(torch.equal(value, one.state_dict()[name]) for name, value in plain.state_dict().items())
     assert not all(torch.equal(value, four.state_dict()[name]) for name, value in plain.state_dict().items())
 
 
 def test_beta_scales_the_gradient_of_the_kl_term_alone(images: Tensor) -> None:
     def gradient(beta: float) -> Tensor:
-        model = _make(BetaVAE, beta=beta, sigma=1)
+        model = _make(BetaVAE, beta=beta)
         torch.manual_seed(1)
         model.training_step(Batch(images))["loss"].backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
@@ -388,7 +416,7 @@ def test_beta_scales_the_gradient_of_the_kl_term_alone(images: Tensor) -> None:
 
 def test_the_kl_term_falls_when_beta_rises(images: Tensor) -> None:
     def kl(beta: float) -> float:
-        model = _make(BetaVAE, beta=beta, epochs=60, batch_size=12, sigma=0.3)
+        model = _make(BetaVAE, beta=beta, epochs=60, batch_size=12, reconstruction="gaussian", sigma=0.3)
         split = StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8))
         model.fit(split, None, TrainingLoop(device=torch.device("cpu"), seed=0))
         return float(model.posterior(images).kl().mean().detach())
@@ -400,3 +428,39 @@ def test_the_kl_term_falls_when_beta_rises(images: Tensor) -> None:
 def test_presets_are_valid_options(cls: type[AE | VAE]) -> None:
     for dataset in cls.presets:
         assert cls.configure(str(dataset), {}) != cls.Config()
+
+
+def test_beta_times_the_kl_equals_a_gaussian_of_variance_one_with_beta_times_the_variance(images: Tensor) -> None:
+    def gradient(beta: float, sigma: float) -> Tensor:
+        model = _make(BetaVAE, beta=beta, sigma=sigma, reconstruction="gaussian")
+        torch.manual_seed(1)
+        model.training_step(Batch(images))["loss"].backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    torch.testing.assert_close(0.1**2 * gradient(4, 0.1), gradient(0.04, 1), atol=1e-5, rtol=1e-4)
+
+
+def _preset(dataset: str) -> BetaVAE.Config:
+    config = BetaVAE.configure(dataset, {})
+    assert isinstance(config, BetaVAE.Config)
+    return config
+
+
+def test_every_preset_of_beta_vae_is_in_the_published_regime() -> None:
+    for dataset in ("any-other", *map(str, BetaVAE.presets)):
+        config = _preset(dataset)
+        assert config.reconstruction == "bernoulli" or (config.reconstruction, config.sigma) == ("gaussian", 1)
+        assert config.beta > 1
+
+
+def test_the_readme_has_the_beta_and_the_normalized_beta_of_every_preset() -> None:
+    text = (Path(latentbench_autoencoders.__file__).parent / "README.md").read_text()
+    row = r"^\| `([a-z-]+)` \| (\d+) x (\d+) x (\d+) \| (\d+) \| (\S+) \| (\S+) \|$"
+    rows = re.findall(row, text, re.MULTILINE)
+    assert [dataset for dataset, *_ in rows] == [str(dataset) for dataset in BetaVAE.presets]
+    for dataset, *size, latent_dim, beta, normalized in rows:
+        config, (channels, height, width) = _preset(dataset), map(int, size)
+        assert (int(latent_dim), float(beta)) == (config.latent_dim, config.beta), dataset
+        model = BetaVAE(config, DataInfo(channels, height, width, 1))
+        assert normalized == f"{model.facts()['normalized_beta']:.1e}", dataset
+        assert model.facts()["normalized_beta"] == config.beta * config.latent_dim / (channels * height * width)

@@ -56,7 +56,7 @@ def test_the_table_is_what_the_kept_likelihoods_give(tmp_path: Path, capsys: pyt
     assert (dataset, model, seeds, split) == ("textures", "vae", "3", "test")
 
     store = Store(results)
-    kept = [store.predictions(path, record) for path, record in store.records()]
+    kept = [store.predictions(path, record) for path, record in store.records() if not record.spec.untrained]
     nll = np.stack([arrays["test/score/negative_log_likelihood"] for arrays in kept]).astype(np.float64)
     score = nll.mean(0) + nll.var(0, ddof=1)
     anomaly = _anomaly(store)
@@ -78,7 +78,7 @@ def test_the_mechanism_is_followed_by_means_over_seeds_and_anomalies(
     assert main(["holes", "mechanism", "--results", str(results)]) == 0
     lines = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines()[2:]]
     store = Store(results)
-    kept = [store.predictions(path, record) for path, record in store.records()]
+    kept = [store.predictions(path, record) for path, record in store.records() if not record.spec.untrained]
     anomaly = _anomaly(store)
     assert [line[3].strip() for line in lines] == ["test, normal", "test, anomalies"]
     for value, line in enumerate(lines):
@@ -92,7 +92,7 @@ def test_the_indicator_converges_with_the_draws(
 ) -> None:
     results = _run(tmp_path, seeds=1, scores='["hole_indicator"]')
     monkeypatch.setattr(holes, "NUMBERS", (4, 8, 64))
-    (path,) = results.glob("*/*/*.json")
+    (path,) = (path for path, record in Store(results).records() if not record.spec.untrained)
     capsys.readouterr()
     assert main(["holes", "convergence", path.stem, "--results", str(results)]) == 0
     lines = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines()[2:]]

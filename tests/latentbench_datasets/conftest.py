@@ -1,4 +1,4 @@
-"""Small idx files that stand for the published ones of MNIST or Fashion-MNIST."""
+"""Small idx files that stand for the published ones of MNIST, Fashion-MNIST, KMNIST or notMNIST."""
 
 import gzip
 import hashlib
@@ -24,7 +24,7 @@ def idx(array: npt.NDArray[np.uint8]) -> bytes:
 
 
 class Published:
-    """Four files of random images and labels.
+    """The files of a set, with random images and labels.
 
     Args:
         files: the set's ``IdxFiles``.
@@ -34,18 +34,19 @@ class Published:
 
     def __init__(self, files: Any, train: int, test: int) -> None:
         random = np.random.default_rng(len(files.title))
-        self.arrays = {
+        arrays = {
             TRAIN_IMAGES: random.integers(0, 256, (train, 28, 28), dtype=np.uint8),
             TRAIN_LABELS: random.integers(0, 10, train, dtype=np.uint8),
             TEST_IMAGES: random.integers(0, 256, (test, 28, 28), dtype=np.uint8),
             TEST_LABELS: random.integers(0, 10, test, dtype=np.uint8),
         }
+        self.arrays = {name: array for name, array in arrays.items() if name in files.sha256}
         self.plain = {name: idx(array) for name, array in self.arrays.items()}
         self.packed = {name: gzip.compress(content, mtime=0) for name, content in self.plain.items()}
         self.files = files
         self.sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in self.plain.items()}
         self.md5 = [(f"{name}.gz", hashlib.md5(content).hexdigest()) for name, content in self.packed.items()]
-        self.torchvision_class = getattr(import_torchvision().datasets, files.torchvision_name)
+        self.torchvision_class = getattr(import_torchvision().datasets, files.torchvision_name, None)
 
     def raw(self, data_root: Path) -> Path:
         """Where the files belong."""
@@ -72,13 +73,14 @@ class Published:
 
 @pytest.fixture
 def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Published]:
-    """Takes ``mnist`` or ``fashion_mnist``: from then on, small files are what that module takes for the published."""
+    """Takes a module such as ``mnist_files``: from then on, small files are the published ones to it."""
 
     def publish(module: Any, train: int = 30, test: int = 10) -> Published:
         published = Published(module.FILES, train, test)
         for name, sha256 in published.sha256.items():
             monkeypatch.setitem(module.FILES.sha256, name, sha256)
-        monkeypatch.setattr(published.torchvision_class, "resources", published.md5)
+        if published.torchvision_class:
+            monkeypatch.setattr(published.torchvision_class, "resources", published.md5)
         return published
 
     return publish
@@ -86,7 +88,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Published]:
 
 @pytest.fixture
 def skip_without(data_root: Path) -> Callable[[Any], None]:
-    """Takes ``mnist`` or ``fashion_mnist``: skips the test where the real files of that are not."""
+    """Takes a module such as ``mnist_files``: skips the test where the real files of that are not."""
 
     def skip_without(module: Any) -> None:
         raw = data_root / module.FILES.torchvision_name / "raw"

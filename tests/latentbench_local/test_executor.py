@@ -89,7 +89,8 @@ def run(toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     (tmp_path / "faults.py").write_text(FAULTS)
 
     def call(*models: str, options: tuple[str, ...] = ()) -> tuple[int, str, dict[str, Record]]:
-        board = f"name: faults\ntitle: Faults\ndatasets: [toy-blobs]\nmodels: [{', '.join(models)}]\nrank: auroc@test\n"
+        board = f"name: faults\ntitle: Faults\ndatasets: [toy-blobs]\nmodels: [{', '.join(models)}]\n"
+        board += "twins: false\nrank: auroc@test\n"
         (tmp_path / "faults.yaml").write_text(board)
         plugins = ["--plugin", str(toys), "--plugin", "faults.py"]
         code = main([*plugins, "run", "faults.yaml", "--jobs", "2", *options])

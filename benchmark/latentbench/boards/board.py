@@ -57,6 +57,12 @@ class BoardDataset(Options):
     columns: list[ValueText] | None = Field(None, description="further values to show, in place of the board's")
     seeds: int | None = Field(None, ge=1, description="runs of each model here, in place of the board's number")
     budget: Budget | None = Field(None, description="of every run here, in place of the board's")
+    twins: bool | None = Field(None, description="whether untrained twins run here, in place of the board's")
+    diagnosis: Label | None = Field(
+        None,
+        description="for anomalies that are classes held out of the normal ones: the null whose value tells whether "
+        "they lie inside these; the value that ranks has to be one of which .5 is chance",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -94,10 +100,12 @@ class Board(Options):
     variants: list[Variant] = Field([], description="models in other options, each shown in a line of its own")
     seeds: int = Field(1, ge=1, description="runs of each model, with seeds 0, 1, ...")
     budget: Budget = Budget()
+    threads: int = Field(1, ge=1, description="CPU threads of each run, on which its result depends")
     rank: ValueText | None = Field(
         None, description="the value that ranks: metric[part]@split/condition; may be absent if every dataset has one"
     )
     columns: list[ValueText] = Field([], description="further values to show, in order")
+    twins: bool = Field(True, description="each trained model is also run without a training step, with equal seeds")
     average: bool = Field(False, description="a table of means over the datasets comes first")
 
     _source: Source | None = PrivateAttr(None)
@@ -127,6 +135,10 @@ class Board(Options):
         """The budget of each run of a model, or of a variant of it, on a dataset."""
         own = variant.budget if variant else None
         return next((budget for budget in (own, entry.budget) if budget is not None), self.budget)
+
+    def twins_on(self, entry: BoardDataset) -> bool:
+        """Whether the untrained twins of the models run on a dataset."""
+        return self.twins if entry.twins is None else entry.twins
 
     def mistake(self, loc: Sequence[int | str], what: str, mend: str = "") -> LatentbenchError:
         """An error about one part of the board, with file and line where it was read from a file.
@@ -179,6 +191,13 @@ _Contradiction = tuple[tuple[int | str, ...], str, str]
 
 def _contradictions(board: Board) -> Iterator[_Contradiction]:
     """Contradictions between parts that are valid by themselves."""
+    budgets: dict[tuple[int | str, ...], Budget | None] = {("budget",): board.budget}
+    budgets |= {("datasets", place, "budget"): entry.budget for place, entry in enumerate(board.datasets)}
+    budgets |= {("variants", place, "budget"): variant.budget for place, variant in enumerate(board.variants)}
+    for loc, budget in budgets.items():
+        if budget is not None and budget.max_steps == 0:
+            mend = "give it 1 or more: the untrained twins run by themselves, if 'twins' is true"
+            yield (*loc, "max_steps"), f"'{'.'.join(map(str, loc))}' leaves no step", mend
     for place, entry in enumerate(board.datasets):
         where, this = ("datasets", place), f"datasets.{place}"
         for other, earlier in enumerate(board.datasets[:place]):

@@ -18,8 +18,9 @@ only, on the other rows. Whether a pair is separated also depends on the number 
 p-values, by Holm's method. Simulated with nine equal models, any false separation occurs in at most 5 %
 of tables (``tests/latentbench/boards/test_error_rates.py``).
 
-A row without any spread over several seeds is deterministic: it is not in the pool that the common variance is
-estimated from, and carries the images' uncertainty alone. Where nothing is known to vary, nothing is tested.
+A row without any spread over several seeds, or of a model that says so, is deterministic: it is not in the pool that
+the common variance is estimated from, and carries the images' uncertainty alone. Where nothing is known to vary,
+nothing is tested.
 """
 
 from collections.abc import Sequence
@@ -124,7 +125,13 @@ class Comparison:
         return [next(intervals) if tested else None for tested in self.tested]
 
 
-def compare(rows: Sequence[Summary], images: Images | None = None, *, seeds: bool = True) -> Comparison:
+def compare(
+    rows: Sequence[Summary],
+    images: Images | None = None,
+    *,
+    seeds: bool = True,
+    deterministic: Sequence[bool] | None = None,
+) -> Comparison:
     """Compare all rows of a table.
 
     Args:
@@ -133,13 +140,16 @@ def compare(rows: Sequence[Summary], images: Images | None = None, *, seeds: boo
             compared over seeds alone.
         seeds: whether seeds are a source of uncertainty. A board of one seed says False: its rows are compared as the
             trained models that they are, over images alone, and those without replicates are not tested.
+        deterministic: which rows would have the same value with every seed, so that one seed tells all; by default
+            none is known to.
     """
     means, counts = np.array([row.mean for row in rows]), np.array([row.n for row in rows])
     difference = means[:, None] - means
     difference[np.abs(difference) <= RESOLUTION * np.fmax(np.abs(means)[:, None], np.abs(means))] = 0
-    variances, freedoms, prior = _moderated(rows) if seeds else _fixed(len(rows))
+    fixed = np.zeros(len(rows), dtype=bool) if deterministic is None else np.array(deterministic, dtype=bool)
+    variances, freedoms, prior = _moderated(rows, fixed) if seeds else _fixed(len(rows))
     part = np.zeros_like(difference)
-    tested = counts > 1 if seeds else np.zeros(len(rows), dtype=bool)
+    tested = (counts > 1) | fixed if seeds else np.zeros(len(rows), dtype=bool)
     if images is not None:
         shared = np.diag(images.covariance) - (images.noise if seeds else 0)
         part = np.fmax(shared[:, None] + shared - 2 * images.covariance, 0)  # 0 where it is NaN
@@ -149,12 +159,14 @@ def compare(rows: Sequence[Summary], images: Images | None = None, *, seeds: boo
     return Comparison(difference, counts, variances, freedoms, part, freedom, prior, tested, not seeds)
 
 
-def _moderated(rows: Sequence[Summary]) -> tuple[Array, Array, Prior]:
+def _moderated(rows: Sequence[Summary], fixed: npt.NDArray[np.bool_]) -> tuple[Array, Array, Prior]:
     """The moderated variance of each row, its degrees of freedom, and what the rows have in common."""
     own = [row.std**2 if row.std is not None and _varies(row) else 0.0 for row in rows]
     pool = [place for place, variance in enumerate(own) if variance > 0]
     prior = fit_prior(np.array([own[place] for place in pool]), np.array([rows[place].n - 1.0 for place in pool]))
-    variances = np.array([np.nan if row.std is None else 0.0 for row in rows])
+    variances = np.array(
+        [np.nan if row.std is None and not known else 0.0 for row, known in zip(rows, fixed, strict=True)]
+    )
     freedoms = np.full(len(rows), np.inf)
     for place in pool:
         variances[place], freedoms[place] = prior.moderate(own[place], rows[place].n - 1)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from latentbench.boards.board import Board
 from latentbench.boards.comparison import Comparison
-from latentbench.boards.significance import Summary
-from latentbench.boards.standings import Column, Row, Table, grouped, make_column, ranked
+from latentbench.boards.rows import Column, Row
+from latentbench.boards.standings import Table, grouped, make_column, ranked
 from latentbench.config import canonical
 from latentbench.records.code import code_of, latest_code
 from latentbench.records.replicates import Replicates
@@ -57,6 +57,8 @@ class Means:
     """By the column's name: the datasets that its means are over, those on which any row has the value."""
     rows: Sequence[MeanRow]
     """Best first, then those without the value that ranks."""
+    nulls: Sequence[MeanRow]
+    """Those that are nulls, in the same order; they have no ranks, and change none."""
     comparison: Comparison
     """Of the rows that have that value, in their order."""
     left_out: Mapping[tuple[str, int], int]
@@ -80,7 +82,8 @@ def means(board: Board, tables: Sequence[Table], replicates: Replicates | None =
         The means; None if the board asks for none or no run is finished.
     """
     first = {label: same[0] for label, same in grouped(tables, lambda table: table.label).items()}
-    parts = {label: table.rows for label, table in first.items() if any(row.finished for row in table.rows)}
+    every = {label: [*table.rows, *table.nulls] for label, table in first.items()}
+    parts = {label: rows for label, rows in every.items() if any(row.finished for row in rows)}
     if not (board.average and board.rank and parts):
         return None
     everything = [(label, row) for label, rows in parts.items() for row in rows]
@@ -101,8 +104,8 @@ def means(board: Board, tables: Sequence[Table], replicates: Replicates | None =
     }
     by_label = grouped(current, lambda part: part[1].label).values()
     rows = [_row(dict(same), list(parts), columns, over, replicates or {}) for same in by_label]
-    placed, comparison = ranked(rows, columns[0], seeds=board.seeds > 1)
-    return Means(list(parts), columns, over, placed, comparison, dict(sorted(older.items())), other_code)
+    placed, nulls, comparison = ranked(rows, columns, seeds=board.seeds > 1)
+    return Means(list(parts), columns, over, placed, nulls, comparison, dict(sorted(older.items())), other_code)
 
 
 def _of_last_code(parts: Sequence[tuple[str, Row]]) -> tuple[list[tuple[str, Row]], dict[tuple[str, str], int]]:
@@ -128,10 +131,10 @@ def _row(
     over: Mapping[str, Sequence[str]],
     replicates: Replicates,
 ) -> MeanRow:
-    """The row of means of one model or variant."""
+    """The row of means of one model or variant, with that of its untrained twins."""
     some = next(iter(parts.values()))
     finished = {label: {record.spec.seed for record in part.finished} for label, part in parts.items()}
-    summaries = {}
+    numbers: dict[str, dict[int, float]] = {}
     for column in columns:
         values = {
             label: {record.spec.seed: value.value for record in part.finished if (value := column.value(record))}
@@ -139,9 +142,10 @@ def _row(
         }
         by_seed = [values.get(label, {}) for label in over[column.name]]
         if seeds := _shared(by_seed):
-            summaries[column.name] = Summary.of([mean(of_dataset[seed] for of_dataset in by_seed) for seed in seeds])
+            numbers[column.name] = {seed: mean(of_dataset[seed] for of_dataset in by_seed) for seed in seeds}
     ranking = columns[0]
-    averaged = _averaged(parts, ranking, over[ranking.name], replicates) if ranking.name in summaries else None
+    averaged = _averaged(parts, ranking, over[ranking.name], replicates) if ranking.name in numbers else None
+    twins = {label: part.twin for label, part in parts.items() if part.twin is not None}
     return MeanRow(
         label=some.label,
         model=some.model,
@@ -150,8 +154,9 @@ def _row(
         finished=[record for part in parts.values() for record in part.finished],
         failed=[record for part in parts.values() for record in part.failed],
         seeds=len(_shared([finished.get(label, set()) for label in labels])),
-        summaries=summaries,
+        numbers=numbers,
         replicates={} if averaged is None else {ranking.name: averaged},
+        twin=_row(twins, labels, columns, over, replicates) if twins else None,
         parts=parts,
     )
 

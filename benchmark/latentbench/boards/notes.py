@@ -6,8 +6,9 @@ from itertools import pairwise
 
 from latentbench.boards.board import Board
 from latentbench.boards.means import Means
+from latentbench.boards.rows import Column, Row
 from latentbench.boards.seeds_needed import seeds_needed
-from latentbench.boards.standings import Column, Table
+from latentbench.boards.standings import Table
 from latentbench.config import format_options
 from latentbench.records.record import Environment
 
@@ -28,6 +29,8 @@ class Title:
     text: str
 
 
+#: Up to this value an AUROC is near chance: ours, as the source names no number.
+_NEAR_CHANCE = 0.55
 #: A plain string is the harness's own words, and safe; a column stands for its heading.
 Part = str | Code | Title | Column
 #: One sentence.
@@ -36,6 +39,8 @@ Note = Sequence[Part]
 
 def notes(board: Board, table: Table | Means) -> Iterator[Note]:
     """What the numbers alone do not say: ties, orders that are not tested, readouts, budgets, and what was left out."""
+    if isinstance(table, Table) and table.diagnosis:
+        yield _class_split(table, table.diagnosis)
     yield from _comparisons(table)
     yield from _missing_means(table) if isinstance(table, Means) else _unmeasured(table)
     for column in table.columns:
@@ -45,7 +50,7 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
             plugin = Code(column.plugin or "built in")
             yield ["Left out, for the metric's code is now ", plugin, f": {column.other_code} values of ", column, "."]
     if isinstance(table, Means):
-        for row in table.rows:
+        for row in (*table.rows, *table.nulls):
             if row.differing:
                 yield [Code(row.label), " is not configured alike on all datasets: ", *_listed(row.differing), "."]
     else:
@@ -69,15 +74,16 @@ def other_settings(table: Table | Means) -> Note | None:
 
 def failures(table: Table) -> Iterator[Note]:
     """Each failed run of the table's rows, with its reason."""
-    for row in table.rows:
+    for row in table.shown:
         for record in row.failed:
             reason = record.failure.message if record.failure else "no reason recorded"
-            yield [Code(row.label), f", seed {record.spec.seed}: ", Code(reason)]
+            untrained = "untrained " if row.untrained else ""
+            yield [untrained, Code(row.label), f", seed {record.spec.seed}: ", Code(reason)]
 
 
 def provenance(table: Table) -> Iterator[Note]:
     """What the runs of the table's rows were made from, and with."""
-    made = [record.environment for row in table.rows for record in row.records]
+    made = [record.environment for row in table.shown for record in row.records]
     options = Code(format_options(table.options) or "none")
     yield ["dataset: ", Code(table.dataset), f" version {table.dataset_version}, options ", options]
     yield ["split hash: ", Code(table.split_hash)]
@@ -87,6 +93,25 @@ def provenance(table: Table) -> Iterator[Note]:
     yield ["plugins: ", *_listed(plugin for one in made for plugin in one.plugins.values())]
     yield ["packages: ", *_listed(f"{name} {version}" for one in made for name, version in one.packages.items())]
     yield ["Python: ", *_listed(one.python for one in made)]
+
+
+def _class_split(table: Table, diagnosis: str) -> Note:
+    """Whether the classes that are held out as anomalies lie inside the normal ones, by the null that tells."""
+    ranking = table.columns[0]
+    null = next((row for row in table.nulls if row.label == diagnosis and ranking.name in row.summaries), None)
+    held_out: list[Part] = ["The anomalies are classes held out of the normal ones. "]
+    if null is None:
+        return [*held_out, "How far apart they lie is not known, as ", Code(diagnosis), " has no ", ranking, "."]
+    mean, interval = null.summaries[ranking.name].mean, null.interval(ranking)
+    around = f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
+    found: list[Part] = [*held_out, Code(diagnosis), " has ", ranking, f" of {mean:.3f}{around}, "]
+    if (interval.low if interval else mean) > _NEAR_CHANCE:
+        return [*found, "above chance: the held-out classes lie apart from the normal ones."]
+    return [
+        *found,
+        "near or below chance: the held-out classes lie inside the normal ones, and the direction of any score is luck "
+        "of the split (Ascarate et al., 2026, arXiv 2606.02601).",
+    ]
 
 
 def _comparisons(table: Table | Means) -> Iterator[Note]:
@@ -99,7 +124,8 @@ def _comparisons(table: Table | Means) -> Iterator[Note]:
             "A row whose uncertainty is not known is placed by its value and has no rank; no other rank depends on it."
         ]
     yield from _images(table)
-    read = [(row.readout(column), row, column) for row in table.rows for column in table.columns]
+    rows: list[Row] = [*table.rows, *table.nulls]
+    read = [(row.readout(column), row, column) for row in rows for column in table.columns]
     for readout in sorted({name for name, _, _ in read if name not in (None, "native")}):
         titles = [Title(title) for title in sorted({column.title for name, _, column in read if name == readout})]
         models = _listed(row.model for name, row, _ in read if name == readout)
@@ -164,7 +190,7 @@ def _missing_means(table: Means) -> Iterator[Note]:
 def _configurations(board: Board, table: Table) -> Iterator[Note]:
     """The options of the variants, budgets other than the board's, and configurations that had to be guessed."""
     variants = {variant.label: variant for variant in board.variants}
-    for row in table.rows:
+    for row in (*table.rows, *table.nulls):
         if row.label in variants:
             options = Code(format_options(variants[row.label].options) or "no other options")
             yield [Code(row.label), " is ", Code(row.model), " with ", options, "."]

@@ -2,143 +2,31 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
-from statistics import median
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from latentbench.boards.board import Board, BoardDataset, Variant
 from latentbench.boards.comparison import Comparison, compare
 from latentbench.boards.images import Images
-from latentbench.boards.intervals import Interval, interval
 from latentbench.boards.lineup import Lineup
-from latentbench.boards.rank_sets import RankInterval
-from latentbench.boards.significance import Summary
+from latentbench.boards.references import beside
+from latentbench.boards.rows import Column, Row
 from latentbench.config import canonical
 from latentbench.records.code import code_of, describe_code, latest_code
-from latentbench.records.record import Readout, Record, Value
+from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
-from latentbench.spec import Budget
-from latentbench.value_name import ValueName
+from latentbench.spec import UNTRAINED, Budget
 
-__all__ = ["Column", "Row", "Table", "grouped", "make_column", "ranked", "ranking_values", "standings"]
+__all__ = ["Table", "grouped", "make_column", "ranked", "ranking_values", "standings"]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
 AnyRow = TypeVar("AnyRow", bound="Row")
 #: What the records of one table share: place of the board's dataset, harness and dataset version, split hash, options.
 _Place = tuple[int, int, int, str, str]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One value of a table, in the newest version of its metric that the table's runs have."""
-
-    name: str
-    """``metric[part]@split/condition``."""
-    title: str
-    """The metric's; its name where no run has the value."""
-    higher_is_better: bool | None
-    version: int | None
-    left_out: int
-    """Values of older versions of the metric: counted here, and nowhere else."""
-    plugin: str | None = None
-    """The third-party plugin that measured the values last, "name version"; None for a built-in metric."""
-    other_code: int = 0
-    """Values of the same version that another plugin, or other code of it, gave: counted here, and nowhere else."""
-    bounds: tuple[float, float] = (-inf, inf)
-    """Of the metric, as far as the records tell them."""
-
-    @property
-    def metric(self) -> str:
-        """The metric's name."""
-        return ValueName.parse(self.name).metric
-
-    @property
-    def whole(self) -> str:
-        """The name without the part: ``metric@split/condition``."""
-        return str(ValueName.parse(self.name).whole)
-
-    def value(self, record: Record) -> Value | None:
-        """The column's value in ``record``; None if it is not there in the column's version and by its code."""
-        value = record.values.get(self.name)
-        if value is None or (value.version, value.plugin) != (self.version, self.plugin):
-            return None
-        return value
-
-    def values(self, records: Iterable[Record]) -> list[Value]:
-        """The column's values in ``records``, where they have them."""
-        return [value for value in map(self.value, records) if value is not None]
-
-
-@dataclass(frozen=True)
-class Row:
-    """The runs of one model in one configuration: in a dataset's table, one for each seed."""
-
-    label: str
-    """The model's name, or the label of a variant; empty if the board does not name this configuration."""
-    model: str
-    version: int
-    options: Mapping[str, Any]
-    """Those that differ from the model in its preset on this dataset."""
-    finished: Sequence[Record]
-    """By seed."""
-    failed: Sequence[Record]
-    """By seed."""
-    seeds: int
-    """Those whose runs finished."""
-    summaries: Mapping[str, Summary]
-    """By the column's name, over the seeds that have the value."""
-    rank: RankInterval | None = None
-    """None where the value that ranks is missing, or its uncertainty is not known."""
-    replicates: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
-    """By the column's name, for the column that ranks: (B, n) over weightings of the test images, n being the seeds of
-    the summary. Absent where a seed has none."""
-
-    @property
-    def records(self) -> list[Record]:
-        """All of the row's runs."""
-        return [*self.finished, *self.failed]
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """All options of the model."""
-        return self.records[0].spec.config
-
-    @property
-    def fit_seconds(self) -> float | None:
-        """Median wall time of fitting over the finished runs; None if none tells it."""
-        seconds = [record.phases["fit"].seconds for record in self.finished if "fit" in record.phases]
-        return median(seconds) if seconds else None
-
-    @property
-    def hardware(self) -> list[str]:
-        """The GPU's name, or the CPU's with the number of threads, of every machine that made the row."""
-        made = [record.environment for record in self.records]
-        return sorted({f"{one.cpu}, threads: {one.threads}" if one.device == "cpu" else one.device for one in made})
-
-    def interval(self, column: Column) -> Interval | None:
-        """The interval of the row's mean, over seeds and test images as far as these are known."""
-        if column.name not in self.summaries:
-            return None
-        return interval(self.summaries[column.name], self._images(column), bounds=column.bounds)
-
-    def images_half_width(self, column: Column) -> float | None:
-        """Half of the width of the mean's 95 % interval over test images alone; None where that is not known."""
-        if column.name not in self.replicates:
-            return None
-        found = interval(self.summaries[column.name], self._images(column), seeds=False)
-        return (found.high - found.low) / 2 if found else None
-
-    def _images(self, column: Column) -> Images:
-        return Images.of([self.replicates.get(column.name)])
-
-    def readout(self, column: Column) -> Readout | None:
-        """How the row's value was read; None where it has none."""
-        return next((value.readout for value in column.values(self.finished)), None)
 
 
 @dataclass(frozen=True)
@@ -159,16 +47,27 @@ class Table:
     """The value that ranks, then the others that the board shows here."""
     rows: Sequence[Row]
     """One for each model and variant of the board that has runs: best first, then those without a value to rank by."""
+    nulls: Sequence[Row]
+    """Those that are nulls, in the same order; they have no ranks, and change none."""
     comparison: Comparison
     """Of the rows that have that value, in their order."""
     others: Sequence[Row]
-    """Runs of the board's models in configurations that the board does not name; without ranks."""
+    """Runs of the board's models in configurations that the board does not name, and untrained twins of no trained
+    run; without ranks."""
+    diagnosis: str | None
+    """Where the anomalies are classes held out of the normal ones: the label of the null that tells how far apart."""
     guessed: Sequence[str]
     """Labels of rows whose configuration the lineup does not tell: of several that fit, the one with most runs."""
     left_out: Mapping[tuple[str, int], int]
     """Runs by (model, version) where the table has a newer version of the model: counted here, and nowhere else."""
     other_code: Mapping[tuple[str, str], int]
     """Finished runs by (row, third-party code) where other code made the row's last run: counted here, nowhere else."""
+
+    @property
+    def shown(self) -> list[Row]:
+        """All rows that the board names: models and nulls, and then the twins that there are."""
+        rows = [*self.rows, *self.nulls]
+        return rows + [row.twin for row in rows if row.twin]
 
 
 def ranking_values(boards: Iterable[Board]) -> dict[str, list[str]]:
@@ -210,9 +109,9 @@ def standings(
 def _entry(record: Record, board: Board) -> int | None:
     """The board's dataset, by place, that the run is on; None if the run is not one of the board's.
 
-    A run's seed, its model's options, and the dataset's options that the board leaves open may be anything. Of several
-    datasets it is the one that fixes the most options, and of these the first. The budget is one that the board gives
-    the model there.
+    A run's seed and threads, its model's options, and the dataset's options that the board leaves open may be anything.
+    Of several datasets it is the one that fixes the most options, and of these the first. The budget is one that the
+    board gives the model there.
     """
     spec = record.spec
     fitting = [
@@ -228,9 +127,10 @@ def _entry(record: Record, board: Board) -> int | None:
 
 
 def _budgets(board: Board, entry: BoardDataset, model: str) -> list[Budget]:
-    """What the board allows runs of the model on a dataset: in its preset, and as each of its variants."""
+    """What the board allows runs of the model on a dataset: in its preset, as each of its variants, and as twins."""
     plain = [board.budget_of(entry)] if board.lists(model) else []
-    return plain + [board.budget_of(entry, one) for one in board.variants_on(entry) if one.model == model]
+    trained = plain + [board.budget_of(entry, one) for one in board.variants_on(entry) if one.model == model]
+    return [*trained, UNTRAINED] if trained and board.twins_on(entry) else trained
 
 
 def _distinct(records: Iterable[Record]) -> list[Record]:
@@ -249,14 +149,14 @@ def _table(
     named, others, guessed = _lines(board, entry, current, lineup.get(entry.label, {}))
     other_code = Counter[tuple[str, str]]()
     for line in (*named, *others):
-        other_code.update((line.label or line.records[0].spec.model, code) for code in line.left_out)
-    shown = [one for line in named for one in line.records]
+        other_code.update((line.label or line.runs[0].spec.model, code) for code in line.left_out)
+    shown = [one for line in named for one in line.runs]
     columns = [
         make_column(name, shown if any(name in one.values for one in shown) else current)
         for name in board.values(entry)
     ]
-    rows, comparison = ranked(
-        [_row(line, columns, replicates) for line in named], columns[0], seeds=board.seeds_of(entry) > 1
+    rows, nulls, comparison = ranked(
+        [_row(line, columns, replicates) for line in named], columns, seeds=board.seeds_of(entry) > 1
     )
     spec = records[0].spec
     return Table(
@@ -269,8 +169,10 @@ def _table(
         harness_version=spec.harness_version,
         columns=columns,
         rows=rows,
+        nulls=nulls,
         comparison=comparison,
         others=[_row(line, columns, replicates) for line in others],
+        diagnosis=entry.diagnosis,
         guessed=guessed,
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
         other_code=dict(sorted(other_code.items())),
@@ -306,25 +208,35 @@ def make_column(name: str, records: Iterable[Record]) -> Column:
 
 @dataclass(frozen=True)
 class _Line:
-    """The runs of one model in one configuration and budget."""
+    """The runs of one model in one configuration, budget and number of threads."""
 
     label: str
     options: Mapping[str, Any]
     """Those that differ from the model in its preset."""
     records: Sequence[Record]
     """All but the finished ones that other code made than the one that finished last."""
+    twins: Sequence[Record]
+    """The runs of the same configuration without a step, by the same code; empty for a line that is of twins."""
     left_out: Sequence[str]
-    """The code of each of these."""
+    """The code of each finished run that was left out."""
 
     @classmethod
-    def of(cls, label: str, options: Mapping[str, Any], runs: Sequence[Record]) -> "_Line":
-        """The line of these runs, without those that must not be averaged with the last one."""
-        finished = [record for record in runs if record.status == "finished"]
+    def of(
+        cls, label: str, options: Mapping[str, Any], runs: Sequence[Record], twins: Sequence[Record] = ()
+    ) -> "_Line":
+        """The line of these runs, without those that must not be averaged or compared with the last one."""
+        finished = [record for record in (runs if _finished(runs) else twins) if record.status == "finished"]
         code = latest_code(finished) if finished else {}
-        made = [(record, code_of(record)) for record in runs]
-        kept = [record for record, its in made if record.status == "failed" or its == code]
-        left_out = [describe_code(its, code) for record, its in made if record.status == "finished" and its != code]
-        return cls(label, options, kept, left_out)
+        of_this = [record.status == "failed" or code_of(record) == code for record in (*runs, *twins)]
+        made = list(zip((*runs, *twins), of_this, strict=True))
+        left_out = [describe_code(code_of(record), code) for record, kept in made if not kept]
+        kept_runs, kept_twins = ([one for one, kept in part if kept] for part in (made[: len(runs)], made[len(runs) :]))
+        return cls(label, options, kept_runs, kept_twins, left_out)
+
+    @property
+    def runs(self) -> list[Record]:
+        """Those of the line and their twins."""
+        return [*self.records, *self.twins]
 
 
 def _lines(
@@ -342,8 +254,10 @@ def _lines(
     others: list[_Line] = []
     guessed: list[str] = []
     for model, of_model in sorted(grouped(records, lambda record: record.spec.model).items()):
-        groups = grouped(of_model, lambda one: (canonical(one.spec.config), canonical(one.spec.budget.model_dump())))
-        by_runs = sorted(groups.values(), key=lambda same: (-_finished(same), canonical(same[0].spec.config)))
+        trained = [one for one in of_model if not one.spec.untrained]
+        twins = grouped((one for one in of_model if one.spec.untrained), _trained_setting)
+        groups = grouped(trained, _setting)
+        by_runs = sorted(groups.values(), key=lambda same: (-_finished(same), _setting(same[0])))
         variants = [one for one in board.variants_on(entry) if one.model == model]
         labels: dict[int, str] = {}  # by the place in by_runs
         for variant in [*([None] if board.lists(model) else []), *variants]:
@@ -351,7 +265,7 @@ def _lines(
             free = {
                 place: same[0].spec.config
                 for place, same in enumerate(by_runs)
-                if place not in labels and same[0].spec.budget == budget
+                if place not in labels and (same[0].spec.budget, same[0].spec.threads) == (budget, board.threads)
             }
             if label in known:
                 fitting = [place for place, config in free.items() if config == known[label]]
@@ -362,11 +276,30 @@ def _lines(
             if fitting:
                 labels[fitting[0]] = label
         plain = next((by_runs[place][0].spec.config for place, label in labels.items() if label == model), None)
-        base = known.get(model, plain if plain is not None else by_runs[0][0].spec.config)
+        base = known.get(model, plain if plain is not None else [*by_runs, *twins.values()][0][0].spec.config)
         for place, same in enumerate(by_runs):
-            line = _Line.of(labels.get(place, ""), _differing(same[0].spec.config, base), same)
+            config = same[0].spec.config
+            line = _Line.of(
+                labels.get(place, ""), _differing(config, base), same, twins.get(_trained_setting(same[0]), [])
+            )
             (named if line.label else others).append(line)
+        having = {_trained_setting(same[0]) for same in by_runs}
+        others += [
+            _Line.of("", _differing(same[0].spec.config, base), same)
+            for setting, same in twins.items()
+            if setting not in having
+        ]
     return named, others, guessed
+
+
+def _setting(record: Record) -> tuple[str, str, int]:
+    """What is alike in the runs of one line, beside what is alike in the whole table."""
+    return canonical(record.spec.config), canonical(record.spec.budget.model_dump()), record.spec.threads
+
+
+def _trained_setting(record: Record) -> tuple[str, int]:
+    """What a run and its untrained twin have in common, beside what is alike in the whole table."""
+    return canonical(record.spec.config), record.spec.threads
 
 
 def _may_be(variant: Variant | None, config: Mapping[str, Any], variants: Sequence[Variant]) -> bool:
@@ -390,7 +323,6 @@ def _differing(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, 
 def _row(line: _Line, columns: Sequence[Column], replicates: Replicates) -> Row:
     by_seed = sorted(line.records, key=lambda record: record.spec.seed)
     finished = [record for record in by_seed if record.status == "finished"]
-    values = {column.name: [value.value for value in column.values(finished)] for column in columns}
     ranking = columns[0]
     of_seeds = [
         replicates.get(record.key, {}).get(ranking.name) for record in finished if ranking.value(record) is not None
@@ -404,31 +336,55 @@ def _row(line: _Line, columns: Sequence[Column], replicates: Replicates) -> Row:
         finished=finished,
         failed=[record for record in by_seed if record.status == "failed"],
         seeds=len(finished),
-        summaries={name: Summary.of(numbers) for name, numbers in values.items() if numbers},
+        numbers={column.name: _numbers(column, finished) for column in columns},
         replicates={ranking.name: np.stack(known, axis=1)} if known and len(known) == len(of_seeds) else {},
+        twin=_row(_Line(line.label, line.options, line.twins, (), ()), columns, replicates) if line.twins else None,
     )
 
 
-def ranked(rows: Iterable[AnyRow], column: Column, *, seeds: bool) -> tuple[list[AnyRow], Comparison]:
-    """The rows best first, with their ranks, then those without the value; and the comparison of the former.
+def _numbers(column: Column, finished: Iterable[Record]) -> dict[int, float]:
+    return {record.spec.seed: value.value for record in finished if (value := column.value(record)) is not None}
 
-    Equal means go by label.
+
+def ranked(
+    rows: Iterable[AnyRow], columns: Sequence[Column], *, seeds: bool
+) -> tuple[list[AnyRow], list[AnyRow], Comparison]:
+    """The rows best first, with their ranks, then those without the value; the nulls likewise, without; and how the
+    rows that have the value compare.
+
+    Equal means go by label. Each value of a row is put beside that of the best null and that of the row's twin.
 
     Args:
         rows: of one table.
-        column: the value that ranks.
+        columns: its columns; the first one ranks.
         seeds: whether the board has several. Where it has one, or no row has more yet, test images alone are compared.
     """
-    by_label = sorted(rows, key=lambda row: row.label)
-    sign = -1 if column.higher_is_better else 1
-    able = [row for row in by_label if column.name in row.summaries]
-    able.sort(key=lambda row: sign * row.summaries[column.name].mean)
-    images = Images.of([row.replicates.get(column.name) for row in able])
-    summaries = [row.summaries[column.name] for row in able]
-    comparison = compare(summaries, images, seeds=seeds and any(summary.n > 1 for summary in summaries))
-    ranks = comparison.ranks(bool(column.higher_is_better))
+    everything = _best_first(rows, columns[0])
+    models, nulls = ([row for row in everything if row.null is null] for null in (False, True))
+    able = [row for row in models if columns[0].name in row.summaries]
+    images = Images.of([row.replicates.get(columns[0].name) for row in able])
+    summaries = [row.summaries[columns[0].name] for row in able]
+    comparison = compare(
+        summaries,
+        images,
+        seeds=seeds and any(summary.n > 1 for summary in summaries),
+        deterministic=[row.deterministic for row in able],
+    )
+    ranks = comparison.ranks(bool(columns[0].higher_is_better))
     placed = [replace(row, rank=interval) for row, interval in zip(able, ranks, strict=True)]
-    return placed + [row for row in by_label if column.name not in row.summaries], comparison
+    without = [row for row in models if columns[0].name not in row.summaries]
+    return beside(placed + without, nulls, columns, seeds=not comparison.images_alone), nulls, comparison
+
+
+def _best_first(rows: Iterable[AnyRow], column: Column) -> list[AnyRow]:
+    """Those that have the value by it, then the others by label."""
+    sign = -1 if column.higher_is_better else 1
+
+    def place(row: Row) -> tuple[bool, float, str]:
+        summary = row.summaries.get(column.name)
+        return summary is None, sign * summary.mean if summary else 0.0, row.label
+
+    return sorted(rows, key=place)
 
 
 def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:

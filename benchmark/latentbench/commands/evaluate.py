@@ -40,7 +40,7 @@ def command(
     the dataset. The record says when and from what. A metric that is named is computed again even if the run has it.
     Exit code 2 if a run has neither predictions nor weights that suffice.
     """
-    from latentbench.devices import open_device
+    from latentbench.devices import cpu_threads, open_device
     from latentbench.evaluation.again import evaluate_again, lacking
     from latentbench.records.store import Store
 
@@ -55,7 +55,7 @@ def command(
         if not wanted:
             continue
         try:
-            with open_device(device) as where:
+            with open_device(device) as where, cpu_threads(record.spec.threads):
                 news = evaluate_again(path, record, wanted, store, plugins, data_root, where)
         except LatentbenchError as error:
             failed.append(f"{record.key} ({record.spec}): {error}")
@@ -81,7 +81,7 @@ def _chosen(runs: tuple[str, ...], store: "Store", plugins: "Plugins") -> "list[
     for run in runs:
         if run in plugins.offers("boards") or run.endswith(".yaml"):
             tables = standings(find_board(run, plugins), every.values())
-            keys = {record.key for table in tables for row in table.rows for record in row.finished}
+            keys = {record.key for table in tables for row in table.shown for record in row.finished}
             chosen |= {path: record for path, record in every.items() if record.key in keys}
         else:
             path, record = store.find(run)

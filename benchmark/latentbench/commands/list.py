@@ -70,6 +70,8 @@ def _models(plugins: "Plugins") -> Iterator[dict[str, Any]]:
             "version": offer.value.version,
             "capabilities": capabilities_of(offer.value),
             "needs": offer.value.needs,
+            "null": offer.value.null,
+            "deterministic": offer.value.deterministic,
             "options": _options(offer),
             "presets": {str(data): options for data, options in offer.value.presets.items()},
             **_provider(offer),

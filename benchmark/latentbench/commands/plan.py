@@ -32,7 +32,8 @@ def command(invocation: Invocation, boards: tuple[str, ...], out: Path) -> None:
             variant = variants.get(one.label)
             what = f" ({variant.model}: {format_options(variant.options)})" if variant else ""
             seeds = "seed 0" if one.seeds == 1 else f"seeds 0 to {one.seeds - 1}"
-            click.echo(f"{one.label} on {one.entry.label}, {seeds}{what}")
+            label = f"untrained {one.label}" if one.untrained else one.label
+            click.echo(f"{label} on {one.entry.label}, {seeds}{what}")
         write_lineup(out, board, lineup_of(board, invocation.plugins))
         runs = sum(one.seeds for one in series)
         click.echo(f"board {board.name}: {runs} runs; their settings are in {lineup_path(out, board)}")

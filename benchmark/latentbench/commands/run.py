@@ -42,8 +42,8 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
 @device_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: all cores on a CPU, 1 on a GPU]")
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True,
-    help="CPU threads of each run. The last bits of a result may depend on it.",
+    "--threads", type=click.IntRange(min=1),
+    help="CPU threads of each run, instead of the board's number. Results depend on it: these are runs of their own.",
 )  # fmt: skip
 @click.option(
     "--checkpoint-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True,
@@ -72,7 +72,7 @@ def command(
     overrides: tuple[str, ...],
     device: str,
     jobs: int | None,
-    threads: int,
+    threads: int | None,
     checkpoint_seconds: float,
     timeout: float | None,
     executor: str,
@@ -83,8 +83,10 @@ def command(
 ) -> None:
     """Run BOARD, a board's name or its YAML file.
 
-    A model's name in --models means its preset alone; a variant is named by its label. What --set changes makes runs in
-    other settings than the board's: its table counts them, and its CSV has them.
+    Each model that is trained is run without a training step, too, as its untrained twin, unless the board has none.
+
+    A model's name in --models means its preset alone; a variant is named by its label. What --set and --threads change
+    makes runs in other settings than the board's: its table counts them, and its CSV has them.
 
     Finished runs are kept, unfinished ones are resumed from their checkpoints. Of a plugin that is not built in, a
     changed file or another version of the distribution is other code: finished runs of other code are named, and made
@@ -107,7 +109,8 @@ def command(
 
     lineup = lineup_of(the_board, plugins)
     runs = plan(
-        the_board, plugins, data_root, models=models, datasets=datasets, seeds=seeds, overrides=parsed
+        the_board, plugins, data_root,
+        models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
     )  # fmt: skip
     write_lineup(out, the_board, lineup)
     store = Store(out)
@@ -120,8 +123,8 @@ def command(
         if run.spec.key in again or _is_open(records[run.spec.key], retry_failed)
     }  # fmt: skip
     files = tuple(invocation.plugin_files)
-    how = Execution(out, data_root, where, threads, checkpoint_seconds, files, timeout, rerun)
-    slots = jobs or (max(1, len(os.sched_getaffinity(0)) // threads) if where == "cpu" else 1)
+    how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, rerun)
+    slots = jobs or (max(1, len(os.sched_getaffinity(0)) // (threads or the_board.threads)) if where == "cpu" else 1)
 
     title = f"board {the_board.name}, {where}, results in {out}"
     with Display([*to_do.values()], total=len(runs), title=title) as display:

@@ -37,10 +37,16 @@ def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
 
     spec, where = record.spec, record.environment
     yield f"{record.key}: {spec} - {record.status}"
+    if spec.untrained:
+        yield "untrained   the twin of the trained runs with this config: as initialized, without a training step"
+    if record.null:
+        yield "null        a model-free row that others are read against"
     yield f"record      {path}"
     for artefact in (record.predictions, record.weights, *record.artefacts.values()):
         if artefact:
             yield f"            {path.parent / artefact.file}"
+    if spec.threads > 1:
+        yield f"threads     {spec.threads}, of which other numbers are other runs"
     yield f"config      {_pairs(spec.config)}"
     yield f"data        {_pairs(spec.options)}; split {spec.split_hash[:12]}"
     yield f"made        {record.started} to {record.finished}, resumed {record.resumed} times"

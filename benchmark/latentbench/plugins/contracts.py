@@ -71,6 +71,9 @@ def _check_model(offer: Any) -> None:
             raise OfferError("trains with the harness's loop: derive its Config from Model.Config")
     if not isinstance(offer.needs, tuple) or not set(offer.needs) <= set(_NEEDS):
         raise OfferError(f"has needs, a tuple of some of {', '.join(_NEEDS)}; it has {offer.needs!r}")
+    for attribute in ("null", "deterministic"):
+        if not isinstance(getattr(offer, attribute), bool):
+            raise OfferError(f"has {attribute}, True or False; it has {getattr(offer, attribute)!r}")
     _check_presets(offer)
 
 

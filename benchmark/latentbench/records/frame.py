@@ -9,8 +9,12 @@ from latentbench.records.store import Store
 __all__ = ["values_frame"]
 
 
-def values_frame(results: Path) -> pd.DataFrame:
+def values_frame(results: Path, *, untrained: bool = False) -> pd.DataFrame:
     """Every measured value of every finished run in a results folder, a line each.
+
+    Args:
+        results: the folder.
+        untrained: the untrained twins instead; the two never stand in one frame.
 
     Returns:
         Columns ``key, model, dataset, split_hash, seed, value_name, metric, version, readout, higher_is_better, value,
@@ -35,7 +39,7 @@ def values_frame(results: Path) -> pd.DataFrame:
             **{f"dataset.{option}": chosen for option, chosen in record.spec.options.items()},
         }
         for _, record in Store(results).records()
-        if record.status == "finished"
+        if record.status == "finished" and record.spec.untrained == untrained
         for name, value in record.values.items()
     ]
     frame = pd.DataFrame(lines)

@@ -178,6 +178,10 @@ class Record(_Part):
     key: str
     status: Literal["finished", "failed"]
     spec: RunSpec
+    null: bool = Field(False, exclude_if=lambda null: not null)
+    """Whether the model is one that others are read against (``Model.null``)."""
+    deterministic: bool = Field(False, exclude_if=lambda deterministic: not deterministic)
+    """Whether every seed gives the same results (``Model.deterministic``)."""
     values: dict[str, Value] = {}
     """By name: ``metric[part]@split/condition``."""
     unmeasured: dict[str, str] = {}

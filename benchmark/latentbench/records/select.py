@@ -20,6 +20,7 @@ def select(
     options: Mapping[str, Any] | None = None,
     model: str | None = None,
     config: Mapping[str, Any] | None = None,
+    untrained: bool = False,
 ) -> dict[int, float]:
     """The value of the finished runs that match, by seed.
 
@@ -30,6 +31,7 @@ def select(
         options: option values that the dataset must have; it may have others.
         model: the model's name; None fits any.
         config: option values that the model must have; it may have others. The board's lineup has a variant's Config.
+        untrained: the untrained twins of the runs instead; the two are never mixed.
 
     Returns:
         Seed -> value, for runs that have it, sorted by seed; empty if no run matches.
@@ -64,6 +66,7 @@ def select(
         and model in (None, record.spec.model)
         and _has(record.spec.options, options or {})
         and _has(record.spec.config, config or {})
+        and record.spec.untrained == untrained
     ]
     if differences := _differences(fitting, name):
         raise LatentbenchError(f"the runs that fit are not of one setting: {'; '.join(differences)}")
@@ -79,6 +82,7 @@ def _differences(records: Iterable[Record], value: str) -> list[str]:
     settings = []
     for record in records:
         spec = record.spec.model_dump(mode="json", exclude={"seed"})
+        spec["threads"] = record.spec.threads
         nested = {name: spec.pop(name) for name in ("config", "options", "budget")}
         spec |= {f"{part}.{name}": given for part, values in nested.items() for name, given in values.items()}
         measured = record.values[value]

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from latentbench.data.splits import Data
-from latentbench.devices import NoDeviceError, open_device
+from latentbench.devices import NoDeviceError, cpu_threads, open_device
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.evaluate import Predictions, collect, measure
 from latentbench.evaluation.facts import facts_of
@@ -75,7 +74,7 @@ def execute(
                 record = None
             if record is None or record.status == "failed":
                 plugins.notify("latentbench_run_started", spec=spec)
-                with threadpool_limits(task.execution.threads):
+                with cpu_threads(spec.threads):
                     record = _run(task, device, plugins, imported, store, progress)
                 store.save_record(record, resumable=record.weights is not None and record.status == "failed")
                 plugins.notify("latentbench_run_finished", spec=spec, record=record)
@@ -99,7 +98,7 @@ def give_up(task: Task, kind: str, reason: str) -> Outcome:
         spec=task.spec,
         started=now,
         finished=now,
-        environment=environment(torch.device("cpu"), plugins={}),
+        environment=environment(torch.device("cpu"), plugins={}).model_copy(update={"threads": task.spec.threads}),
         failure=Failure(type=kind, message=reason, traceback=""),
     )
     try:
@@ -135,7 +134,6 @@ def _run(
     """
     spec, execution = task.spec, task.execution
     started = _now()
-    torch.set_num_threads(execution.threads)
     tail = _Tail()
     log.addHandler(tail)
     offers: dict[str, Offer] = {}
@@ -187,6 +185,9 @@ def _run(
         enter("fitting")
         with Meter(device) as fit:
             model.fit(data.train, data.validation, trainer)
+        if spec.untrained and trainer.training is None:
+            what = f"model '{spec.model}' trains in a loop of its own, so it has no untrained twin"
+            raise LatentbenchError(what, "derive its Config from latentbench.Options, not from Model.Config")
         weights = store.save_weights(spec, model.state_dict())
         enter("evaluating")
         with Meter(device) as evaluate:
@@ -201,7 +202,7 @@ def _run(
         enter("describing the model")
         with Meter(device) as describe:
             facts = _facts(model, spec, device)
-            artefacts = _pictures(model, data, predictions, spec, offers, store, device)
+            artefacts = {} if spec.untrained else _pictures(model, data, predictions, spec, offers, store, device)
         enter("recording")
         for name, reason in measurement.unmeasured.items():
             if not metrics[ValueName.parse(name).metric].unavailable():
@@ -210,6 +211,8 @@ def _run(
             key=spec.key,
             status="finished",
             spec=spec,
+            null=model_class.null,
+            deterministic=model_class.deterministic,
             values=with_plugins(measurement.values, plugins.offers("metrics")),
             unmeasured=dict(measurement.unmeasured),
             training=trainer.training,
@@ -235,10 +238,13 @@ def _run(
         raise
     except (Exception, SystemExit) as error:
         log.debug("run %s failed", spec.key, exc_info=True)
+        offer = offers.get("model")
         return Record(
             key=spec.key,
             status="failed",
             spec=spec,
+            null=offer is not None and offer.value.null,
+            deterministic=offer is not None and offer.value.deterministic,
             started=started,
             finished=_now(),
             resumed=trainer.resumed if trainer else 0,

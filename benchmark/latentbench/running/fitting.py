@@ -110,6 +110,9 @@ class Fit:
             self._start()
         state = self.state
         self.restored = state.stopped is not None
+        if self._plan.total == 0 and state.stopped is None:
+            state.stopped = "max_steps"
+            self._save()
         while state.stopped is None:
             self._model.train()
             for index in self._rest_of_epoch():
@@ -149,7 +152,8 @@ class Fit:
         """Set ``model.progress`` to ``step``, by default the next one."""
         state, plan = self.state, self._plan
         step = state.step if step is None else step
-        self._model.progress = TrainingProgress(step, len(state.losses), plan.total, plan.steps_per_epoch, plan.phase)
+        total = plan.total or plan.options.epochs * plan.steps_per_epoch  # over no steps there is no schedule
+        self._model.progress = TrainingProgress(step, len(state.losses), total, plan.steps_per_epoch, plan.phase)
 
     def _look_or_save_when_due(self) -> None:
         """Between two steps, report the losses and write a checkpoint, each if its interval is over."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 
 from latentbench.boards.board import Board, BoardDataset, Variant
 from latentbench.boards.lineup import Lineup
-from latentbench.config import Options
+from latentbench.config import Options, TrainingOptions
 from latentbench.data.dataset import Dataset, State
 from latentbench.data.splits import DataInfo
 from latentbench.errors import LatentbenchError, did_you_mean
@@ -18,7 +18,7 @@ from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
 from latentbench.running.asked import Outline, check_metrics, check_values, outline, warn_of_shared_images
 from latentbench.running.execute import load_data
-from latentbench.spec import Budget, RunSpec
+from latentbench.spec import UNTRAINED, Budget, RunSpec
 
 __all__ = ["Override", "Planned", "Series", "lineup_of", "parse_override", "plan", "plan_series"]
 
@@ -36,10 +36,12 @@ class Planned:
     entry: BoardDataset
     """The board's dataset that it is on."""
     label: str
-    """What the board calls it: the model's name, or the label of a variant."""
+    """What the board calls it, and its untrained twin too: the model's name, or the label of a variant."""
 
     def __str__(self) -> str:
-        return f"{self.label} on {self.entry.label}, seed {self.spec.seed}"
+        untrained = "untrained " if self.spec.untrained else ""
+        threads = f", {self.spec.threads} threads" if self.spec.threads > 1 else ""
+        return f"{untrained}{self.label} on {self.entry.label}, seed {self.spec.seed}{threads}"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,18 @@ class Series:
     """Of the dataset."""
     seeds: int
     budget: Budget
+    threads: int
+
+    @property
+    def untrained(self) -> bool:
+        """Whether these are the untrained twins of other runs."""
+        return self.budget == UNTRAINED
+
+    @property
+    def twin(self) -> "Series | None":
+        """The runs without a step; None if the model is not trained by the harness's loop, or is a null."""
+        trained = self.model.training_step is not Model.training_step and issubclass(self.model.Config, TrainingOptions)
+        return replace(self, budget=UNTRAINED) if trained and not self.model.null else None
 
     def spec(self, seed: int, split_hash: str) -> RunSpec:
         """The run with one seed, on data with this hash."""
@@ -72,6 +86,7 @@ class Series:
             split_hash=split_hash,
             seed=seed,
             budget=self.budget,
+            threads=self.threads,
         )
 
 
@@ -109,9 +124,12 @@ def plan_series(
     models: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     seeds: int | None = None,
+    threads: int | None = None,
     overrides: Sequence[Override] = (),
 ) -> list[Series]:
     """What ``board`` runs, dataset by dataset, as far as it is known without data.
+
+    On each dataset the untrained twins come last, if the board has twins there. A deterministic model has one seed.
 
     Args:
         board: what to run.
@@ -119,6 +137,7 @@ def plan_series(
         models: just these of the board's models and variants. A model's name means the model in its preset alone.
         datasets: just these of the board's datasets, by label, or by name if all of that name are meant.
         seeds: this many, whatever the board, its datasets and variants say.
+        threads: CPU threads of each run, whatever the board says.
         overrides: options that differ from the presets and from the board's. Its owner is a dataset's label or name; or
             a model's name, which stands for its variants, too; or a variant's label.
 
@@ -153,12 +172,14 @@ def plan_series(
                 continue
             own = _configure_variant(board, variant, model, entry, options) if variant is not None else {}
             config = model.configure(entry.name, {**own, **assigned[label, name]}, options)
-            number = seeds or board.seeds_of(entry, variant)
-            one = Series(entry, label, model, config, dataset, options, number, board.budget_of(entry, variant))
+            number = 1 if model.deterministic else seeds or board.seeds_of(entry, variant)
+            budget = board.budget_of(entry, variant)
+            one = Series(entry, label, model, config, dataset, options, number, budget, threads or board.threads)
             if not overrides:
                 _check_that_it_differs(board, one, here, variant)
             here.append(one)
-        series += here
+        twins = [one.twin for one in here if one.twin] if board.twins_on(entry) else []
+        series += here + twins
     return series
 
 
@@ -192,6 +213,7 @@ def plan(
     models: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     seeds: int | None = None,
+    threads: int | None = None,
     overrides: Sequence[Override] = (),
 ) -> list[Planned]:
     """Every run of ``board``, dataset by dataset and seed by seed; a run that two datasets mean is there once.
@@ -208,12 +230,15 @@ def plan(
         models: just these of the board's models and variants, as ``plan_series`` takes them.
         datasets: just these of the board's datasets, by label or name.
         seeds: this many, whatever the board says.
+        threads: CPU threads of each run, whatever the board says.
         overrides: options that differ from the presets and from the board's.
 
     Raises:
         LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset, or nothing to run.
     """
-    series = plan_series(board, plugins, models=models, datasets=datasets, seeds=seeds, overrides=overrides)
+    series = plan_series(
+        board, plugins, models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=overrides
+    )
     by_dataset: dict[str, list[Series]] = {}
     for one in series:
         by_dataset.setdefault(one.entry.label, []).append(one)
@@ -229,7 +254,8 @@ def plan(
                 raise
             missing[label] = error
             continue
-        outlines[label] = outline(data)
+        as_listed = options == dataset.Config.parse(entry.options, f"dataset '{label}'")
+        outlines[label] = outline(data) if as_listed else {}  # an override may take away what the board names
         warn_of_shared_images(label, data)
         able = list(_able(here, data.info))
         for seed in range(max((one.seeds for one in able), default=0)):
@@ -307,12 +333,12 @@ def _check_that_it_differs(board: Board, one: Series, earlier: Sequence[Series],
 def _able(series: Sequence[Series], info: DataInfo) -> Iterator[Series]:
     """Those whose models can learn from a dataset; of the others it is told what they lack."""
     for one in series:
-        if lacking := [need for need in one.model.needs if not getattr(info, need)]:
-            log.warning("left out '%s' on '%s': it needs %s", one.label, one.entry.label, ", ".join(lacking))
-        elif reason := one.model.suits(info):
-            log.warning("left out '%s' on '%s': %s", one.label, one.entry.label, reason)
-        else:
+        lacking = [need for need in one.model.needs if not getattr(info, need)]
+        reason = f"it needs {', '.join(lacking)}" if lacking else one.model.suits(info)
+        if not reason:
             yield one
+        elif not one.untrained:  # a twin is left out with its model
+            log.warning("left out '%s' on '%s': %s", one.label, one.entry.label, reason)
 
 
 def _choose(kind: str, wanted: Sequence[str] | None, offered: Sequence[str], board: Board) -> list[str]:

@@ -28,7 +28,8 @@ class TrainingLoop:
         device: the device of the model and the splits.
         seed: the run's seed, >= 0. Batches have a generator of their own, so they do not depend on what a model draws
             from PyTorch's global one (which the caller seeds before it builds the model).
-        max_steps: the most steps that all phases together may take.
+        max_steps: the most steps that all phases together may take; with 0 the model stays as it is initialized,
+            ``Model.start`` included.
         checkpoint: file to resume from and to write to; later phases have files beside it. It must belong to this run
             alone, because its content is not checked against the run.
         code: identifies the run's third-party code; a checkpoint that other code made is not resumed from.
@@ -96,6 +97,11 @@ class TrainingLoop:
         independent of those of training, so that validation does not change the weights. It selects only with
         ``patience``: then the weights of the epoch with the least validation loss are kept, among the epochs after the
         first ``select_after``.
+
+        With ``max_steps=0`` each phase ends before its first step: ``optimizers``, ``schedulers`` and ``start`` are
+        called as before training, so that the weights are those from which a training with the same seed sets out.
+        Nothing is validated or selected, there are no losses, and the running statistics of batch normalization are
+        the initial ones.
 
         If there is a ``checkpoint`` file, the fit resumes from it, even at its end. On a CPU the result equals that of
         an uninterrupted fit bit for bit. On another kind of device than the checkpoint's it resumes with random numbers
@@ -206,9 +212,11 @@ class TrainingLoop:
         total = options.epochs * steps_per_epoch
         if not 0 < budget_share <= 1:
             raise mistake(model, f"the budget_share of phase '{phase}' is {budget_share:g}", "give one in (0, 1]")
-        if self.max_steps is not None:
+        if self.max_steps == 0:
+            total = 0
+        elif self.max_steps is not None:
             total = min(total, max(1, int(self.max_steps * budget_share)), self.max_steps - before)
-        if total < 1:
+        if total < 1 and self.max_steps != 0:
             raise mistake(
                 model,
                 f"the budget of {self.max_steps} steps has none left for the phase '{phase}'",

@@ -12,5 +12,6 @@ Use it in a plugin's tests, with any test runner. It raises an AssertionError wi
 from latentbench.testing.datasets import check_dataset
 from latentbench.testing.metrics import check_metric
 from latentbench.testing.models import check_model
+from latentbench.testing.options import check_options
 
-__all__ = ["check_dataset", "check_metric", "check_model"]
+__all__ = ["check_dataset", "check_metric", "check_model", "check_options"]

@@ -47,10 +47,12 @@ def build(model_class: type[Model], config: Options, data: Data, seed: int = 0) 
     return model_class(config, data.info)
 
 
-def fit(model_class: type[Model], config: Options, data: Data, **trainer_options: Any) -> tuple[Model, TrainingLoop]:
+def fit(
+    model_class: type[Model], config: Options, data: Data, seed: int = 0, **trainer_options: Any
+) -> tuple[Model, TrainingLoop]:
     """A new fitted model, and its trainer."""
-    model = build(model_class, config, data)
-    trainer = TrainingLoop(device=CPU, seed=0, **trainer_options)
+    model = build(model_class, config, data, seed)
+    trainer = TrainingLoop(device=CPU, seed=seed, **trainer_options)
     model.fit(data.train, data.validation, trainer)
     return model, trainer
 

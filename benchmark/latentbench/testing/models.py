@@ -39,7 +39,9 @@ def check_model(
 ) -> list[str]:
     """Check that a model fulfils its contract, on 64 training images of which every tenth has no labels.
 
-    - It can be registered, built and fitted, and a budget of steps is respected.
+    - It can be registered, built and fitted, and a budget of steps is respected. Without a step, as its untrained twin
+      on a board, each of its capabilities still gives what it should.
+    - If it says that it is deterministic, two seeds give the same results.
     - Fits with one seed are equal, even if one of them is cut off and resumed again and again, with its schedules, its
       ``start``, its hooks and in all of its phases.
     - It trains with channels-last images and gives the same results with channels-last weights.
@@ -98,6 +100,17 @@ def check_model(
                 outputs[name] = _run(model, name, images)
             if name in outputs and not _check_capability(promises, model, name, images, outputs[name]):
                 del outputs[name]
+        if trainer.training is not None:
+            with promises.that("without a step, as its untrained twin, it gives what it should, too"):
+                twin, untrained = fit(model_class, config, data, max_steps=0)
+                expect(untrained.training is not None and untrained.training.steps == 0, "it makes steps")
+                for name in outputs:
+                    _run(twin, name, images)
+        if model_class.deterministic:
+            with promises.that("it is deterministic, as it says: two seeds give the same results"):
+                other, _ = fit(model_class, config, data, seed=1)
+                for name, parts in outputs.items():
+                    expect(_equal(_run(other, name, images, seed=1), parts), f"its {name}() differs")
         _check_codes(promises, model, outputs)
         with promises.that("facts() are finite numbers, the same each time"):
             expect(facts_of(model, CPU, 0) == facts_of(model, CPU, 0), "with one seed they are not the same")

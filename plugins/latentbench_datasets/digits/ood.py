@@ -1,5 +1,6 @@
-"""Out-of-distribution detection: MNIST and Fashion-MNIST against each other, and digits against held-out digits."""
+"""Out-of-distribution detection: MNIST and Fashion-MNIST against each other and others, digits against other digits."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -10,8 +11,11 @@ from torch import Tensor
 
 from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, Split, StoredSplit, Targets
 from latentbench_datasets.digits import fashion_mnist_files as fashion_mnist
+from latentbench_datasets.digits import kmnist_files as kmnist
 from latentbench_datasets.digits import mnist_files as mnist
+from latentbench_datasets.digits import notmnist_files as notmnist
 from latentbench_datasets.digits.digits import Digits
+from latentbench_datasets.digits.idx_files import IdxFiles
 from latentbench_datasets.digits.scaled import ScaledSplit
 
 __all__ = ["Ood"]
@@ -23,6 +27,9 @@ _SOURCES = {
     "mnist-held-out": (mnist.FILES, mnist.FILES),
 }
 _HELD_IN = (0, 1)
+_Outlier = Literal["kmnist", "notmnist"]
+#: Where the anomalies of further tests come from.
+_OUTLIERS: Mapping[_Outlier, IdxFiles] = {"kmnist": kmnist.FILES, "notmnist": notmnist.FILES}
 
 
 class Ood(Dataset):
@@ -33,8 +40,10 @@ class Ood(Dataset):
     - "test" has as many normal images as anomalies, all from test files: no training image, normal or not, is in it.
       AUPRC's chance level is the anomalies' share, so only balanced tests compare. Where a side has more images than
       are taken, a seeded subset is; a smaller ``test_images`` takes a part of what a larger one takes.
-    - "test-x3" is the same test with pixels multiplied by 3, and so for each further factor of ``intensities``. These
-      images leave [0, 1] on purpose (``image_range``).
+    - "test-kmnist" and "test-notmnist", for the ``outliers`` of that name, are further tests, which need no training of
+      their own: the normal images of "test", and as many test images of KMNIST or notMNIST for anomalies.
+    - "test-x3" is "test" with pixels multiplied by 3, and so for each further factor of ``intensities``. These images
+      leave [0, 1] on purpose (``image_range``).
 
     The supplement that the intensities are from says neither which images it multiplies nor which pair it takes. That
     the anomalies alone are multiplied (``scaled: out``) is our reading.
@@ -43,13 +52,16 @@ class Ood(Dataset):
     name = "ood"
     version = 1
     title = "MNIST and Fashion-MNIST against each other, digits against held-out digits"
-    licence = f"MNIST: {mnist.LICENCE}; Fashion-MNIST: {fashion_mnist.LICENCE}"
+    licence = (
+        f"MNIST: {mnist.LICENCE}; Fashion-MNIST: {fashion_mnist.LICENCE}; KMNIST: {kmnist.LICENCE}; "
+        f"notMNIST: {notmnist.LICENCE}"
+    )
     citation = (
         "M. Glazunov and A. Zarras: Vacant holes for unsupervised detection of the outliers in compact latent "
         f"representation. UAI, PMLR 216:701-711, 2023 (pairs: supplement F; intensities: supplement H); "
-        f"{mnist.CITATION}; {fashion_mnist.CITATION}"
+        f"{mnist.CITATION}; {fashion_mnist.CITATION}; {kmnist.CITATION}; {notmnist.CITATION}"
     )
-    source = f"{mnist.SOURCE}; {fashion_mnist.SOURCE}"
+    source = f"{mnist.SOURCE}; {fashion_mnist.SOURCE}; {kmnist.SOURCE}; {notmnist.SOURCE}"
 
     class Config(Dataset.Config):
         """Options of the pair and its test."""
@@ -59,6 +71,11 @@ class Ood(Dataset):
         )
         classes: tuple[Annotated[int, Field(ge=0, le=9)], ...] | None = Field(
             None, description="the held-in digits of mnist-held-out; None: 0 and 1"
+        )
+        outliers: tuple[_Outlier, ...] = Field(
+            (),
+            exclude_if=lambda value: not value,
+            description="further sets of anomalies: kmnist is the split test-kmnist, notmnist the split test-notmnist",
         )
         test_images: int | None = Field(
             None, ge=1, description="test images on each side; None: all of the smaller side"
@@ -77,6 +94,13 @@ class Ood(Dataset):
             if classes is not None and not (0 < len(classes) < 10 and len(set(classes)) == len(classes)):
                 raise ValueError("Input should be one to nine distinct digits")
             return classes
+
+        @field_validator("outliers")
+        @classmethod
+        def _each_once_and_in_one_order(cls, outliers: tuple[_Outlier, ...]) -> tuple[_Outlier, ...]:
+            if len(set(outliers)) < len(outliers):
+                raise ValueError("Input should be distinct sets")
+            return tuple(sorted(outliers))
 
         @field_validator("intensities")
         @classmethod
@@ -106,22 +130,37 @@ class Ood(Dataset):
             train, validation, normal = (digits.of(held_in) for digits in (train, validation, normal))
         else:
             _, anomalous = outside.read(data_root, self.name)
+        outliers = {name: self._outliers(name, data_root) for name in self.config.outliers}
         images = train.images[:, None]
         _, _, height, width = images.shape
         splits: dict[str, Split] = {
             "train": StoredSplit(Role.TRAIN, images),
             "validation": StoredSplit(Role.VALIDATION, validation.images[:, None]),
-            **self._tests(normal.images[:, None], anomalous.images[:, None]),
+            **self._tests(normal.images[:, None], anomalous.images[:, None], outliers),
         }
         return Data(DataInfo(1, height, width, len(images)), splits)
 
     def prepare(self, data_root: Path) -> None:
-        """Download the pair's files, unless they are there."""
+        """Download the files of the pair and of the outliers, unless they are there; those of notMNIST come by hand."""
         for files in dict.fromkeys(_SOURCES[self.config.pair]):
             files.download(data_root, self.name)
+        for name in self.config.outliers:
+            _OUTLIERS[name].download(data_root, self._with_outliers)
 
-    def _tests(self, normal: Tensor, anomalous: Tensor) -> dict[str, Split]:
-        """The test of normal and anomalous images, (N, 1, H, W) uint8 each, under every intensity."""
+    @property
+    def _with_outliers(self) -> str:
+        """The dataset and its outliers, as ``latentbench data prepare`` takes them."""
+        return f"{self.name} --set outliers=[{','.join(self.config.outliers)}]"
+
+    def _outliers(self, name: _Outlier, data_root: Path) -> Tensor:
+        """The test images of a further set, (N, 1, H, W) uint8."""
+        try:
+            return _OUTLIERS[name].read_test(data_root, self._with_outliers).images[:, None]
+        except LatentbenchError as error:
+            raise LatentbenchError(f"{error}; or leave '{name}' out of the option 'outliers'") from error
+
+    def _tests(self, normal: Tensor, anomalous: Tensor, outliers: Mapping[_Outlier, Tensor]) -> dict[str, Split]:
+        """The tests of normal and anomalous images, (N, 1, H, W) uint8 each: under every intensity, and of outliers."""
         most = min(len(normal), len(anomalous))
         size = self.config.test_images or most
         if size > most:
@@ -131,17 +170,22 @@ class Ood(Dataset):
                 f"use at most {most}",
             )
         generator = torch.Generator().manual_seed(self.config.seed)
-        images = torch.cat([_subset(side, size, generator) for side in (normal, anomalous)])
+        normal, anomalous = [_subset(side, size, generator) for side in (normal, anomalous)]
         anomaly = np.repeat(np.array([0, 1], np.uint8), size)
-        test = StoredSplit(Role.TEST, images, Targets(anomaly=anomaly))
+        targets = Targets(anomaly=anomaly)
+        test = StoredSplit(Role.TEST, torch.cat([normal, anomalous]), targets)
         scaled = (
             torch.from_numpy(anomaly == 1) if self.config.scaled == "out" else torch.ones(2 * size, dtype=torch.bool)
         )
-        return {"test": test} | {
-            f"test-x{factor:g}": ScaledSplit(test, torch.where(scaled, factor, 1.0))
-            for factor in self.config.intensities
-            if factor != 1
-        }
+        tests: dict[str, Split] = {"test": test}
+        for factor in self.config.intensities:
+            if factor != 1:
+                tests[f"test-x{factor:g}"] = ScaledSplit(test, torch.where(scaled, factor, 1.0))
+        for name, images in outliers.items():
+            own = torch.Generator().manual_seed(self.config.seed)  # so that no set's choice depends on another's
+            images = torch.cat([normal, _subset(images, size, own)])
+            tests[f"test-{name}"] = StoredSplit(Role.TEST, images, targets)
+        return tests
 
 
 def _subset(images: Tensor, size: int, generator: torch.Generator) -> Tensor:

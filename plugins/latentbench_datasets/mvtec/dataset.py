@@ -6,13 +6,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import AfterValidator, Field, FiniteFloat, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from latentbench import (
     Data,
@@ -36,15 +45,15 @@ from latentbench_datasets.images import declared_range, image_size, is_grey, mas
 from latentbench_datasets.levels import EIGHT_BITS, Range
 from latentbench_datasets.mvtec.folders import TestImage, read_layout
 
-__all__ = ["CATEGORIES", "Folder", "MagneticTile", "MvtecAd", "MvtecLayout", "MvtecLike"]
+__all__ = ["CATEGORIES", "Folder", "ImageSize", "KolektorSDD", "MagneticTile", "MvtecAd", "MvtecLayout", "MvtecLike"]
 
 #: The categories of MVTec AD.
 CATEGORIES = (
     "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw", "tile",
     "toothbrush", "transistor", "wood", "zipper",
 )  # fmt: skip
-#: Where MVTec AD is looked for: as published, or a copy reduced to 256 pixels.
-_FOLDERS = ("mvtec_ad", "mvtec_ad_256")
+#: Where MVTec AD is looked for, in this order: as published, or a copy that is reduced to so many pixels a side.
+_FOLDERS = {"mvtec_ad": inf, "mvtec_ad_256": 256, "mvtec_ad_128": 128}
 #: Published archives of MVTec AD, in the data root: one for each category, and one for all of them.
 _ARCHIVE, _WHOLE_ARCHIVE = "{category}.tar.xz", "mvtec_anomaly_detection.tar.xz"
 #: SHA-256 of the archive of all categories; none is published for single categories.
@@ -67,10 +76,23 @@ def _below_data_root(folder: str) -> str:
 Folder = Annotated[str, AfterValidator(_below_data_root)]
 
 
+def _one_number_for_a_square(size: Any, validate: ValidatorFunctionWrapHandler) -> int | tuple[int, int]:
+    try:
+        sides: int | tuple[int, int] = validate(size)
+    except ValidationError:
+        raise ValueError("Input should be a number of pixels from 8 to 2048, or two, [HEIGHT, WIDTH]") from None
+    return sides[0] if isinstance(sides, tuple) and sides[0] == sides[1] else sides
+
+
+_Side = Annotated[int, Field(ge=8, le=2048)]
+#: The side of a square, or height and width.
+ImageSize = Annotated[_Side | tuple[_Side, _Side], WrapValidator(_one_number_for_a_square)]
+
+
 class MvtecLayout(PreparedDataset):
     """A folder in the layout of MVTec AD: normal images for training; normal and defective ones, with masks, for tests.
 
-    Images are resized to a square (``latentbench_datasets.images``), masks by the nearest pixel. They have one
+    Images are resized to ``image_size`` (``latentbench_datasets.images``), masks by the nearest pixel. They have one
     channel if every file is grey, else three. Files of more than 8 bits are scaled from a range, which they
     declare or which the option ``value_range`` gives; masks with more than two levels need the option
     ``mask_threshold``. The status counts both.
@@ -84,7 +106,9 @@ class MvtecLayout(PreparedDataset):
     class Config(Dataset.Config):
         """Options of the layout."""
 
-        image_size: int = Field(256, ge=8, le=2048, description="side of the square that images are resized to")
+        image_size: ImageSize = Field(
+            256, description="what images are resized to: the side of a square, or [HEIGHT, WIDTH]"
+        )
         validation: float = Field(0.1, ge=0, lt=1, description="share of train/good that is kept for validation")
         seed: int = Field(0, ge=0, lt=2**32, description="chooses the validation images")
         value_range: tuple[FiniteFloat, FiniteFloat] | None = Field(
@@ -116,6 +140,12 @@ class MvtecLayout(PreparedDataset):
         """Version 3: masks that are lost by resizing are unknown, and images of more than 8 bits are scaled."""
         return replace(super().decoding, version=3)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width that images are resized to."""
+        size = self.config.image_size
+        return size if isinstance(size, tuple) else (size, size)
+
     @abstractmethod
     def folder(self, data_root: Path) -> Path:
         """The folder of ``train``, ``test`` and ``ground_truth``, which may not exist."""
@@ -133,7 +163,7 @@ class MvtecLayout(PreparedDataset):
 
     def convert(self, source: Source, save: Save) -> Mapping[str, int]:
         """Decode and resize every file."""
-        layout, size = read_layout(source.folder), self.config.image_size
+        layout, (height, width) = read_layout(source.folder), self.shape
         train, validation = layout.split(self.config.validation, self.config.seed)
         if not train:
             raise LatentbenchError(
@@ -146,15 +176,15 @@ class MvtecLayout(PreparedDataset):
         graded = self._graded([image.mask for image in layout.test if image.mask])
         channels = 1 if all(map(is_grey, (*layout.train, *test))) else 3
         value_range = Range(*self.config.value_range) if self.config.value_range else None
-        read = partial(read_image, channels=channels, size=size, value_range=value_range)
+        read = partial(read_image, channels=channels, size=self.shape, value_range=value_range)
         rows = Rows(self.progress, len(layout.train) + 2 * len(test))
         for role, paths in {Role.TRAIN: train, Role.VALIDATION: validation, Role.TEST: test}.items():
             if paths:
-                save(role, (len(paths), channels, size, size), rows(read, paths), [(path,) for path in paths])
+                save(role, (len(paths), channels, height, width), rows(read, paths), [(path,) for path in paths])
         masks = save(
             "mask",
-            (len(test), size, size),
-            rows(partial(_mask, size=size, threshold=self.config.mask_threshold), layout.test),
+            (len(test), height, width),
+            rows(partial(_mask, shape=self.shape, threshold=self.config.mask_threshold), layout.test),
             [(image.path, image.mask) if image.mask else (image.path,) for image in layout.test],
         )
         anomaly = np.array([image.defective for image in layout.test], np.uint8)
@@ -238,7 +268,10 @@ class MvtecAd(MvtecLayout):
 
         category: str = Field("screw", description=f"one of {', '.join(CATEGORIES)}")
         folder: Folder | None = Field(
-            None, description=f"the folder of the categories in the data root; None: {' or else '.join(_FOLDERS)}"
+            None,
+            description="the folder of the categories in the data root; None: the first that has the category, of "
+            "mvtec_ad (as published), mvtec_ad_256 and mvtec_ad_128 (copies reduced to 256 and 128 pixels, which are "
+            "used for images that are no larger)",
         )
 
         @field_validator("category")
@@ -252,8 +285,7 @@ class MvtecAd(MvtecLayout):
 
     def folder(self, data_root: Path) -> Path:
         """The category's folder in the first collection that has it."""
-        collections = (self.config.folder,) if self.config.folder else _FOLDERS
-        folders = [data_root / collection / self.config.category for collection in collections]
+        folders = [data_root / collection / self.config.category for collection in self._collections]
         return next((folder for folder in folders if folder.is_dir()), folders[0])
 
     def how_to_get(self, folder: Path) -> str:
@@ -286,14 +318,20 @@ class MvtecAd(MvtecLayout):
     def status(self, data_root: Path) -> Status:
         """The status of the category, and a list of the categories that are there."""
         status = super().status(data_root)
-        collections = (self.config.folder,) if self.config.folder else _FOLDERS
         there = [
             category
             for category in CATEGORIES
-            if any((data_root / collection / category).is_dir() for collection in collections)
+            if any((data_root / collection / category).is_dir() for collection in self._collections)
         ]
         note = f"category {self.config.category}; there are {len(there)} of {len(CATEGORIES)}: {', '.join(there)}"
         return replace(status, note="; ".join(filter(None, (note, status.note))))
+
+    @property
+    def _collections(self) -> list[str]:
+        """The folders of categories to look into, in this order; no image is enlarged from a reduced copy."""
+        if self.config.folder:
+            return [self.config.folder]
+        return [collection for collection, side in _FOLDERS.items() if max(self.shape) <= side]
 
 
 class MvtecLike(MvtecLayout):
@@ -354,15 +392,55 @@ class MagneticTile(MvtecLayout):
         )
 
 
-def _mask(image: TestImage, size: int, threshold: float | None) -> npt.NDArray[np.uint8]:
-    """The mask of an image, (size, size), read as ``read_mask`` does; zeros where there is none.
+class KolektorSDD(MvtecLayout):
+    """Cracks in electrical commutators, laid out like MVTec AD: images of a surface that are taller than wide.
+
+    The published set has three folds for supervised learning and no split for learning from normal images alone. Here
+    the folder determines the split. Each commutator has several images, so that a random split of the images has parts
+    of the same item in training and test.
+    """
+
+    name = "kolektor-sdd"
+    version = 1
+    title = "KolektorSDD: cracks in the surface of commutators"
+    licence = "CC BY-NC-SA 4.0"
+    citation = (
+        "D. Tabernik, S. Šela, J. Skvarč and D. Skočaj: Segmentation-based deep-learning approach for surface-defect "
+        "detection. Journal of Intelligent Manufacturing 31:759-776, 2020"
+    )
+    source = "https://www.vicos.si/resources/kolektorsdd/"
+
+    class Config(MvtecLayout.Config):
+        """Options of the layout, with an aspect like that of the images."""
+
+        image_size: ImageSize = Field(
+            (320, 128), description="what images are resized to: [HEIGHT, WIDTH], or the side of a square"
+        )
+
+    config: Config
+
+    def folder(self, data_root: Path) -> Path:
+        """``kolektor_sdd``."""
+        return data_root / "kolektor_sdd"
+
+    def how_to_get(self, folder: Path) -> str:
+        """By hand, because it is published in another layout."""
+        return (
+            f"download it from {self.source} (licence: {self.licence}) and lay it out like MVTec AD: 80 % of its "
+            f"defect-free images as {folder / 'train' / 'good'}, the others as test/good, test/defect/NAME.png with "
+            "masks ground_truth/defect/NAME_mask.png"
+        )
+
+
+def _mask(image: TestImage, shape: tuple[int, int], threshold: float | None) -> npt.NDArray[np.uint8]:
+    """The mask of an image, (height, width) of ``shape``, read as ``read_mask`` does; zeros where there is none.
 
     Raises:
         LatentbenchError: the mask of a normal image has anomalous pixels; or a file, as ``read_mask``.
     """
     if not image.mask:
-        return np.zeros((size, size), np.uint8)
-    mask, marked = read_mask(image.mask, image_size(image.path), size, threshold)
+        return np.zeros(shape, np.uint8)
+    mask, marked = read_mask(image.mask, image_size(image.path), shape, threshold)
     if marked and not image.defective:
         raise LatentbenchError(f"mask {image.mask} marks a defect", f"its image is among the good ones, {image.path}")
     return mask
@@ -373,12 +451,13 @@ def _outcome(image: TestImage, mask: npt.NDArray[np.uint8], threshold: float | N
 
     Args:
         image: an image; its mask file is read again if no anomalous pixel is left.
-        mask: (size, size), as ``_mask`` returns it.
+        mask: (height, width), as ``_mask`` returns it.
         threshold: as for ``_mask``.
     """
     if not image.defective or mask.any():
         return ""
     if not image.mask:
         return "missing"
-    _, marked = read_mask(image.mask, image_size(image.path), len(mask), threshold)
+    height, width = mask.shape
+    _, marked = read_mask(image.mask, image_size(image.path), (height, width), threshold)
     return "lost by resizing" if marked else "all black"

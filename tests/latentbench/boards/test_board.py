@@ -199,13 +199,13 @@ def test_the_standard_boards_are_sound_and_are_found_by_name_and_by_path(path):
         (
             "name: b\ntitle: t\ndatasets:\n  - d\n  - nmae: d\nrank: a@b\n",
             5,
-            "unknown key 'nmae': did you mean 'name'? known: budget, columns, label, name, optional, options, rank",
+            "unknown key 'nmae': did you mean 'name'? known: budget, columns, diagnosis, label, name, ",
         ),
         ("name: b\ntitle: t\ndatasets:\n  - d\n  -\n    options: {}\nrank: a@b\n", 6, "datasets.1 has no 'name'"),
         # values
         (MINIMAL + "seeds: three\n", 5, "'seeds': Input should be a valid integer"),
         (MINIMAL + "seeds: 0\n", 5, "'seeds': Input should be greater than or equal to 1, got 0"),
-        (MINIMAL + "budget: {max_steps: -1}\n", 5, "'budget.max_steps': Input should be greater than or equal to 1"),
+        (MINIMAL + "budget: {max_steps: -1}\n", 5, "'budget.max_steps': Input should be greater than or equal to 0"),
         (MINIMAL + "models: 3\n", 5, "'models': Input should be a valid list or Input should be 'all', got 3"),
         (MINIMAL + "models:\n  - vae\n  - 3\n", 7, "'models.1': Input should be a valid string, got 3"),
         (
@@ -262,7 +262,7 @@ def test_the_standard_boards_are_sound_and_are_found_by_name_and_by_path(path):
         (
             DATASETS + "  - name: e\n    average: true\n",
             7,
-            "unknown key 'average': known: budget, columns, label, name, ",
+            "unknown key 'average': known: budget, columns, diagnosis, label, name, ",
         ),
         (DATASETS + "average: often\n", 6, "'average': Input should be a valid boolean"),
         (DATASETS + "  - {name: e, seeds: 0}\n", 6, "'datasets.1.seeds': Input should be greater than or equal to 1"),
@@ -304,7 +304,7 @@ def test_the_standard_boards_are_sound_and_are_found_by_name_and_by_path(path):
         (
             VARIANTS + "  - {model: vae, label: c, budget: {max_steps: 0}}\n",
             8,
-            "'variants.1.budget.max_steps': Input should be greater than or equal to 1, got 0",
+            "'variants.1.budget' leaves no step: give it 1 or more: the untrained twins run by themselves, if 'twins'",
         ),
         # what ranks
         ("name: b\ntitle: t\ndatasets: [d, e]\n", 1, "the board has no 'rank': the board needs one, or each of its "),

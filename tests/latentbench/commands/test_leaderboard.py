@@ -22,6 +22,7 @@ datasets:
   - name: toy-blobs
   - {name: toy-blobs, label: codes, options: {size: 120}, rank: gaussian-wasserstein@test}
 models: [pca, vae]
+twins: false
 rank: auroc@test
 budget: {max_steps: 3}
 """

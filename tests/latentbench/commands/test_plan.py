@@ -32,7 +32,8 @@ def test_a_plan_names_every_line_and_writes_the_lineup_where_no_data_are(
     assert capsys.readouterr().out.splitlines() == [
         "pca on fashion-mnist, seeds 0 to 2",
         "vae-2d on fashion-mnist, seed 0 (vae: latent_dim=2, width=8)",
-        "board b: 4 runs; their settings are in results/b.lineup.json",
+        "untrained vae-2d on fashion-mnist, seed 0 (vae: latent_dim=2, width=8)",
+        "board b: 5 runs; their settings are in results/b.lineup.json",
     ]
     board = load_board(Path("b.yaml"))
     assert read_lineup(Path("results"), board) == lineup_of(board, Plugins.load())

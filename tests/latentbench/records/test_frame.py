@@ -20,8 +20,11 @@ def test_every_value_of_every_finished_run_is_a_line(toys: Path, tmp_path: Path)
 
     frame = values_frame(tmp_path / "r")
 
-    records = [record for _, record in Store(tmp_path / "r").records() if record.status == "finished"]
-    assert len(records) == 4
+    finished = [record for _, record in Store(tmp_path / "r").records() if record.status == "finished"]
+    records = [record for record in finished if not record.spec.untrained]
+    assert (len(records), len(finished)) == (4, 6)
+    twins = values_frame(tmp_path / "r", untrained=True)
+    assert set(twins["key"]) == {record.key for record in finished} - set(frame["key"])
     assert len(frame) == sum(len(record.values) for record in records)
     for record in records:
         lines = frame[frame["key"] == record.key].set_index("value_name")

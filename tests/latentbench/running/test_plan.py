@@ -24,6 +24,7 @@ BOARD = Board.parse(
         "models": ["centre-distance", "pca"],
         "seeds": 2,
         "budget": {"max_steps": 7},
+        "twins": False,
         "rank": "auroc@test",
     },
     "board 'b'",
@@ -370,7 +371,15 @@ def test_a_model_is_left_out_where_the_dataset_has_not_what_it_needs(
 ) -> None:
     datasets = [{"name": "toy-blobs"}, {"name": "bare"}]
     board = Board.parse(
-        {"name": "b", "title": "t", "datasets": datasets, "models": ["needy", "ae"], "seeds": 2, "rank": "auroc@test"},
+        {
+            "name": "b",
+            "title": "t",
+            "datasets": datasets,
+            "models": ["needy", "ae"],
+            "seeds": 2,
+            "twins": False,
+            "rank": "auroc@test",
+        },
         "board 'b'",
     )
     pairs = [(run.spec.dataset, run.spec.model) for run in plan(board, with_needy, tmp_path)]
@@ -396,6 +405,7 @@ variants:
     options: {latent_dim: 2}
   - {model: ae, label: ae-short, options: {epochs: 1}, datasets: [many], seeds: 1, budget: {max_steps: 3}}
 seeds: 2
+twins: false
 rank: auroc@test
 """
 
@@ -541,7 +551,10 @@ def test_a_model_that_cannot_learn_there_is_told_by_its_variants_label(
     board = Board.model_validate(
         {"name": "b", "title": "t", "datasets": ["bare"], "models": ["ae"], "variants": variants, "rank": "auroc@test"}
     )
-    assert [run.label for run in plan(board, with_needy, tmp_path)] == ["ae"]
+    assert [str(run) for run in plan(board, with_needy, tmp_path)] == [
+        "ae on bare, seed 0",
+        "untrained ae on bare, seed 0",
+    ]
     assert [record.getMessage() for record in caplog.records] == ["left out 'needy-too' on 'bare': it needs attributes"]
 
 

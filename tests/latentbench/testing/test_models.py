@@ -94,6 +94,7 @@ def test_a_model_that_keeps_its_promises_passes_with_a_line_for_each():
         assert f"{capability}() gives an image the same result in any batch" in report
     assert "log_likelihood() draws random numbers: that the batch does not matter was not tried" in report
     assert "a fit that is cut off and resumed equals one that is not" in report
+    assert "without a step, as its untrained twin, it gives what it should, too" in report
     assert "0 synchronizations with the accelerator in a training step after the first" in report
     assert "a checkpoint made on 'sim' is resumed on 'cpu'" in report
 
@@ -465,6 +466,31 @@ class LateBuffer(Mean):
         self.register_buffer("scale", self.mean.mean())
 
 
+class NeedsAStep(Honest):
+    trained: Tensor
+
+    def build(self, info):
+        super().build(info)
+        self.register_buffer("trained", torch.zeros(()))
+
+    def training_step(self, batch):
+        self.trained.fill_(1)
+        return super().training_step(batch)
+
+    def localize(self, images):
+        if not self.trained:
+            raise RuntimeError("nothing has been learned")
+        return super().localize(images)
+
+
+class DrawsDirections(Mean):
+    deterministic = True
+
+    def fit(self, train, validation, trainer):
+        super().fit(train, validation, trainer)
+        self.mean.add_(torch.randn(self.mean.shape))
+
+
 class FloatCluster(Mean):
     def cluster(self, images):
         return {"one": images.mean((1, 2, 3))}
@@ -504,6 +530,8 @@ class FloatCluster(Mean):
         (FloatCluster, "cluster() takes images alone*: its output, 'one': expected integers, got torch.float32"),
         (PlainAttribute, "all that it has learned is in its state_dict*: its score() differs"),
         (RandomProjection, "all that it has learned is in its state_dict*: its encode() differs"),
+        (NeedsAStep, "without a step, as its untrained twin, it gives what it should, too: RuntimeError: nothing has"),
+        (DrawsDirections, "it is deterministic, as it says: two seeds give the same results: its score() differs"),
         (LateBuffer, 'all that it has learned is in its state_dict*: RuntimeError: *Unexpected key*"scale"'),
     ],
 )

@@ -16,7 +16,9 @@ import torch
 from latentbench import LatentbenchError
 from latentbench.torchvision_compat import import_torchvision
 from latentbench_datasets.digits import fashion_mnist_files as fashion_mnist
+from latentbench_datasets.digits import kmnist_files as kmnist
 from latentbench_datasets.digits import mnist_files as mnist
+from latentbench_datasets.digits import notmnist_files as notmnist
 
 SETS = [mnist, fashion_mnist]
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -180,6 +182,57 @@ def test_a_download_without_a_network_is_one_clear_line(
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path, source: Any) -> None:
     (tmp_path / source.FILES.torchvision_name).write_text("a file in the place of the folder")
     assert f"cannot download {source.FILES.title}" in message_of(lambda: source.download(tmp_path, "ood"))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("source", [kmnist, notmnist], ids=["KMNIST", "notMNIST"])
+def test_a_set_of_outliers_needs_its_test_files_alone(
+    tmp_path: Path, source: Any, packed: bool, publish: Callable[..., Any]
+) -> None:
+    published = publish(source)
+    assert sorted(published.plain) == [TEST_IMAGES, TEST_LABELS]
+    raw = published.put(tmp_path, lambda _: packed)
+    digits = source.FILES.read_test(tmp_path, "ood")
+    assert torch.equal(digits.images, torch.from_numpy(published.arrays[TEST_IMAGES]))
+    assert torch.equal(digits.labels, torch.from_numpy(published.arrays[TEST_LABELS]).to(torch.int64))
+    (path,) = raw.glob(f"{TEST_IMAGES}*")
+    path.write_bytes(path.read_bytes()[:-20])
+    message = message_of(lambda: source.FILES.read_test(tmp_path, "ood"))
+    assert message.startswith(f"{path} is corrupt or cut short (")
+    path.unlink()
+    message = message_of(lambda: source.FILES.read_test(tmp_path, "ood"))
+    assert f"{source.FILES.title} is not complete in {raw}: missing {TEST_IMAGES}(.gz): get it (licence" in message
+    assert "put the two published files there" in message
+
+
+def test_other_content_in_an_intact_archive_without_a_published_checksum_is_told(
+    tmp_path: Path, publish: Callable[..., Any]
+) -> None:
+    raw = publish(notmnist).put(tmp_path)
+    other = b"another file's content"
+    (raw / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(other))
+    message = message_of(lambda: notmnist.FILES.read_test(tmp_path, "ood"))
+    expected = notmnist.FILES.sha256[TEST_LABELS]
+    found = hashlib.sha256(other).hexdigest()
+    assert f"SHA-256 of what it compresses expected {expected}, found {found}" in message
+    assert f"delete it and get it again from {notmnist.SOURCE}" in message
+
+
+def test_what_torchvision_cannot_download_is_got_by_hand(tmp_path: Path) -> None:
+    message = message_of(lambda: notmnist.FILES.download(tmp_path, "ood"))
+    assert f"notMNIST is not complete in {tmp_path / 'notMNIST' / 'raw'}: missing" in message
+    assert f"get it (licence none stated for the images) from {notmnist.SOURCE}" in message
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("source", [kmnist, notmnist], ids=["KMNIST", "notMNIST"])
+def test_the_published_outliers_have_as_many_of_each_class(
+    data_root: Path, source: Any, skip_without: Callable[[Any], None]
+) -> None:
+    skip_without(source)
+    digits = source.FILES.read_test(data_root, "ood")
+    assert digits.images.shape == (10_000, 28, 28)
+    assert torch.bincount(digits.labels).tolist() == [1000] * 10
 
 
 @pytest.mark.real

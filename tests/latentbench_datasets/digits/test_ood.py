@@ -12,22 +12,26 @@ import torch
 from latentbench import Data, LatentbenchError, Role, StoredSplit
 from latentbench.testing import check_dataset
 from latentbench_datasets.digits import fashion_mnist_files as fashion_mnist
+from latentbench_datasets.digits import kmnist_files as kmnist
 from latentbench_datasets.digits import mnist_files as mnist
+from latentbench_datasets.digits import notmnist_files as notmnist
 from latentbench_datasets.digits.ood import Ood
 from latentbench_datasets.digits.scaled import ScaledSplit
 
 PAIRS = ["mnist-fashion", "fashion-mnist", "mnist-held-out"]
 #: Of the intensities in the supplement's table 6.
 TABLE_6 = (1, 3, 5, 7, 9, 11, 13, 15)
+OUTLIERS = ("kmnist", "notmnist")
 
 
 class Root:
-    """A data root with small files of both sets, and what is in them."""
+    """A data root with small files of all sets, and what is in them."""
 
     def __init__(self, folder: Path, publish: Callable[..., Any]) -> None:
         self.folder = folder
         self.mnist, self.fashion = publish(mnist, 120, 80), publish(fashion_mnist, 60, 50)
-        for published in (self.mnist, self.fashion):
+        self.kmnist, self.notmnist = publish(kmnist, test=90), publish(notmnist, test=70)
+        for published in (self.mnist, self.fashion, self.kmnist, self.notmnist):
             published.put(folder)
 
     def load(self, **options: Any) -> Data:
@@ -54,7 +58,12 @@ def message_of(action: Callable[[], Any]) -> str:
 
 @pytest.mark.parametrize(
     "options",
-    [*({"pair": pair} for pair in PAIRS), {"intensities": TABLE_6, "test_images": 9}, {"intensities": (0.5, 1)}],
+    [
+        *({"pair": pair} for pair in PAIRS),
+        {"intensities": TABLE_6, "test_images": 9},
+        {"intensities": (0.5, 1)},
+        {"outliers": OUTLIERS},
+    ],
 )
 def test_it_keeps_what_a_dataset_promises(root: Root, options: dict[str, Any]) -> None:
     check_dataset(Ood, root.folder, options=options)
@@ -167,6 +176,66 @@ def test_intensities_share_the_stored_images(root: Root) -> None:
         assert split._stored.images is test.images
 
 
+@pytest.mark.parametrize("pair", PAIRS)
+def test_outliers_are_further_tests_of_the_same_normal_images(root: Root, pair: str) -> None:
+    plain, data = root.load(pair=pair), root.load(pair=pair, outliers=OUTLIERS)
+    assert list(data.splits) == ["train", "validation", "test", "test-kmnist", "test-notmnist"]
+    for name in plain.splits:
+        assert data.splits[name].content_hash == plain.splits[name].content_hash
+    test = data.splits["test"]
+    anomaly = test.targets.anomaly
+    assert anomaly is not None
+    for name in OUTLIERS:
+        split = data.splits[f"test-{name}"]
+        assert split.role is Role.TEST
+        np.testing.assert_array_equal(split.targets.anomaly, anomaly)
+        np.testing.assert_array_equal(images_of(split)[anomaly == 0], images_of(test)[anomaly == 0])
+        published = getattr(root, name).arrays["t10k-images-idx3-ubyte"]
+        places = [find(image, published) for image in images_of(split)[anomaly == 1]]
+        assert places == sorted(set(places))
+
+
+def test_a_set_of_outliers_is_the_same_alone_and_beside_another(root: Root) -> None:
+    both = root.load(outliers=OUTLIERS)
+    for name in OUTLIERS:
+        alone = root.load(outliers=[name])
+        assert alone.splits[f"test-{name}"].content_hash == both.splits[f"test-{name}"].content_hash
+    assert Ood.Config(outliers=("notmnist", "kmnist")) == Ood.Config(outliers=OUTLIERS), "one setting, one key"
+    assert "outliers" not in Ood.Config().model_dump(mode="json"), "the key of before there were any"
+
+
+def test_missing_outliers_are_named_with_how_to_get_them_and_how_to_do_without(
+    tmp_path: Path, publish: Callable[..., Any]
+) -> None:
+    for one in (mnist, fashion_mnist, kmnist):
+        publish(one, 120, 80).put(tmp_path)
+    ood = Ood(Ood.Config(outliers=OUTLIERS))
+    message = message_of(lambda: ood.load(tmp_path))
+    assert message.startswith(f"notMNIST is not complete in {tmp_path / 'notMNIST' / 'raw'}: missing t10k-images")
+    assert notmnist.SOURCE in message
+    assert message.endswith("; or leave 'notmnist' out of the option 'outliers'")
+    (tmp_path / "KMNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
+    message = message_of(lambda: ood.load(tmp_path))
+    command = f"latentbench data prepare ood --set outliers=[kmnist,notmnist] --data-root {tmp_path}"
+    assert f"(licence CC BY-SA 4.0) with `{command}`" in message
+    assert len(Ood().load(tmp_path).splits) == 3
+
+
+def test_preparing_downloads_the_outliers_that_can_be_downloaded(
+    tmp_path: Path, publish: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in (mnist, fashion_mnist):
+        publish(one).put(tmp_path)
+    published = publish(kmnist)
+    monkeypatch.setattr(
+        published.torchvision_class, "__init__", lambda self, root, **_: published.put(Path(root)) and None
+    )
+    publish(notmnist)
+    message = message_of(lambda: Ood(Ood.Config(outliers=OUTLIERS)).prepare(tmp_path))
+    assert message.startswith("notMNIST is not complete")
+    assert len(Ood(Ood.Config(outliers=("kmnist",))).load(tmp_path).splits) == 4
+
+
 def test_everything_that_changes_an_image_changes_the_hash(root: Root) -> None:
     plain, bright = root.load(), root.load(intensities=(1, 3))
     assert bright.splits["test"].content_hash == plain.splits["test"].content_hash
@@ -177,6 +246,9 @@ def test_everything_that_changes_an_image_changes_the_hash(root: Root) -> None:
         {"intensities": (1, 3)},
         {"intensities": (1, 4)},
         {"intensities": (1, 3), "scaled": "all"},
+        {"outliers": ["kmnist"]},
+        {"outliers": ["notmnist"]},
+        {"outliers": OUTLIERS},
         *({"pair": pair} for pair in PAIRS[1:]),
     ]
     hashes = [root.load(**options).split_hash for options in changes]
@@ -209,6 +281,8 @@ def test_moving_keeps_images_targets_and_hash(root: Root) -> None:
         ({"intensities": (1, 0)}, "'intensities.1': Input should be greater than 0"),
         ({"intensities": (1, float("inf"))}, "'intensities.1': Input should be a finite number"),
         ({"scaled": "in"}, "'scaled': Input should be 'out' or 'all'"),
+        ({"outliers": ["emnist"]}, "'outliers.0': Input should be 'kmnist' or 'notmnist'"),
+        ({"outliers": ["kmnist", "kmnist"]}, "'outliers': Input should be distinct sets"),
         ({"test_images": 0}, "'test_images': Input should be greater than or equal to 1"),
     ],
 )
@@ -248,5 +322,11 @@ def test_the_real_pairs_are_always_the_same_and_no_training_image_is_in_a_test(
     data = Ood(Ood.Config(pair=pair)).load(data_root)
     assert [len(split) for split in data.splits.values()] == sizes
     assert data.split_hash == split_hash
+    if all((data_root / one.FILES.torchvision_name).is_dir() for one in (kmnist, notmnist)):
+        more = Ood(Ood.Config(pair=pair, outliers=OUTLIERS)).load(data_root)
+        assert [len(split) for split in more.splits.values()] == [*sizes, sizes[-1], sizes[-1]]
+        assert [split.content_hash for split in more.splits.values()][:3] == [
+            split.content_hash for split in data.splits.values()
+        ]
     known = {image.tobytes() for split in (data.train, data.validation) for image in images_of(split)}
     assert not any(image.tobytes() in known for image in images_of(data.splits["test"]))

@@ -25,7 +25,7 @@ from latentbench.data.dataset import State
 from latentbench.evaluation.evaluate import Predictions, measure
 from latentbench.testing import check_dataset
 from latentbench_datasets.mvtec import dataset as mvtec
-from latentbench_datasets.mvtec.dataset import CATEGORIES, MagneticTile, MvtecAd, MvtecLayout, MvtecLike
+from latentbench_datasets.mvtec.dataset import CATEGORIES, KolektorSDD, MagneticTile, MvtecAd, MvtecLayout, MvtecLike
 from latentbench_metrics.localization import AUPRO30, MissingMasks, PixelAUROC
 
 SIZE = 16
@@ -107,8 +107,10 @@ def test_it_keeps_a_datasets_promises(tmp_path: Path) -> None:
     make(tmp_path / "mvtec_like")
     make(tmp_path / "mvtec_ad" / "screw")
     make(tmp_path / "magnetic_tile")
-    for dataset in (MvtecLike, MvtecAd, MagneticTile):
-        check_dataset(dataset, tmp_path, options={"image_size": SIZE})
+    make(tmp_path / "kolektor_sdd")
+    for dataset in (MvtecLike, MvtecAd, MagneticTile, KolektorSDD):
+        for size in (SIZE, [SIZE, 24]):
+            check_dataset(dataset, tmp_path, options={"image_size": size})
 
 
 def test_a_missing_mask_is_unknown_and_counted(tmp_path: Path) -> None:
@@ -390,6 +392,65 @@ def test_images_of_different_sizes_are_made_one_size_with_their_masks(tmp_path: 
     np.testing.assert_array_equal(part(data, "test").images[3, 0] > 127, expected)
 
 
+def test_two_sides_are_height_and_width_of_images_and_masks(tmp_path: Path) -> None:
+    folder = make(tmp_path / "mvtec_like")
+    tall = np.zeros((64, 24), np.uint8)
+    tall[40:, :6] = 255
+    save(folder / "test" / "hole" / "000.png", tall)
+    save(folder / "ground_truth" / "hole" / "000_mask.png", tall)
+    dataset = MvtecLike(MvtecLike.Config.parse({"image_size": [32, 12]}, "options"))
+    data = dataset.load(tmp_path)
+    assert data.info.image_shape == (1, 32, 12)
+    expected = np.zeros((32, 12), np.uint8)
+    expected[20:, :3] = 1
+    mask = data.splits["test"].targets.mask
+    assert mask is not None
+    np.testing.assert_array_equal(mask[3], expected)
+    halved = tall.reshape(32, 2, 12, 2).mean((1, 3)) > 127
+    np.testing.assert_array_equal(part(data, "test").images[3, 0] > 127, halved)
+    assert dataset.verify(tmp_path) == data.split_hash
+    turned = MvtecLike(MvtecLike.Config(image_size=(12, 32))).load(tmp_path)
+    assert turned.info.image_shape == (1, 12, 32)
+    assert turned.split_hash != data.split_hash
+
+
+def test_maps_that_are_not_square_are_measured_as_their_pixels_are(tmp_path: Path) -> None:
+    make(tmp_path / "mvtec_like")
+    data = MvtecLike(MvtecLike.Config(image_size=(24, 8))).load(tmp_path)
+    truth = data.splits["test"].targets.mask
+    assert truth is not None
+    maps = np.asarray(truth, np.float32)
+    metrics = {metric.name: metric for metric in (AUPRO30, PixelAUROC)}
+
+    def values(given: npt.NDArray[np.floating[Any]]) -> dict[str, float]:
+        found = measure(Predictions({"test/localize": given}), data, metrics).values
+        return {name: value.value for name, value in found.items()}
+
+    assert values(maps) == {"aupro30@test": pytest.approx(1), "pixel-auroc@test": 1}
+    drawn = np.random.default_rng(0).random(maps.shape, np.float32) + maps / np.float32(2)
+    anomalous, normal = drawn[maps == 1], drawn[maps == 0]
+    pairs = np.mean(anomalous[:, None] > normal)
+    assert values(drawn)["pixel-auroc@test"] == pytest.approx(pairs, abs=1e-12)
+
+
+def test_one_setting_of_the_size_has_one_key() -> None:
+    assert MvtecLike.Config(image_size=(64, 64)) == MvtecLike.Config(image_size=64)
+    assert MvtecLike.Config().model_dump(mode="json")["image_size"] == 256
+    config = KolektorSDD.Config()
+    assert config.model_dump(mode="json")["image_size"] == [320, 128]
+    assert KolektorSDD.Config.parse(config.model_dump(mode="json"), "options") == config
+
+
+@pytest.mark.parametrize("size", [7, 4096, [320, 4], [1, 2, 3], [64], "wide", 64.5])
+def test_a_wrong_size_is_one_clear_line(size: Any) -> None:
+    with pytest.raises(LatentbenchError) as caught:
+        MvtecLike.Config.parse({"image_size": size}, "dataset 'mvtec-like'")
+    told = (
+        "dataset 'mvtec-like': 'image_size': Input should be a number of pixels from 8 to 2048, or two, [HEIGHT, WIDTH]"
+    )
+    assert str(caught.value).startswith(told)
+
+
 def test_the_share_and_the_seed_of_validation_are_options(tmp_path: Path) -> None:
     make(tmp_path / "mvtec_like")
     assert len(part(own(validation=0.5).load(tmp_path), "validation")) == 5
@@ -425,6 +486,22 @@ def test_categories_are_found_as_published_or_reduced_or_where_the_option_says(t
     assert looks_in(category="bottle", folder="mvtec_ad_256") == Path("mvtec_ad_256/bottle")
 
 
+def test_no_image_is_enlarged_from_a_reduced_copy_unless_it_is_asked_for(tmp_path: Path) -> None:
+    def looks_in(image_size: Any, **options: Any) -> Path:
+        dataset = MvtecAd(MvtecAd.Config(category="grid", image_size=image_size, **options))
+        return dataset.folder(tmp_path).relative_to(tmp_path)
+
+    make(tmp_path / "mvtec_ad_128" / "grid")
+    for size in (128, 64, (128, 100)):
+        assert looks_in(size) == Path("mvtec_ad_128/grid")
+    for size in (256, (64, 129)):
+        assert looks_in(size) == Path("mvtec_ad/grid"), "which is then told to be missing"
+    assert looks_in(256, folder="mvtec_ad_128") == Path("mvtec_ad_128/grid")
+    make(tmp_path / "mvtec_ad_256" / "grid")
+    assert looks_in(128) == looks_in(256) == Path("mvtec_ad_256/grid")
+    assert looks_in(257) == Path("mvtec_ad/grid")
+
+
 def test_the_status_tells_which_categories_are_there(tmp_path: Path) -> None:
     make(tmp_path / "mvtec_ad" / "bottle")
     make(tmp_path / "mvtec_ad_256" / "tile")
@@ -445,6 +522,7 @@ def test_an_unknown_category_has_near_misses() -> None:
     [
         (MvtecAd(), "mvtec_ad/screw", ["accept its licence (CC BY-NC-SA 4.0) at https://www.mvtec.com", "download"]),
         (MagneticTile(), "magnetic_tile", ["download it from https://github.com/", "licence: none stated"]),
+        (KolektorSDD(), "kolektor_sdd", ["download it from https://www.vicos.si/", "(licence: CC BY-NC-SA 4.0)"]),
         (MvtecLike(), "mvtec_like", ["put images there as train/good/*", "option 'folder'"]),
     ],
     ids=lambda value: getattr(value, "name", None),
@@ -622,28 +700,29 @@ def test_a_killed_prepare_goes_on_and_counts_the_masks_of_its_first_part_as_well
 
 @pytest.mark.real
 @pytest.mark.parametrize(
-    ("dataset", "channels", "train", "test", "defective", "missing", "black"),
+    ("dataset", "shape", "train", "test", "defective", "black"),
     [
-        (MvtecAd(), 1, 320, 160, 119, 0, 0),
-        (MvtecAd(MvtecAd.Config(category="bottle")), 3, 209, 83, 63, 0, 0),
-        (MagneticTile(), 1, 762, 582, 392, 0, 4),
+        (MvtecAd(), (1, 256, 256), 320, 160, 119, 0),
+        (MvtecAd(MvtecAd.Config(category="bottle")), (3, 256, 256), 209, 83, 63, 0),
+        (MvtecAd(MvtecAd.Config(category="grid", image_size=128)), (1, 128, 128), 264, 78, 57, 0),
+        (MagneticTile(), (1, 256, 256), 762, 582, 392, 4),
+        (KolektorSDD(), (1, 320, 128), 266, 117, 50, 0),
     ],
-    ids=["screw", "bottle", "magnetic-tile"],
+    ids=["screw", "bottle", "grid", "magnetic-tile", "kolektor-sdd"],
 )
 def test_the_real_folders_have_their_published_counts(
     data_root: Path,
     dataset: MvtecLayout,
-    channels: int,
+    shape: tuple[int, int, int],
     train: int,
     test: int,
     defective: int,
-    missing: int,
     black: int,
 ) -> None:
     if not dataset.folder(data_root).is_dir():
         pytest.skip(f"no folder {dataset.folder(data_root)}")
     data = dataset.load(data_root)
-    assert data.info.image_shape == (channels, 256, 256)
+    assert data.info.image_shape == shape
     assert len(data.train) + len(part(data, "validation")) == train
     assert len(part(data, "validation")) == round(train / 10)
     targets = data.splits["test"].targets
@@ -651,12 +730,12 @@ def test_the_real_folders_have_their_published_counts(
     assert targets.mask is not None
     assert targets.mask_known is not None
     assert (len(targets.anomaly), targets.anomaly.sum()) == (test, defective)
-    assert (~targets.mask_known).sum() == missing
+    assert targets.mask_known.all(), "no mask is missing"
     marked = np.asarray(targets.mask.any((1, 2)))
-    assert marked.sum() == defective - missing - black
+    assert marked.sum() == defective - black
     assert not marked[targets.anomaly == 0].any()
     facts = dataset.status(data_root).facts
-    assert (facts["masks missing"], facts["masks all black"], facts["masks lost by resizing"]) == (missing, black, 0)
+    assert (facts["masks missing"], facts["masks all black"], facts["masks lost by resizing"]) == (0, black, 0)
     assert dataset.verify(data_root) == data.split_hash
 
 

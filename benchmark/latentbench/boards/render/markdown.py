@@ -8,11 +8,16 @@ from latentbench.boards.board import Board
 from latentbench.boards.means import Means
 from latentbench.boards.notes import Code, Note, Part, Title, failures, notes, other_settings, provenance
 from latentbench.boards.render.escaping import code_span, plain_markdown
-from latentbench.boards.standings import Column, Row, Table
+from latentbench.boards.rows import Column, Row
+from latentbench.boards.significance import Summary
+from latentbench.boards.standings import Table
 from latentbench.config import format_options
 from latentbench.value_name import ValueName
 
 __all__ = ["markdown"]
+
+#: Behind a value that is not ahead of the best null, or of the row's own untrained twin.
+_NOT_AHEAD_OF_NULL, _NOT_AHEAD_OF_TWIN = "†", "‡"
 
 
 def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
@@ -20,18 +25,24 @@ def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
     blocks = [f"# {board.title}", *([" ".join(board.description.split())] if board.description else [])]
     images = any(row.replicates for table in tables for row in table.rows)
     blocks.append(
-        f"Board `{board.name}`, budget: {format_options(board.budget.model_dump(exclude_none=True)) or 'unlimited'}. "
-        f"{' '.join([*_cells(images), *_ranking(board, images)])}"
+        f"Board `{board.name}`, budget: {format_options(board.budget.model_dump(exclude_none=True)) or 'unlimited'}"
+        f"{f', {board.threads} CPU threads for each run' if board.threads > 1 else ''}. "
+        f"{' '.join([*_cells(images), *_ranking(board, images), *_references(tables)])}"
     )
     for table in tables:
         parts = {"Notes": notes(board, table)}
         if isinstance(table, Means):
             blocks += _introduction(board, table)
         else:
-            blocks.append(f"## {_title(table)}, split {code_span(table.split_hash[:12])}{_ranked_by(table)}")
+            split = ", class-split novelty" if table.diagnosis else ""
+            blocks.append(f"## {_title(table)}, split {code_span(table.split_hash[:12])}{split}{_ranked_by(table)}")
             parts |= {"Failed runs": failures(table), "Provenance": provenance(table)}
         if table.rows:
-            blocks.append(_grid(table))
+            blocks += [_grid(table, table.rows), *_legend(table)]
+        if nulls := [row for row in table.nulls if row.summaries]:
+            blocks += ["### Nulls", _grid(table, nulls)]
+        if any(row.twin for row in table.rows):
+            blocks += _untrained(table)
         if (others := other_settings(table)) is not None:
             blocks.append(_sentence(others))
         for title, found in parts.items():
@@ -76,6 +87,74 @@ def _ranking(board: Board, images: bool) -> Iterator[str]:
     )
 
 
+def _references(tables: Sequence[Table | Means]) -> Iterator[str]:
+    """What the marks mean, and by which tests they are set."""
+    nulls = any(table.nulls for table in tables)
+    twins = any(row.twin for table in tables for row in table.rows)
+    if nulls:
+        yield (
+            "Nulls are model-free rows that others are read against; they have no rank and change none. A value is "
+            "ahead of the best null if it is ahead of every null: the greatest p-value of these tests counts, which "
+            "allows for the choice of the best."
+        )
+    if twins:
+        yield (
+            "An untrained twin is the same model without a training step. It is paired with the trained one by seed "
+            "and, where that is known, by test image; what training adds is the mean of the differences ± half of its "
+            "95 % interval."
+        )
+    if nulls or twins:
+        yield (
+            "These comparisons have Holm's correction for the rows of each column; where no uncertainty is known, "
+            "marks go by the values themselves."
+        )
+
+
+def _legend(table: Table | Means) -> Iterator[str]:
+    """What the marks at the table's values say, in one line."""
+    ranking = table.columns[0]
+    marks = {mark for row in table.rows for column in table.columns for mark in _marks(row, column)}
+    best = next((row.beside_null[ranking.name].label for row in table.rows if ranking.name in row.beside_null), None)
+    said = []
+    if _NOT_AHEAD_OF_NULL in marks:
+        named = f", {code_span(best)} by {_heading(ranking)}" if best else ""
+        said.append(f"{_NOT_AHEAD_OF_NULL} not ahead of the best null{named}.")
+    if _NOT_AHEAD_OF_TWIN in marks:
+        said.append(f"{_NOT_AHEAD_OF_TWIN} not ahead of its own untrained twin.")
+    if said:
+        yield " ".join(said)
+
+
+def _untrained(table: Table | Means) -> list[str]:
+    """The twins, folded: their values, and what training adds to each."""
+    rows = [
+        [code_span(row.label), *(_untrained_cell(row, column) for column in table.columns), str(row.twin.seeds)]
+        for row in table.rows
+        if row.twin
+    ]
+    headings = ["untrained", *map(_heading, table.columns), "seeds"]
+    align = ["left", *["right"] * (len(headings) - 1)]
+    grid = tabulate(rows, headers=headings, colalign=align, tablefmt="pipe", disable_numparse=True)
+    title = "Untrained twins: the mean over their seeds and, in brackets, what training adds to it"
+    return [f"<details><summary>{title}</summary>", grid, "</details>"]
+
+
+def _untrained_cell(row: Row, column: Column) -> str:
+    summary = row.twin.summaries.get(column.name) if row.twin else None
+    if summary is None:
+        return "-"
+    return f"{_number(summary)} ({_added(row, column)})" if column.name in row.beside_twin else _number(summary)
+
+
+def _added(row: Row, column: Column) -> str:
+    """What training adds, ± half of the width of its interval."""
+    found = row.beside_twin.get(column.name)
+    if found is None:
+        return "-"
+    width = f" ± {(found.interval.high - found.interval.low) / 2:.3f}" if found.interval else ""
+    return f"{found.difference.mean:+z.3f}{width}"
+
+
 def _sentence(note: Note) -> str:
     return "".join(map(_part, note))
 
@@ -115,17 +194,24 @@ def _ranked_by(table: Table | Means) -> str:
     return ", ranked by test images alone" if by_images else ""
 
 
-def _grid(table: Table | Means) -> str:
+def _grid(table: Table | Means, rows: Sequence[Row]) -> str:
+    """Some rows of a table."""
+    ranking = table.columns[0]
     headings = [_heading(column) + _coverage(table, column) for column in table.columns]
-    cells = [[_cell(row, column) for column in table.columns] for row in table.rows]
-    if any(row.replicates for row in table.rows):
+    cells = [[_cell(row, column) for column in table.columns] for row in rows]
+    if any(ranking.name in row.beside_twin for row in rows):
+        headings.insert(1, "training adds")
+        for row, of_row in zip(rows, cells, strict=True):
+            of_row.insert(1, _added(row, ranking))
+    if any(row.replicates for row in rows):
         headings.insert(1, "± test images")
-        for row, of_row in zip(table.rows, cells, strict=True):
-            half_width = row.images_half_width(table.columns[0])
+        for row, of_row in zip(rows, cells, strict=True):
+            half_width = row.images_half_width(ranking)
             of_row.insert(1, "-" if half_width is None else f"{half_width:.3f}")
-    rows = [
+    ranks = ["null" if row.null else str(row.rank or ("?" if ranking.name in row.summaries else "-")) for row in rows]
+    lines = [
         [
-            str(row.rank or ("?" if table.columns[0].name in row.summaries else "-")),
+            rank,
             code_span(row.label),
             *of_row,
             str(row.seeds),
@@ -133,10 +219,10 @@ def _grid(table: Table | Means) -> str:
             "-" if row.fit_seconds is None else f"{row.fit_seconds:.1f}",
             _code_spans(row.hardware),
         ]
-        for row, of_row in zip(table.rows, cells, strict=True)
+        for rank, row, of_row in zip(ranks, rows, cells, strict=True)
     ]
     return tabulate(
-        rows,
+        lines,
         headers=["rank", "model", *headings, "seeds", "failed", "fit, s", "hardware"],
         colalign=["right", "left", *["right"] * len(headings), "right", "right", "right", "left"],
         tablefmt="pipe",
@@ -161,14 +247,24 @@ def _heading(column: Column) -> str:
 
 
 def _cell(row: Row, column: Column) -> str:
-    """Mean ± half-width; with the number of seeds where it is not that of the row."""
+    """Mean ± half-width; with the number of seeds where it is not that of the row, and with its marks."""
     summary = row.summaries.get(column.name)
     if summary is None:
         return "-"
-    text = f"{summary.mean:z.3f}"
-    if summary.half_width is not None:
-        text += f" ± {summary.half_width:.3f}"
-    return text if summary.n == row.seeds else f"{text} (n = {summary.n})"
+    text = _number(summary)
+    if summary.n != row.seeds:
+        text = f"{text} (n = {summary.n})"
+    return " ".join([text, *_marks(row, column)])
+
+
+def _number(summary: Summary) -> str:
+    width = "" if summary.half_width is None else f" ± {summary.half_width:.3f}"
+    return f"{summary.mean:z.3f}{width}"
+
+
+def _marks(row: Row, column: Column) -> list[str]:
+    references = {_NOT_AHEAD_OF_NULL: row.beside_null, _NOT_AHEAD_OF_TWIN: row.beside_twin}
+    return [mark for mark, beside in references.items() if column.name in beside and beside[column.name].marked]
 
 
 def _code_spans(texts: Iterable[str]) -> str:

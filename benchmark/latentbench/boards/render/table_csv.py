@@ -8,12 +8,13 @@ from typing import Any
 
 from latentbench.boards.means import Means
 from latentbench.boards.render.escaping import csv_text
-from latentbench.boards.standings import Column, Row, Table
+from latentbench.boards.rows import Column, Row
+from latentbench.boards.standings import Table
 
 __all__ = ["CSV_COLUMNS", "table_csv"]
 
-#: The CSV has a line for each row and value of a table, then for those of other settings, which have no rank. Numbers
-#: are in full precision, those of low and high in ten digits; what is not there is empty.
+#: The CSV has a line for each row and value of a table, then for nulls, for other settings and for untrained twins,
+#: which have no rank. Numbers are in full precision, those of low and high in ten digits; what is not there is empty.
 CSV_COLUMNS = {
     "label": "what the board calls the dataset; of a mean, all datasets that it is over, with blanks between them",
     "dataset": "its name; mean: the line is a mean over datasets, each counting by its first table",
@@ -23,10 +24,13 @@ CSV_COLUMNS = {
     "harness_version": "lines with different ones are not comparable",
     "rank_first": "the best place that the data leave to the row; empty where that is not known",
     "rank_last": "the worst",
+    "diagnosis": "where anomalies are classes held out of the normal ones, the null whose value tells how far apart",
+    "group": "model; null; or untrained, a twin of the model that the line names",
     "variant": "what the board calls the row: the model's name or a variant's label; empty for other settings",
     "model": "its name",
     "model_version": "of its plugin",
     "options": "those that differ from the model's preset, as JSON",
+    "threads": "CPU threads of each run",
     "value": "metric[part]@split/condition",
     "metric_version": "of its plugin",
     "higher_is_better": "true or false",
@@ -40,6 +44,14 @@ CSV_COLUMNS = {
     "std": "of the sample, with n - 1 in the denominator",
     "min": "over these seeds",
     "max": "over these seeds",
+    "untrained_mean": "that of the row's untrained twin",
+    "training_adds": "the mean less it, over the seeds that both have",
+    "training_adds_low": "its 95 % interval, over seeds and test images as far as they are known",
+    "training_adds_high": "its other end",
+    "beside_untrained": "ahead, behind or undecided, by tests; empty where the uncertainty is not known",
+    "best_null": "what the board calls the null that has the best mean",
+    "best_null_mean": "that of this null",
+    "beside_best_null": "ahead, behind or undecided, by tests; empty where the uncertainty is not known",
     "finished": "seeds whose run finished, of a mean on every dataset that has a finished run",
     "failed": "runs that failed",
     "fit_seconds": "wall time of fitting, median over the finished runs",
@@ -55,21 +67,25 @@ def table_csv(tables: Iterable[Table | Means]) -> str:
     writer.writeheader()
     for table in tables:
         others = [] if isinstance(table, Means) else table.others
-        for row in (*table.rows, *others):
+        rows = [*table.rows, *table.nulls, *others]
+        for row in (*rows, *(row.twin for row in rows if row.twin)):
             writer.writerows(_line(table, row, column) for column in table.columns)
     return text.getvalue()
 
 
 def _line(table: Table | Means, row: Row, column: Column) -> Mapping[str, str]:
     summary, interval = row.summaries.get(column.name), row.interval(column)
+    null, twin = row.beside_null.get(column.name), row.beside_twin.get(column.name)
     line = {
         **_data(table, column),
         "rank_first": row.rank.first if row.rank else None,
         "rank_last": row.rank.last if row.rank else None,
+        "group": "untrained" if row.untrained else "null" if row.null else "model",
         "variant": row.label,
         "model": row.model,
         "model_version": row.version,
         "options": json.dumps(row.options, sort_keys=True),
+        "threads": row.threads,
         "value": column.name,
         "metric_version": column.version,
         "higher_is_better": column.higher_is_better,
@@ -83,6 +99,14 @@ def _line(table: Table | Means, row: Row, column: Column) -> Mapping[str, str]:
         "std": summary.std if summary else None,
         "min": summary.least if summary else None,
         "max": summary.greatest if summary else None,
+        "untrained_mean": twin.reference.mean if twin else None,
+        "training_adds": twin.difference.mean if twin else None,
+        "training_adds_low": _rounded(twin.interval.low) if twin and twin.interval else None,
+        "training_adds_high": _rounded(twin.interval.high) if twin and twin.interval else None,
+        "beside_untrained": twin.verdict if twin else None,
+        "best_null": null.label if null else None,
+        "best_null_mean": null.reference.mean if null else None,
+        "beside_best_null": null.verdict if null else None,
         "finished": row.seeds,
         "failed": len(row.failed),
         "fit_seconds": row.fit_seconds,
@@ -108,6 +132,7 @@ def _data(table: Table | Means, column: Column) -> dict[str, Any]:
         "dataset_version": table.dataset_version,
         "split_hash": table.split_hash,
         "harness_version": table.harness_version,
+        "diagnosis": table.diagnosis,
     }
 
 

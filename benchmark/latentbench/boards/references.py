@@ -1,0 +1,159 @@
+"""What a table's values are read against: the best null, and each row's own untrained twin.
+
+Both use the tests of ``latentbench.boards.comparison``, with the table's test images where they are known, and change
+nothing in how the table's rows compare with each other.
+
+Nulls. A row is ahead of the best null if it is ahead of every null: the greatest of the p-values against them counts.
+That allows for the choice of the best among many without any further correction (an intersection-union test: Berger,
+Technometrics 24, 1982). It is behind if some null is ahead of it; there the least p-value counts, times the number of
+nulls. The best null, by its value, is named in either case.
+
+Twins. A row and its twin are paired by seed: that the mean of the differences is 0 is tested against the spread of the
+differences, moderated over the table's rows as the spread of values is.
+
+In either comparison Holm's method corrects for the number of a column's rows, so that any false order occurs in at
+most 5 % of columns. Equal values are undecided.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from latentbench.boards.comparison import RESOLUTION, compare
+from latentbench.boards.images import Images
+from latentbench.boards.intervals import interval
+from latentbench.boards.rank_sets import holm
+from latentbench.boards.rows import Beside, Column, Row, Verdict
+from latentbench.boards.significance import CONFIDENCE, Summary
+
+__all__ = ["beside"]
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+Array = npt.NDArray[np.float64]
+
+
+def beside(rows: Sequence[AnyRow], nulls: Sequence[Row], columns: Sequence[Column], *, seeds: bool) -> list[AnyRow]:
+    """The rows, each with its values beside those of the best null and of its twin.
+
+    Args:
+        rows: of one table, without the nulls.
+        nulls: of the same table.
+        columns: of the table.
+        seeds: whether seeds are a source of uncertainty; see ``latentbench.boards.comparison.compare``.
+    """
+    against_null: list[dict[str, Beside]] = [{} for _ in rows]
+    against_twin: list[dict[str, Beside]] = [{} for _ in rows]
+    for column in columns:
+        able = [place for place, row in enumerate(rows) if column.name in row.summaries]
+        there = [null for null in nulls if column.name in null.summaries]
+        for place, found in zip(able, _nulls([rows[place] for place in able], there, column, seeds), strict=False):
+            against_null[place][column.name] = found
+        paired = [place for place in able if _shared(rows[place], column)]
+        for place, found in zip(paired, _twins([rows[place] for place in paired], column, seeds), strict=True):
+            against_twin[place][column.name] = found
+    return [
+        replace(row, beside_null=null, beside_twin=twin)
+        for row, null, twin in zip(rows, against_null, against_twin, strict=True)
+    ]
+
+
+def _nulls(rows: Sequence[Row], nulls: Sequence[Row], column: Column, seeds: bool) -> list[Beside]:
+    """Each row beside the best null; empty if there is no null."""
+    if not (rows and nulls):
+        return []
+    everything = [*rows, *nulls]
+    summaries = [row.summaries[column.name] for row in everything]
+    comparison = compare(
+        summaries,
+        Images.of([row.replicates.get(column.name) for row in everything]),
+        seeds=seeds,
+        deterministic=[row.deterministic for row in everything],
+    )
+    sign = 1 if column.higher_is_better else -1
+    gains = sign * comparison.difference[: len(rows), len(rows) :]
+    tests = comparison.p[: len(rows), len(rows) :]
+    best = int(np.argmax([sign * null.summaries[column.name].mean for null in nulls]))
+    found = []
+    for own, gain, p in zip(summaries, gains, tests, strict=False):
+        if gain[best] > 0:  # so it is more than 0 for every null
+            least = float(p.max())  # NaN if one of them cannot be tested
+        else:
+            behind = p[(gain < 0) & np.isfinite(p)]
+            least = min(1.0, len(nulls) * float(behind.min())) if len(behind) else (np.nan if gain[best] else 1.0)
+        reference = nulls[best].summaries[column.name]
+        difference = Summary.of([own.mean - reference.mean])
+        found.append((Beside(nulls[best].label, reference, difference, None, bool(gain[best] > 0), None), least))
+    return _decided(found)
+
+
+def _twins(rows: Sequence[Row], column: Column, seeds: bool) -> list[Beside]:
+    """Each row beside its twin, over the seeds that both have."""
+    if not rows:
+        return []
+    differences = [_difference(row, column) for row in rows]
+    replicates = [_paired_replicates(row, column) for row in rows]
+    known = next((one for one in replicates if one is not None), None)
+    nothing = None if known is None else np.zeros((len(known), 1))
+    comparison = compare(
+        [*differences, Summary.of([0.0])],
+        Images.of([*replicates, nothing]),
+        seeds=seeds,
+        deterministic=[*(row.deterministic for row in rows), True],
+    )
+    sign = 1 if column.higher_is_better else -1
+    found = []
+    for place, (row, difference) in enumerate(zip(rows, differences, strict=True)):
+        assert row.twin is not None, "chosen so"
+        width = interval(difference, Images.of([replicates[place]]), seeds=seeds)
+        better = sign * difference.mean > 0
+        one = Beside(row.label, row.twin.summaries[column.name], difference, width, better, None)
+        found.append((one, float(comparison.p[place, -1]) if difference.mean else 1.0))
+    return _decided(found)
+
+
+def _decided(found: Sequence[tuple[Beside, float]]) -> list[Beside]:
+    """With the verdicts that follow from the p-values, by Holm's method over those that are known."""
+    p = np.array([one for _, one in found])
+    adjusted = np.full_like(p, np.nan)
+    adjusted[np.isfinite(p)] = holm(p[np.isfinite(p)])
+    return [
+        replace(one, verdict=_verdict(one.better, by_holm)) for (one, _), by_holm in zip(found, adjusted, strict=True)
+    ]
+
+
+def _verdict(better: bool, p: float) -> Verdict | None:
+    if np.isnan(p):
+        return None
+    if p >= 1 - CONFIDENCE:
+        return "undecided"
+    return "ahead" if better else "behind"
+
+
+def _shared(row: Row, column: Column) -> list[int]:
+    """The seeds for which the row and its twin have the value."""
+    if row.twin is None:
+        return []
+    return [seed for seed in row.numbers.get(column.name, {}) if seed in row.twin.numbers.get(column.name, {})]
+
+
+def _difference(row: Row, column: Column) -> Summary:
+    """The row's value less its twin's, seed by seed; 0 where it is only rounding."""
+    assert row.twin is not None, "chosen so"
+    own, other = row.numbers[column.name], row.twin.numbers[column.name]
+    pairs = [(own[seed], other[seed]) for seed in _shared(row, column)]
+    return Summary.of([a - b if abs(a - b) > RESOLUTION * max(abs(a), abs(b)) else 0.0 for a, b in pairs])
+
+
+def _paired_replicates(row: Row, column: Column) -> Array | None:
+    """(B, n), the replicates of the differences of n seeds; None where those of either are not known."""
+    if row.twin is None or not (column.name in row.replicates and column.name in row.twin.replicates):
+        return None
+    seeds = _shared(row, column)
+    parts = []
+    for one in (row, row.twin):
+        places = [[*one.numbers[column.name]].index(seed) for seed in seeds]
+        parts.append(one.replicates[column.name][:, places])
+    return parts[0] - parts[1]

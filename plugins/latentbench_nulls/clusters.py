@@ -1,0 +1,139 @@
+"""Nulls for clusters: chance, and k-means on pixels and on principal components."""
+
+import warnings
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from latentbench import DataInfo, LatentbenchError, Options, Split
+from latentbench_nulls.null import MOST_IMAGES, Null, draw
+
+if TYPE_CHECKING:
+    from latentbench import Trainer
+
+__all__ = ["ChanceClusters", "ComponentClusters", "PixelClusters"]
+
+#: Restarts of k-means; the one with the least inertia is kept.
+_RESTARTS = 3
+
+
+class _Clusters(Null):
+    """Facets are called after their number of clusters, as those that the harness reads from codes: ``k10``."""
+
+    needs = ("attributes",)
+
+    class Config(Options):
+        clusters: int | None = Field(
+            None, ge=2, description="number of clusters; None: a facet for each number of values that an attribute has"
+        )
+
+    config: Config
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Facet -> its number of clusters."""
+        own = self.config.clusters
+        return {f"k{k}": k for k in ([own] if own else sorted({v for v in self.info.attributes.values() if v > 1}))}
+
+
+class ChanceClusters(_Clusters):
+    """Every image is in a random cluster."""
+
+    name = "null-chance-clusters"
+
+    def cluster(self, images: Tensor) -> dict[str, Tensor]:
+        """Facet -> (B,) int64, uniform."""
+        return {facet: torch.randint(k, (len(images),), device=images.device) for facet, k in self.numbers.items()}
+
+
+class _KMeans(_Clusters):
+    """k-means (Lloyd 1982, seeded as by Arthur & Vassilvitskii 2007) by scikit-learn, the best of three restarts."""
+
+    @abstractmethod
+    def code(self, images: Tensor) -> Tensor:
+        """(B, D) for images (B, C, H, W)."""
+
+    def make_centres(self, dimensions: int) -> None:
+        """Make a buffer for the centres of each facet."""
+        for facet, k in self.numbers.items():
+            self.register_buffer(f"centres_{facet}", torch.zeros(k, dimensions))
+
+    def find_centres(self, codes: Tensor, seed: int) -> None:
+        """Fit each facet to codes (N, D) on the CPU, on one thread.
+
+        Raises:
+            LatentbenchError: there are more clusters than codes.
+        """
+        from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
+        from threadpoolctl import threadpool_limits
+
+        for facet, k in self.numbers.items():
+            if k > len(codes):
+                what = f"model '{self.name}': {k} clusters need as many training images, and there are {len(codes)}"
+                raise LatentbenchError(what, f"set clusters to {len(codes)} at most")
+            with threadpool_limits(1), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different codes than clusters
+                fitted = KMeans(k, n_init=_RESTARTS, random_state=seed % 2**32).fit(codes.numpy())
+            self.get_buffer(f"centres_{facet}").copy_(torch.from_numpy(fitted.cluster_centers_))
+
+    def cluster(self, images: Tensor) -> dict[str, Tensor]:
+        """Facet -> (B,) int64: the nearest centre."""
+        codes = self.code(images)
+        return {facet: torch.cdist(codes, self.get_buffer(f"centres_{facet}")).argmin(1) for facet in self.numbers}
+
+
+class PixelClusters(_KMeans):
+    """k-means on raw pixels."""
+
+    name = "null-pixel-clusters"
+
+    def build(self, info: DataInfo) -> None:
+        """Make the buffers of the centres."""
+        self.make_centres(info.image_numel)
+
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Cluster the training images, or 10,000 of them."""
+        self.find_centres(_pixels(train, trainer), trainer.seed)
+
+    def code(self, images: Tensor) -> Tensor:
+        """(B, C H W): the pixels."""
+        return images.flatten(1)
+
+
+class ComponentClusters(_KMeans):
+    """k-means on the leading 30 principal components of the pixels, or as many as there are."""
+
+    name = "null-component-clusters"
+
+    mean: Tensor
+    components: Tensor
+
+    def build(self, info: DataInfo) -> None:
+        """Make the buffers of the components, (q, C H W), and of the centres."""
+        q = min(30, info.image_numel, info.train_size)
+        self.register_buffer("mean", torch.zeros(info.image_numel))
+        self.register_buffer("components", torch.zeros(q, info.image_numel))
+        self.make_centres(q)
+
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Fit principal components to the training images, or to 10,000 of them, and cluster the coordinates."""
+        from sklearn.decomposition import PCA
+
+        pixels = _pixels(train, trainer)
+        pca = PCA(len(self.components), random_state=trainer.seed % 2**32).fit(pixels.numpy())
+        self.mean.copy_(torch.from_numpy(pca.mean_))
+        self.components.copy_(torch.from_numpy(pca.components_))
+        self.find_centres(torch.from_numpy(pca.transform(pixels.numpy())), trainer.seed)
+
+    def code(self, images: Tensor) -> Tensor:
+        """(B, q): coordinates along the components."""
+        return (images.flatten(1) - self.mean) @ self.components.T
+
+
+def _pixels(train: Split, trainer: "Trainer") -> Tensor:
+    """(N, C H W) on the CPU."""
+    return torch.cat([batch.images.flatten(1).cpu() for batch in draw(train, trainer, MOST_IMAGES)])

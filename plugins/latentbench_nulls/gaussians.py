@@ -1,0 +1,115 @@
+"""Nulls for anomaly maps with one Gaussian for each position: of raw patches, and of untrained features."""
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from latentbench import DataInfo, Options, Split
+from latentbench_nulls.null import Null, draw
+from latentbench_nulls.patches import cells, patches, to_pixels
+from latentbench_nulls.untrained import UntrainedNetwork, whitening
+
+if TYPE_CHECKING:
+    from latentbench import Trainer
+
+__all__ = ["PatchGaussian", "UntrainedPatchGaussian"]
+
+#: Images that are looked at at a time.
+_AT_ONCE = 32
+#: Variance that is added in each dimension, because a position may look the same in all training images.
+_NOISE = 1e-4
+
+
+class _PositionGaussian(Null):
+    """PaDiM (Defard et al. 2021, sections III.A to III.C), whatever the features are.
+
+    Features of a position are projected onto ``dimensions`` random orthonormal directions, where PaDiM picks as many at
+    random. One Gaussian is fitted to each position; the covariance is shrunk towards a multiple of the identity.
+    """
+
+    class Config(Options):
+        dimensions: int = Field(48, ge=1, description="d: numbers that are kept of each position's features")
+        shrinkage: float = Field(0.1, ge=0, le=1, description="weight of the multiple of the identity")
+
+    config: Config
+    directions: Tensor
+    mean: Tensor
+    whitening: Tensor
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor:
+        """(B, cells, D) for images (B, C, H, W)."""
+
+    def build(self, info: DataInfo) -> None:
+        """Draw the directions, (D, d) with d at most D, and make the buffers of the fit."""
+        down, across = cells(info)
+        features = self.features(torch.zeros(1, *info.image_shape)).shape[2]
+        d = min(self.config.dimensions, features)
+        self.register_buffer("directions", nn.init.orthogonal_(torch.empty(features, d)))
+        self.register_buffer("mean", torch.zeros(down * across, d))
+        self.register_buffer("whitening", torch.zeros(down * across, d, d))
+
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Fit mean and covariance of each position to the training images, or to 10,000 of them."""
+        cells, d = self.mean.shape
+        n, total = 0, self.mean.new_zeros((cells, d), dtype=torch.float64)
+        squares = self.mean.new_zeros((cells, d, d), dtype=torch.float64)
+        for batch in draw(train, trainer):
+            for images in torch.split(batch.images, _AT_ONCE):
+                x = self._codes(images).transpose(0, 1).double()  # (cells, B, d)
+                n, total, squares = n + len(images), total + x.sum(1), squares + x.transpose(1, 2) @ x
+        mean = total / n
+        covariance = squares / n - mean[:, :, None] * mean[:, None, :]
+        identity = torch.eye(d, dtype=torch.float64, device=mean.device)
+        variance = covariance.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+        alpha = self.config.shrinkage
+        shrunk = (1 - alpha) * covariance + (alpha * variance + _NOISE) * identity
+        self.mean.copy_(mean)
+        self.whitening.copy_(whitening(shrunk))
+
+    def localize(self, images: Tensor) -> Tensor:
+        """(B, H, W): the Mahalanobis distance (eq. 2), interpolated between the centres of cells."""
+        distances = [self._distances(part) for part in torch.split(images, _AT_ONCE)]
+        return to_pixels(torch.cat(distances), self.info)
+
+    def score(self, images: Tensor) -> Tensor:
+        """(B,): the largest of the map."""
+        return self.localize(images).amax((1, 2))
+
+    def _codes(self, images: Tensor) -> Tensor:
+        return self.features(images) @ self.directions
+
+    def _distances(self, images: Tensor) -> Tensor:
+        centred = self._codes(images).sub(self.mean).transpose(0, 1)  # (cells, B, d)
+        return (centred @ self.whitening.transpose(1, 2)).square().sum(2).sqrt().T
+
+
+class PatchGaussian(_PositionGaussian):
+    """A Gaussian for each position over the raw 8x8 patch there: PaDiM without a network."""
+
+    name = "null-patch-gaussian"
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, cells, 64 C): pixels of the patch centred on each 4x4 cell."""
+        return patches(images)
+
+
+class UntrainedPatchGaussian(_PositionGaussian):
+    """A Gaussian for each position over the features of an untrained network there: PaDiM without training."""
+
+    name = "null-untrained-patch-gaussian"
+
+    def build(self, info: DataInfo) -> None:
+        """Draw the network's weights, then the directions."""
+        self.network = UntrainedNetwork(info.channels)
+        super().build(info)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, cells, 112): all layers at each 4x4 cell, interpolated bilinearly."""
+        size = cells(self.info)
+        maps = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in self.network(images)]
+        return torch.cat(maps, 1).flatten(2).transpose(1, 2)

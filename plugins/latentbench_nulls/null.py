@@ -1,0 +1,46 @@
+"""What all nulls share: they have no training loop, and see a bounded number of training images."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from latentbench import Batch, Model, Options, Split
+
+if TYPE_CHECKING:
+    from latentbench import Trainer
+
+__all__ = ["MOST_IMAGES", "Null", "as_bytes", "draw"]
+
+#: Training images that a null is fitted to, at most.
+MOST_IMAGES = 10_000
+#: Images that are drawn at a time.
+_AT_ONCE = 256
+
+
+class Null(Model):
+    """A model-free row. By default there is nothing to fit, and there are no options."""
+
+    null = True
+
+    class Config(Options):
+        """No options."""
+
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Nothing is fitted."""
+
+
+def draw(train: Split, trainer: "Trainer", most: int = MOST_IMAGES) -> Iterator[Batch]:
+    """All images of the training split once, or ``most`` of them, in random order and in batches.
+
+    Order and choice come from ``trainer.generator``, and so do the images of a split that composes them.
+    """
+    order = torch.randperm(len(train), generator=trainer.generator, device=trainer.device)
+    for index in torch.split(order[:most], _AT_ONCE):
+        yield train.batch(index, trainer.generator)
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    """Images in [0, 1], rounded to 256 gray levels: uint8 of the same shape."""
+    return images.mul(255).round().to(torch.uint8)

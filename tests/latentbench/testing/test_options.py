@@ -1,0 +1,115 @@
+"""Every option of every built-in model has an effect or is refused; dead ones are found."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pytest
+import torch
+from pydantic import Field
+from tests.golden.replay import builtin_models
+from torch import Tensor
+
+from latentbench import Batch, DataInfo, Model, Options, TrainingOptions
+from latentbench.plugins.registry import Plugins
+from latentbench.testing import check_options
+
+#: Values for the options of which the kit cannot guess any.
+VALUES: dict[str, list[Any]] = {"scores": [("kl",)]}
+#: Settings in which a short fit shows the effect: rows of weights that lie within the ball.
+SETTINGS: dict[str, dict[str, Any]] = {"vae-lipschitz": {"lipschitz": 1000.0}}
+
+PLUGINS = Plugins.load()
+
+
+@pytest.mark.parametrize("name", builtin_models(PLUGINS))
+def test_every_option_of_a_built_in_model_has_an_effect_or_is_refused(name: str) -> None:
+    model = PLUGINS.get("models", name).value
+    values = {option: found for option, found in VALUES.items() if option in model.Config.model_fields}
+    kept = check_options(model, values=values, options=SETTINGS.get(name))
+    loop = TrainingOptions.model_fields.keys() - {"epochs", "batch_size"}
+    assert len(kept) == 1 + len(model.Config.model_fields.keys() - loop)
+
+
+class Linear(Model):
+    """A linear autoencoder; ``shift`` is added by the mode "shifted" only."""
+
+    class Config(TrainingOptions):
+        learning_rate: float = Field(1e-2, gt=0)
+        mode: Literal["plain", "shifted"] = "plain"
+        shift: float = 0.5
+
+    config: Config
+
+    def build(self, info: DataInfo) -> None:
+        self.layer = torch.nn.Linear(info.image_numel, info.image_numel)
+
+    def optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), self.config.learning_rate)
+
+    def training_step(self, batch: Batch) -> Tensor:
+        return self.score(batch.images).mean()
+
+    def score(self, images: Tensor) -> Tensor:
+        x = images.flatten(1)
+        shift = self.config.shift if self.config.mode == "shifted" else 0.0
+        return (self.layer(x) + shift - x).square().sum(1)
+
+
+class Named(Linear):
+    class Config(Linear.Config):
+        def unused(self) -> Mapping[str, str]:
+            return {} if self.mode == "shifted" else {"shift": "the mode plain has none"}
+
+    config: Config
+
+
+class Dead(Named):
+    class Config(Named.Config):
+        temperature: float = 1.0
+
+    config: Config
+
+
+class Odd(Named):
+    class Config(Named.Config):
+        layers: tuple[int, ...] = ()
+
+    config: Config
+
+
+def test_an_option_that_another_one_switches_off_is_found_unless_it_is_named() -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_options(Linear)
+    assert str(caught.value) == (
+        "model 'linear' breaks what it promises\n"
+        "- the option 'shift' has an effect, or is refused: 0.75 changes nothing"
+    )
+    assert "the option 'shift' has an effect, or is refused" in check_options(Named)
+
+
+def test_a_dead_option_is_found_in_every_setting() -> None:
+    with pytest.raises(AssertionError, match=r"'temperature' .*: 1\.5 changes nothing$"):
+        check_options(Dead)
+
+
+def test_an_option_of_another_type_needs_values() -> None:
+    with pytest.raises(AssertionError, match=r"'layers' .*: there is no value to try: give one in 'values'"):
+        check_options(Odd)
+    with pytest.raises(AssertionError, match=r"'layers' .*: \(3,\) changes nothing"):
+        check_options(Odd, values={"layers": [(3,)]})
+
+
+def test_a_model_without_training_is_checked_too() -> None:
+    class Offset(Model):
+        class Config(Options):
+            offset: int = 1
+
+        config: Config
+
+        def fit(self, train: Any, validation: Any, trainer: Any) -> None:
+            pass
+
+        def score(self, images: Tensor) -> Tensor:
+            return images.flatten(1).sum(1) + self.config.offset
+
+    assert check_options(Offset) == ["it can be fitted", "the option 'offset' has an effect, or is refused"]

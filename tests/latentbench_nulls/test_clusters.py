@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.metrics import adjusted_rand_score
+from tests.latentbench_nulls.given import SHAPES, fitted, images
+
+from latentbench import LatentbenchError
+from latentbench_nulls.clusters import ChanceClusters, ComponentClusters, PixelClusters
+
+TWO = {"left": (np.arange(60) % 3, 3), "right": (np.arange(60) % 5, 5), "other": (np.arange(60) % 3, 3)}
+
+
+@pytest.mark.parametrize("null_class", [ChanceClusters, PixelClusters, ComponentClusters])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_there_is_a_facet_for_each_number_of_values_or_the_one_that_is_asked_for(null_class, shape):
+    train = images(shape, 60)
+    found = fitted(null_class, train, TWO).cluster(train)
+    assert {name: set(values.tolist()) for name, values in found.items()} == {"k3": {0, 1, 2}, "k5": set(range(5))}
+    asked = fitted(null_class, train, TWO, clusters=7).cluster(train)
+    assert {name: set(values.tolist()) for name, values in asked.items()} == {"k7": set(range(7))}
+
+
+def test_chance_is_uniform():
+    torch.manual_seed(0)
+    found = fitted(ChanceClusters, images((1, 8, 8), 60), TWO).cluster(torch.zeros(10_000, 1, 8, 8))
+    for k in (3, 5):
+        assert chisquare(np.bincount(found[f"k{k}"], minlength=k)).pvalue > 0.01
+
+
+@pytest.fixture(scope="module")
+def digits():
+    bunch = load_digits()
+    return torch.from_numpy(bunch.images[:, None] / 16).float(), bunch.target
+
+
+@pytest.mark.parametrize("null_class", [PixelClusters, ComponentClusters])
+def test_clusters_of_digits_are_as_good_as_scikit_learns(null_class, digits):
+    given, target = digits
+    null = fitted(null_class, given[:1200], {"digit": (target[:1200], 10)})
+    rows = ((given * 255).round() / 255).flatten(1).double().numpy()
+    if null_class is ComponentClusters:
+        rows = PCA(30, svd_solver="full").fit(rows[:1200]).transform(rows)
+    best = KMeans(10, n_init=20, random_state=1).fit(rows[:1200])
+    centres = null.get_buffer("centres_k10").double().numpy()
+    inertia = ((null.code(given[:1200]).double().numpy()[:, None] - centres) ** 2).sum(2).min(1).sum()
+    assert inertia < 1.02 * best.inertia_
+    found = null.cluster(given[1200:])["k10"]
+    assert adjusted_rand_score(best.predict(rows[1200:]), found) > 0.75
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("null_class", [PixelClusters, ComponentClusters])
+def test_an_image_is_in_the_cluster_of_the_nearest_centre(null_class, shape):
+    null = fitted(null_class, images(shape, 60), TWO)
+    test = images(shape, 20, seed=1)
+    code, centres = null.code(test).numpy(), null.get_buffer("centres_k5").numpy()
+    expected = [int(np.argmin([np.sum((x - c) ** 2) for c in centres])) for x in code]
+    assert null.cluster(test)["k5"].tolist() == expected
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_components_are_scikit_learns(shape):
+    draw = np.random.default_rng(0)
+    spread = draw.normal(size=(60, 8)) * 0.5 ** np.arange(8)  # each component has half the deviation of the one before
+    train = torch.from_numpy(0.5 + spread @ draw.uniform(-0.1, 0.1, (8, int(np.prod(shape))))).float()
+    train = (train.clamp(0, 1) * 255).round().view(-1, *shape) / 255
+    rows = train.flatten(1).double().numpy()
+    found = np.abs(fitted(ComponentClusters, train, TWO).code(train).numpy())
+    expected = np.abs(PCA(30, svd_solver="full").fit(rows).transform(rows))
+    np.testing.assert_allclose(found[:, :4], expected[:, :4], atol=1e-3)
+
+
+@pytest.mark.parametrize("null_class", [PixelClusters, ComponentClusters])
+def test_more_clusters_than_images_are_refused(null_class):
+    with pytest.raises(LatentbenchError, match="61 clusters need as many training images, and there are 60"):
+        fitted(null_class, images((1, 8, 8), 60), TWO, clusters=61)

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import mahalanobis
+from tests.latentbench_nulls.given import SHAPES, fitted, images
+
+from latentbench_nulls import gaussians
+from latentbench_nulls.gaussians import PatchGaussian, UntrainedPatchGaussian
+from latentbench_nulls.patches import to_pixels
+
+
+@pytest.mark.parametrize("null_class", [PatchGaussian, UntrainedPatchGaussian])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_distances_are_scipys_under_the_shrunk_covariance_of_numpy(null_class, shape, monkeypatch):
+    monkeypatch.setattr(gaussians, "_AT_ONCE", 7)
+    train, test = images(shape, 40), images(shape, 3, seed=1)
+    null = fitted(null_class, train, dimensions=12, shrinkage=0.2)
+    directions = null.directions.double().numpy()
+    assert directions.shape[1] == 12
+    np.testing.assert_allclose(directions.T @ directions, np.eye(12), atol=1e-5)
+    seen, given = (null.features(x).double().numpy() @ directions for x in (train, test))
+    distances = np.empty(given.shape[:2])
+    for cell in range(given.shape[1]):
+        covariance = np.cov(seen[:, cell].T, bias=True)
+        shrunk = 0.8 * covariance + (0.2 * np.trace(covariance) / 12 + 1e-4) * np.eye(12)
+        inverse = np.linalg.inv(shrunk)
+        distances[:, cell] = [mahalanobis(x, seen[:, cell].mean(0), inverse) for x in given[:, cell]]
+    expected = to_pixels(torch.from_numpy(distances), null.info)
+    torch.testing.assert_close(null.localize(test).double(), expected, rtol=2e-3, atol=1e-3)
+    torch.testing.assert_close(null.score(test), null.localize(test).amax((1, 2)))
+
+
+def test_a_position_that_looks_the_same_in_all_training_images_has_finite_distances():
+    flat = torch.full((5, 1, 13, 17), 0.4)
+    null = fitted(PatchGaussian, flat)
+    assert null.directions.shape == (64, 48)
+    changed = flat.clone()
+    changed[:, :, 6, 8] = 0.6
+    assert null.localize(flat).max() < 1e-3
+    found = null.localize(changed)[0]
+    assert found.isfinite().all()
+    assert found[6, 8] > 1
+    assert found[0, 16] < 1e-3
