@@ -12,15 +12,15 @@ __all__ = ["Digits"]
 
 @dataclass(frozen=True)
 class Digits:
-    """Images of one digit each; of Fashion-MNIST, of one article, whose class has a digit for its name."""
+    """Images of one digit each, with their classes; those of other sets have ten classes of another kind."""
 
     images: Tensor
-    """(N, H, W) uint8, 0 = background."""
+    """(N, H, W) uint8, 0 is the background."""
     labels: Tensor
-    """(N,) int64 in [0, 10)."""
+    """(N,) int64, the class of each image, from 0 to 9."""
 
     def of(self, classes: Sequence[int]) -> "Digits":
-        """The digits of these classes, in the order that they have here."""
+        """The digits that belong to these classes, in their present order."""
         chosen = torch.isin(self.labels, torch.tensor(classes))
         return Digits(self.images[chosen], self.labels[chosen])
 

@@ -189,5 +189,5 @@ class Ood(Dataset):
 
 
 def _subset(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """``size`` of the images, in their order."""
+    """A random subset of ``size`` images, in their original order."""
     return images[torch.randperm(len(images), generator=generator)[:size].sort().values]

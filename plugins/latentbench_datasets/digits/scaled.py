@@ -11,7 +11,9 @@ __all__ = ["ScaledSplit"]
 
 
 class ScaledSplit(Split):
-    """Another split's images, brighter or darker: they are stored once, and leave [0, 1] where a factor is above 1.
+    """The images of another split, each multiplied by a factor; they may leave [0, 1] if a factor is above 1.
+
+    The images are stored only once, in the other split.
 
     Args:
         stored: the images, with targets and conditions that stay as they are.

@@ -13,7 +13,7 @@ from latentbench_datasets.synthetic.scene_rendering import FACTORS, Factor, Scen
 
 __all__ = ["SceneSplit", "Scenes"]
 
-#: Pixels that are rendered at once for the stored splits, which bounds the memory of it.
+#: The number of pixels that are rendered at once for the stored splits; it bounds the memory that this takes.
 _RENDERED_AT_ONCE = 2**22
 #: Raise it when the same factors give other images.
 _RENDERING_VERSION = 1
@@ -52,7 +52,7 @@ class SceneSplit(Split):
         return moved
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Batch:
-        """As many fresh scenes as ``index`` is long."""
+        """Draw and render as many new scenes as ``index`` is long."""
         drawn = _draw(self._factors, len(index), generator)
         return Batch(self._renderer.render(drawn).div_(255), _varying(drawn, self._factors))
 
@@ -62,7 +62,7 @@ class Scenes(Dataset):
 
     Its factors are independent and uniform, and each is an attribute: shape (square, disc, triangle, cross), size (3),
     x and y (7 each), colour (6) and background (6), 21,168 combinations in all. The colours of objects are bright and
-    those of backgrounds dark, so that no object is lost on its ground. There is no noise: an image is its factors.
+    those of backgrounds dark, so that every object stands out. There is no noise: the factors determine the image.
 
     - "train" draws fresh scenes for every batch, on the device (``SceneSplit``).
     - "validation" and "test" are drawn and rendered once. Combinations of factors recur, there and in training.
@@ -134,7 +134,7 @@ class Scenes(Dataset):
 
 
 def _draw(varying: Collection[Factor], count: int, generator: torch.Generator) -> dict[Factor, Tensor]:
-    """Each factor (count,) int64: uniform if it varies, else its middle value."""
+    """Draw the values of all factors, (count,) int64 each: uniform if the factor varies, else its middle value."""
     device = generator.device
     return {
         factor: torch.randint(cardinality, (count,), generator=generator, device=device)

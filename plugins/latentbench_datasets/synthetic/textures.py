@@ -14,17 +14,18 @@ from latentbench_datasets.synthetic.surfaces import SURFACES, Surface
 
 __all__ = ["NOISE", "VISIBLE", "Textures", "photographs"]
 
-#: A defect's change of a pixel counts from so many 8-bit levels in one of its channels; a smaller one is undone.
+#: A pixel is defective if the defect changes one of its channels by at least so many 8-bit levels; a smaller change is
+#: undone.
 VISIBLE = 4
 #: The camera's noise, in levels: the sum of two whole numbers, each uniform in -NOISE..NOISE.
 NOISE = 3
 
-#: The random streams of the parts, in this order: no part depends on another's size.
+#: The parts in the order of their random streams. Each has its own stream, so that no part depends on another's size.
 _PARTS = ("train", "validation", "normal", *DEFECTS)
 
 
 class Textures(Dataset):
-    """Pictures of one kind of surface, RGB, drawn by formulas and chance: no photographs, and no substitute for any.
+    """RGB images of one kind of surface, generated from formulas and random numbers; they do not replace photographs.
 
     - "train" and "validation" hold normal surfaces.
     - "test" holds normal surfaces, then as many of each defect as of any other, in the order of ``DEFECTS``: scratch,
@@ -86,9 +87,9 @@ class Textures(Dataset):
 def photographs(
     surface: Surface, generator: Generator, count: int, size: int, defect: Defect | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Samples of a surface as a noisy camera sees them, each with the defect if there is one.
+    """Samples of a surface with the noise of a camera, and with a defect on each if one is given.
 
-    The same state of ``generator`` gives the same images with a defect as without, but for what the defect changes.
+    From the same state of ``generator``, images with and without a defect differ only in what the defect changes.
 
     Returns:
         Images (count, 3, size, size) uint8, and the masks (count, size, size) uint8 of their defects.
