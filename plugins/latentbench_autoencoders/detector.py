@@ -6,10 +6,10 @@ Five scores take z at the mean of q(z | x); the others take N draws z ~ q(z | x)
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from latentbench import DataInfo, LatentbenchError, Split
@@ -72,6 +72,11 @@ class VariationalDetector(Autoencoder, ABC):
             (), description="further scores, measured beside it", exclude_if=lambda scores: scores == ()
         )
         importance_samples: int = Field(64, ge=1, description="N: draws of z for an image's likelihood and scores")
+
+        @field_validator("scores")
+        @classmethod
+        def _in_one_order(cls, scores: tuple[ScoreName, ...]) -> tuple[ScoreName, ...]:
+            return tuple(sorted(scores, key=get_args(ScoreName).index))
 
         @model_validator(mode="after")
         def _scores_can_be_given(self) -> Self:

@@ -12,7 +12,7 @@ __all__ = ["Digits"]
 
 @dataclass(frozen=True)
 class Digits:
-    """Images of one digit each, with their classes; those of other sets have ten classes of another kind."""
+    """Images of one digit each; in Fashion-MNIST, of one article each, whose classes are numbered 0 to 9."""
 
     images: Tensor
     """(N, H, W) uint8, 0 is the background."""
@@ -20,7 +20,7 @@ class Digits:
     """(N,) int64, the class of each image, from 0 to 9."""
 
     def of(self, classes: Sequence[int]) -> "Digits":
-        """The digits that belong to these classes, in their present order."""
+        """The digits of these classes, in their present order."""
         chosen = torch.isin(self.labels, torch.tensor(classes))
         return Digits(self.images[chosen], self.labels[chosen])
 

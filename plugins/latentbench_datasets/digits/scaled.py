@@ -11,9 +11,9 @@ __all__ = ["ScaledSplit"]
 
 
 class ScaledSplit(Split):
-    """The images of another split, each multiplied by a factor; they may leave [0, 1] if a factor is above 1.
+    """The images of another split, each multiplied by a factor. They are stored once, in the other split.
 
-    The images are stored only once, in the other split.
+    A factor above 1 takes an image out of [0, 1].
 
     Args:
         stored: the images, with targets and conditions that stay as they are.

@@ -1,8 +1,7 @@
 """Defects of surfaces: scratch, stain, hole and misprint, drawn on a whole batch of samples at once.
 
-The side of an image measures SIDE (64) units, and all lengths are in these units. Each property that varies is drawn
-uniformly from its range below. The ranges were chosen so that a person can see every defect, but none is large
-compared with the variation of the surface itself.
+Lengths are in units of which an image has SIDE (64) a side. What varies is uniform in the ranges below, which were
+chosen so that a person sees each defect, but none stands out far from the surface's own variation.
 """
 
 from collections.abc import Callable, Mapping
@@ -123,14 +122,14 @@ def _place(generator: Generator, radius: Tensor) -> Tensor:
 
 
 def _ragged(generator: Generator, radius: Tensor, place: Tensor, size: int) -> Tensor:
-    """The approximate signed distance of each pixel to a disc with a ragged edge, negative inside: (N, size, size)."""
+    """(N, size, size): approximately the signed distance (negative inside) to discs with a ragged edge."""
     x, y = _grid(size)
     ragged = 1 + RAGGEDNESS * smooth_noise(generator, len(radius), size, (4.0, 4.0))
     return _norm(x - place[0], y - place[1]) - radius * ragged
 
 
 def _direction(generator: Generator, count: int) -> Tensor:
-    """Random unit vectors, (2, count, 1, 1): normalised points of a square, none close to one of its axes."""
+    """(2, count, 1, 1): random unit vectors. Neither of their components is near 0."""
     return _normalised(uniform(generator, 0.05, 1, 2, count, 1, 1) * sign(generator, 2, count, 1, 1))
 
 

@@ -37,7 +37,7 @@ SignedDistance = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def _square(dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
-    """A square whose side is twice the radius."""
+    """A square whose sides are two radii long."""
     return torch.maximum(dx.abs(), dy.abs()) - radius
 
 
@@ -46,10 +46,7 @@ def _disc(dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
 
 
 def _triangle(dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
-    """An isosceles triangle that stands on its base, 2 radii high and 32/15 radii wide.
-
-    So the normals of its two equal sides are the rational unit vectors (15, -8) / 17 and (-15, -8) / 17.
-    """
+    """An isosceles triangle on its base, two radii high and 32/15 wide: its sides have the normals (+-15, -8) / 17."""
     third = radius / 3
     side = (15 * dx.abs() - 8 * (dy + 4 * third)) / 17
     return torch.maximum(side, dy - 2 * third)
@@ -80,7 +77,8 @@ FACTORS: Mapping[Factor, int] = {
 class SceneRenderer:
     """Renders scenes at one resolution, H pixels a side. Build it with ``SceneRenderer.of``.
 
-    Its unit of length is 1 / UNITS of a pixel, in which centres of pixels, positions and radii are whole numbers.
+    Lengths are measured in 1 / UNITS of a pixel, so that the centres of pixels, the positions and the radii are all
+    whole numbers.
     """
 
     pixels: Tensor

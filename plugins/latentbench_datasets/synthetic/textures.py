@@ -14,8 +14,7 @@ from latentbench_datasets.synthetic.surfaces import SURFACES, Surface
 
 __all__ = ["NOISE", "VISIBLE", "Textures", "photographs"]
 
-#: A pixel is defective if the defect changes one of its channels by at least so many 8-bit levels; a smaller change is
-#: undone.
+#: Where a defect changes a pixel by fewer 8-bit levels than this in every channel, the change is undone.
 VISIBLE = 4
 #: The camera's noise, in levels: the sum of two whole numbers, each uniform in -NOISE..NOISE.
 NOISE = 3
@@ -25,7 +24,7 @@ _PARTS = ("train", "validation", "normal", *DEFECTS)
 
 
 class Textures(Dataset):
-    """RGB images of one kind of surface, generated from formulas and random numbers; they do not replace photographs.
+    """RGB images of one kind of surface, drawn by formulas and random numbers. They do not replace photographs.
 
     - "train" and "validation" hold normal surfaces.
     - "test" holds normal surfaces, then as many of each defect as of any other, in the order of ``DEFECTS``: scratch,
@@ -89,7 +88,7 @@ def photographs(
 ) -> tuple[Tensor, Tensor]:
     """Samples of a surface with the noise of a camera, and with a defect on each if one is given.
 
-    From the same state of ``generator``, images with and without a defect differ only in what the defect changes.
+    With the same state of ``generator``, images with a defect differ from those without one only in what it changes.
 
     Returns:
         Images (count, 3, size, size) uint8, and the masks (count, size, size) uint8 of their defects.
