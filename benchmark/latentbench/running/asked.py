@@ -4,12 +4,23 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from latentbench.boards.board import Board, BoardDataset
+from latentbench.capabilities import capabilities_of
 from latentbench.data.splits import Data, IndexedSplit, Role, Split, StoredSplit
 from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.evaluation.readouts import READOUTS
+from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
 from latentbench.value_name import ValueName
 
-__all__ = ["Outline", "check_lengths", "check_metrics", "check_values", "outline", "warn_of_shared_images"]
+__all__ = [
+    "Outline",
+    "can_be_shown",
+    "check_lengths",
+    "check_metrics",
+    "check_values",
+    "outline",
+    "warn_of_shared_images",
+]
 
 log = logging.getLogger("latentbench")
 
@@ -30,6 +41,16 @@ def check_metrics(board: Board, plugins: Plugins) -> None:
         if name.metric not in known:
             what = f"'{name}': unknown metric '{name.metric}'"
             raise board.mistake(place, what, did_you_mean(name.metric, known))
+
+
+def can_be_shown(board: Board, entry: BoardDataset, model: type[Model], plugins: Plugins) -> bool:
+    """Whether a value in the table of ``entry`` is of something that the model can do, or is read out of its codes."""
+    metrics = plugins.offers("metrics")
+    asked = {metrics[ValueName.parse(name).metric].value.capability for name in board.values(entry)}
+    able = {*capabilities_of(model)}
+    if "encode" in able:
+        able |= {readout.capability for readout in READOUTS}
+    return not asked.isdisjoint(able)
 
 
 def outline(data: Data) -> Outline:

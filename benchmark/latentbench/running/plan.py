@@ -16,7 +16,14 @@ from latentbench.data.splits import DataInfo
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
-from latentbench.running.asked import Outline, check_metrics, check_values, outline, warn_of_shared_images
+from latentbench.running.asked import (
+    Outline,
+    can_be_shown,
+    check_metrics,
+    check_values,
+    outline,
+    warn_of_shared_images,
+)
 from latentbench.running.execute import load_data
 from latentbench.spec import UNTRAINED, Budget, RunSpec
 
@@ -129,6 +136,8 @@ def plan_series(
 ) -> list[Series]:
     """What ``board`` runs, dataset by dataset, as far as it is known without data.
 
+    Nulls are for tables alone: one that can have no value in the table of a dataset is not run there.
+
     On each dataset the untrained twins come last, if the board has twins there. A deterministic model has one seed.
 
     Args:
@@ -169,6 +178,8 @@ def plan_series(
         for (label, name), model in classes.items():
             variant = variants.get(label)
             if variant is not None and variant not in board.variants_on(entry):
+                continue
+            if model.null and not can_be_shown(board, entry, model, plugins):
                 continue
             own = _configure_variant(board, variant, model, entry, options) if variant is not None else {}
             config = model.configure(entry.name, {**own, **assigned[label, name]}, options)

@@ -1,6 +1,6 @@
 """Every option of every built-in model has an effect or is refused; dead ones are found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pytest
@@ -14,13 +14,15 @@ from latentbench.plugins.registry import Plugins
 from latentbench.testing import check_options
 
 #: Values for the options of which the kit cannot guess any that differ from the default in effect, by model.
-VALUES: dict[str, dict[str, list[Any]]] = {
-    **{name: {"scores": [("kl",)]} for name in ("vae", "beta-vae", "vae-lipschitz", "vae-sphere")},
+VALUES: dict[str, dict[str, Sequence[Any]]] = {
+    **{name: {"scores": [("kl",)]} for name in ("vae", "beta-vae", "vae-sphere")},
+    "vae-lipschitz": {"scores": [("kl",)], "trunk": ()},
     **{f"null-{kind}-clusters": {"clusters": [5]} for kind in ("chance", "component", "pixel")},
     "null-nearest-patch": {"patches": [10]},
     "mfcvae": {"clusters": [(4, 5)], "dims": [(5, 4)], "widths": [(16, 12)], "stages": [(1, 2)]},
 }
-#: Settings in which a short fit shows the effect, or is short. Rows of four weights are small enough for the ball.
+#: Settings in which a short fit shows the effect, or is short. Rows of four weights, which only the fully connected
+#: trunk has, are small enough for the ball.
 SETTINGS: dict[str, dict[str, Any]] = {
     "vae-lipschitz": {"options": {"trunk": "mlp"}, "height": 2, "width": 2},
     "mfcvae": {"options": {"clusters": (5, 5), "widths": (16, 24)}},
