@@ -31,7 +31,7 @@ def presets() -> dict[str | Where, dict[str, Any]]:
         "network": "mlp",
         "reconstruction": "bernoulli",
     }
-    faces = {"dims": (16, 16), "widths": (16, 32)}
+    faces = {"dims": (16, 16), "network": "conv", "widths": (16, 32)}
     return {
         "mnist": {
             **mnist,
@@ -90,7 +90,7 @@ def presets() -> dict[str | Where, dict[str, Any]]:
         "digits-shift": {"network": "mlp", "widths": (256, 512), "batch_size": 100, "epochs": 40},
         "mnist-shift": {"network": "mlp", "batch_size": 100, "epochs": 40},
         "ood": {"network": "mlp", "epochs": 20},
-        "textures": {"dims": (16, 16), "widths": (8, 16), "batch_size": 8, "epochs": 30},
+        "textures": {"dims": (16, 16), "network": "conv", "widths": (8, 16), "batch_size": 8, "epochs": 30},
         **{f"celeba{split}": faces | {"batch_size": 100} for split in ("", "-novelty")},
         **{f"celeba-subset{split}": faces | {"batch_size": 50} for split in ("", "-novelty")},
     }
