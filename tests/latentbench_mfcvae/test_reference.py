@@ -1,4 +1,4 @@
-"""The authors' code on scikit-learn's digits, six runs of which are known, against a run in the same setting."""
+"""The authors' code on scikit-learn's digits, runs of which are known, against a run in the same setting."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ TRAINED_ON = 1437
 
 
 @pytest.mark.slow
-def test_the_loss_on_digits_is_that_of_the_authors_code_and_the_upper_facet_has_the_digit() -> None:
-    """Test losses of six runs of the authors' code: 282.9 to 284.0; accuracies of the upper facet: 0.77 to 0.88.
+def test_the_upper_facet_alone_has_the_loss_and_accuracy_on_digits_that_the_authors_code_has() -> None:
+    """After 60 epochs, when their lower facet is still to come, it has 296 to 303 and 0.64 to 0.71 in three runs.
 
-    One run differs by more than a mean of several, so the margins are wider than those.
+    The margins are wider, because a single run may differ by more.
     """
     digits = load_digits()
     order = np.random.RandomState(0).permutation(len(digits.target))
@@ -25,7 +25,8 @@ def test_the_loss_on_digits_is_that_of_the_authors_code_and_the_upper_facet_has_
     images = interpolate(small, size=(28, 28), mode="bilinear", align_corners=False)
     labels = torch.from_numpy(digits.target[order])
     torch.manual_seed(0)
-    model = MFCVAE(MFCVAE.configure("digits", {}), DataInfo(1, 28, 28, train_size=TRAINED_ON))
+    options = {"clusters": (25,), "dims": (5,), "stages": (), "epochs": 60}
+    model = MFCVAE(MFCVAE.configure("digits", options), DataInfo(1, 28, 28, train_size=TRAINED_ON))
     train = StoredSplit(Role.TRAIN, (255 * images[:TRAINED_ON]).round().to(torch.uint8))
     model.fit(train, None, TrainingLoop(device=torch.device("cpu"), seed=0))
     model.eval()
@@ -33,11 +34,7 @@ def test_the_loss_on_digits_is_that_of_the_authors_code_and_the_upper_facet_has_
     test, truth = images[TRAINED_ON:], labels[TRAINED_ON:]
     with torch.no_grad():
         loss = float(model.training_step(Batch(test))["loss"])
-        facets = model.cluster(test)
-    accuracy = {
-        facet: sum(int(truth[found == c].bincount().max()) for c in found.unique()) / len(truth)
-        for facet, found in facets.items()
-    }
-    assert loss == pytest.approx(283.6, abs=1.2)
-    assert 0.7 < accuracy["z2"] < 0.95
-    assert accuracy["z1"] < 0.35
+        (found,) = model.cluster(test).values()
+    accuracy = sum(int(truth[found == c].bincount().max()) for c in found.unique()) / len(truth)
+    assert loss == pytest.approx(299.5, abs=6)
+    assert accuracy == pytest.approx(0.68, abs=0.12)
