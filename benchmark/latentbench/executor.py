@@ -25,6 +25,8 @@ class Execution:
     plugin_files: tuple[Path, ...] = ()
     timeout: float | None = None
     """Seconds that a run may take; one that takes longer is ended and recorded as failed. None: no limit."""
+    transductive: bool = False
+    """Whether an image's results may depend on the others in its batch; otherwise a run in which they do fails."""
     rerun: bool = False
     """Whether a finished run that was made by other code than the plugins' now is made again."""
 

@@ -59,4 +59,28 @@ def presets() -> dict[str | Where, dict[str, Any]]:
             "epochs": 401,
             "fade_in": 15_000 / (301 * 489),
         },
+        # Ours. The upper facet is small, as with 3D Shapes, so that it takes what most pixels depend on.
+        "scenes": {
+            "clusters": (24, 12),
+            "dims": (8, 2),
+            "learn_weights": False,
+            "network": "conv",
+            "widths": (8, 16),
+            "rescale_by_data": True,
+            "sigmoid": True,
+            "learning_rate": 1e-3,
+            "batch_size": 64,
+            "epochs": 60,
+            "precision": "bfloat16",
+        },
+        # Ours: the settings of MNIST in fewer and smaller steps.
+        "digits": {
+            **mnist,
+            "learning_rate": 5e-4,
+            "batch_size": 128,
+            "epochs": 180,
+            "stages": (60, 120),
+            "fade_in": 400 / (120 * 12),
+            "precision": "bfloat16",
+        },
     }

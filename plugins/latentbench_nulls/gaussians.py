@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from latentbench import DataInfo, Options, Split
-from latentbench_nulls.null import Null, draw
+from latentbench_nulls.null import NullMap, draw
 from latentbench_nulls.patches import cells, patches, to_pixels
 from latentbench_nulls.untrained import UntrainedNetwork, whitening
 
@@ -24,7 +24,7 @@ _AT_ONCE = 32
 _NOISE = 1e-4
 
 
-class _PositionGaussian(Null):
+class _PositionGaussian(NullMap):
     """PaDiM (Defard et al. 2021, sections III.A to III.C), whatever the features are.
 
     Features of a position are projected onto ``dimensions`` random orthonormal directions, where PaDiM picks as many at
@@ -75,10 +75,6 @@ class _PositionGaussian(Null):
         """(B, H, W): the Mahalanobis distance (eq. 2), interpolated between the centres of cells."""
         distances = [self._distances(part) for part in torch.split(images, _AT_ONCE)]
         return to_pixels(torch.cat(distances), self.info)
-
-    def score(self, images: Tensor) -> Tensor:
-        """(B,): the largest of the map."""
-        return self.localize(images).amax((1, 2))
 
     def _codes(self, images: Tensor) -> Tensor:
         return self.features(images) @ self.directions

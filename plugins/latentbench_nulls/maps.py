@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from latentbench import DataInfo, Split
-from latentbench_nulls.null import Null, as_bytes, draw
+from latentbench_nulls.null import NullMap, as_bytes, draw
 
 if TYPE_CHECKING:
     from latentbench import Trainer
@@ -18,7 +18,7 @@ __all__ = ["LocalContrast", "MedianImage"]
 _WINDOW = 9
 
 
-class LocalContrast(Null):
+class LocalContrast(NullMap):
     """Standard deviation of the pixels in a 9x9 square around each pixel; borders are repeated outwards."""
 
     name = "null-local-contrast"
@@ -30,12 +30,8 @@ class LocalContrast(Null):
         variance = F.avg_pool2d(x.square(), _WINDOW, 1) - F.avg_pool2d(x, _WINDOW, 1).square()
         return variance.sum(1).clamp_min(0).sqrt()
 
-    def score(self, images: Tensor) -> Tensor:
-        """(B,): the largest of the map."""
-        return self.localize(images).amax((1, 2))
 
-
-class MedianImage(Null):
+class MedianImage(NullMap):
     """Squared distance to the median of the training images, pixel by pixel and channel by channel.
 
     Of an even number of values, the lower of the two in the middle is the median.

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentbench import DataInfo, Options, Split
-from latentbench_nulls.null import MOST_IMAGES, Null, as_bytes, draw
+from latentbench_nulls.null import MOST_IMAGES, Null, NullMap, as_bytes, draw
 from latentbench_nulls.patches import PATCH, cells, patches, to_pixels
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class NearestImage(Null):
         return (x - self.references[nearest(x, self.references)] / 255).square().sum(1).sqrt()
 
 
-class NearestPatch(Null):
+class NearestPatch(NullMap):
     """Squared Euclidean distance of each 8x8 patch to the nearest of some patches of training images, at any place.
 
     It is PatchCore (Roth et al. 2022, section 3) with raw pixels in place of a network's features and a random subset
@@ -78,10 +78,6 @@ class NearestPatch(Null):
         found = patches(images)
         distances = torch.cat([_distance(part, self.references) for part in torch.split(found.flatten(0, 1), _POINTS)])
         return to_pixels(distances.view(found.shape[:2]), self.info)
-
-    def score(self, images: Tensor) -> Tensor:
-        """(B,): the largest of the map."""
-        return self.localize(images).amax((1, 2))
 
 
 def nearest(points: Tensor, references: Tensor) -> Tensor:

@@ -1,17 +1,18 @@
 """What all nulls share: they have no training loop, and see a bounded number of training images."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from latentbench import Batch, Model, Options, Split
+from latentbench import Batch, DataInfo, Model, Options, Split
 
 if TYPE_CHECKING:
     from latentbench import Trainer
 
-__all__ = ["MOST_IMAGES", "Null", "as_bytes", "draw"]
+__all__ = ["MOST_IMAGES", "Null", "NullMap", "as_bytes", "draw"]
 
 #: Training images that a null is fitted to, at most.
 MOST_IMAGES = 10_000
@@ -29,6 +30,23 @@ class Null(Model):
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
         """Nothing is fitted."""
+
+
+class NullMap(Null):
+    """A null that makes an anomaly map, the largest value of which is its score."""
+
+    @classmethod
+    def suits(cls, info: DataInfo) -> str | None:
+        """Images with attributes have no masks that a map could be held against, and maps of them take long."""
+        return "it locates defects, and images with attributes have none" if info.attributes else None
+
+    @abstractmethod
+    def localize(self, images: Tensor) -> Tensor:
+        """(B, H, W) for images (B, C, H, W)."""
+
+    def score(self, images: Tensor) -> Tensor:
+        """(B,): the largest of the map."""
+        return self.localize(images).amax((1, 2))
 
 
 def draw(train: Split, trainer: "Trainer", most: int = MOST_IMAGES) -> Iterator[Batch]:

@@ -9,6 +9,13 @@ __all__ = ["Case", "cases"]
 #: Options that keep each dataset small.
 _SMALL: dict[str, dict[str, Any]] = {
     "digits-shift": {"train_pairs": 500, "validation_pairs": 200, "test_pairs": 50},
+    "scenes": {
+        "factors": ["shape", "colour"],
+        "image_size": 16,
+        "train_images": 200,
+        "validation_images": 50,
+        "test_images": 200,
+    },
     "textures": {
         "image_size": 32,
         "train_images": 72,
@@ -56,6 +63,14 @@ _CASES = (
     Case("beta-vae", "beta-vae"),
     Case("pca", "pca"),
     Case("pca-textures", "pca", "textures"),
+    Case("null-chance-clusters", "null-chance-clusters", "scenes"),
+    Case("null-component-clusters", "null-component-clusters", "scenes"),
+    Case("null-pixel-clusters", "null-pixel-clusters", "scenes"),
+    Case("null-local-contrast", "null-local-contrast", "textures"),
+    Case("null-median-image", "null-median-image", "textures"),
+    Case("null-nearest-patch", "null-nearest-patch", "textures"),
+    Case("null-patch-gaussian", "null-patch-gaussian", "textures"),
+    Case("null-untrained-patch-gaussian", "null-untrained-patch-gaussian", "textures"),
     Case("vae-sphere", "vae-sphere"),
     Case("vae-sphere-wood", "vae-sphere", "textures", {"latent_dim": 5, "direction": "stereographic"}),
     Case("vae-sphere-power", "vae-sphere", "textures", {"trunk": "mlp", "posterior": "power_spherical"}),

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from safetensors.numpy import load_file
 
-from latentbench import Execution, Plugins, RunSpec, Store, Task, content_hash, execute, load_data, values_frame
+from latentbench import Execution, Plugins, RunSpec, Store, Task, content_hash, execute, load_data
 from latentbench.capabilities import PER_IMAGE
 from latentbench.spec import Budget
 from tests.golden.cases import Case
@@ -105,13 +105,12 @@ def replay(case: Case, plugins: Plugins, folder: Path) -> Replay:
     kept, weights = store.predictions(path, record), load_file(path.with_suffix(".safetensors"))
     # What a model gave for each image; not the summaries of larger outputs, whose length depends on ties.
     predictions = {name: array for name, array in kept.items() if name.split("/")[1] in PER_IMAGE}
-    measured = values_frame(folder)
-    measured = measured[~measured.value_name.str.contains("[", regex=False)]
-    values = dict(zip(measured.value_name, measured.value.astype(float), strict=True))
+    measured = {name: value for name, value in sorted(record.values.items()) if "[" not in name}
+    values = {name: value.value for name, value in measured.items()}
     scores = {name: array for name, array in predictions.items() if np.issubdtype(array.dtype, np.floating)}
     values |= {f"mean of {name}": float(array.astype(np.float64).mean()) for name, array in scores.items()}
     values |= {f"norm of {name}": _norm(array) for name, array in weights.items()}
-    metrics = dict(zip(measured.metric, measured.version.astype(int), strict=True))
+    metrics = {value.metric: value.version for value in measured.values()}
     return Replay(
         versions={
             f"model '{case.model}'": spec.model_version,

@@ -33,6 +33,7 @@ title: Toys
 datasets: [toy-blobs]
 models: [centre-distance]
 rank: auroc@test
+twins: false
 """
 
 #: Runs the command line in process and returns what it printed.
@@ -167,6 +168,17 @@ def test_the_environment_does_not_change_the_number(cli: Cli, monkeypatch: pytes
     (path,) = Path("again").glob("*/*/*.json")
     assert read_record(path).result() == more.result()
     assert more.environment.threads == 1
+
+
+def test_variables_that_choose_other_kernels_are_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    cli("run", "toys.yaml", "--jobs", "1")
+    record = run_records()[1]
+    assert record.environment.variables["MKL_CBWR"] == "COMPATIBLE"
+    assert "MKL_CBWR=COMPATIBLE" in cli("show", record.key)
+    cli("leaderboard", "toys.yaml")
+    (text,) = Path().rglob("toys.md")
+    assert "`MKL_CBWR=COMPATIBLE`" in text.read_text()
 
 
 def test_all_libraries_compute_with_the_threads_of_the_block_alone(monkeypatch: pytest.MonkeyPatch) -> None:

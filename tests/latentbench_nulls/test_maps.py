@@ -3,7 +3,10 @@ import pytest
 from scipy import ndimage
 from tests.latentbench_nulls.given import SHAPES, fitted, images
 
+from latentbench import DataInfo
+from latentbench_nulls.gaussians import PatchGaussian, UntrainedPatchGaussian
 from latentbench_nulls.maps import LocalContrast, MedianImage
+from latentbench_nulls.neighbours import NearestPatch
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -26,3 +29,10 @@ def test_the_distance_to_the_median_image_is_numpys(shape, number):
     expected = ((test.double().numpy() - median) ** 2).sum(1)
     np.testing.assert_allclose(null.localize(test), expected, rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(null.score(test), expected.sum((1, 2)), rtol=1e-5)
+
+
+def test_maps_are_left_out_where_images_have_attributes():
+    reason = "it locates defects, and images with attributes have none"
+    for null in (LocalContrast, MedianImage, NearestPatch, PatchGaussian, UntrainedPatchGaussian):
+        assert null.suits(DataInfo(1, 8, 8, 1, {"digit": 10})) == reason
+        assert null.suits(DataInfo(1, 8, 8, 1)) is None

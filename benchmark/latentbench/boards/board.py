@@ -106,6 +106,10 @@ class Board(Options):
     )
     columns: list[ValueText] = Field([], description="further values to show, in order")
     twins: bool = Field(True, description="each trained model is also run without a training step, with equal seeds")
+    transductive: Literal["refused", "allowed"] = Field(
+        "refused",
+        description="runs in which an image's results depend on the others in its batch: allowed ones are marked",
+    )
     average: bool = Field(False, description="a table of means over the datasets comes first")
 
     _source: Source | None = PrivateAttr(None)

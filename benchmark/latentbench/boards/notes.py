@@ -39,6 +39,16 @@ Note = Sequence[Part]
 
 def notes(board: Board, table: Table | Means) -> Iterator[Note]:
     """What the numbers alone do not say: ties, orders that are not tested, readouts, budgets, and what was left out."""
+    for row in (*table.rows, *table.nulls):
+        if row.transductive:
+            found = _joined([Code(f"{name} by {change:.2g}") for name, change in row.transductive.items()])
+            yield [
+                "† ",
+                Code(row.label),
+                " is transductive: an image's results change with the other images in its batch (",
+                *found,
+                " of the largest).",
+            ]
     if isinstance(table, Table) and table.diagnosis:
         yield _class_split(table, table.diagnosis)
     yield from _comparisons(table)
@@ -55,6 +65,8 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
                 yield [Code(row.label), " is not configured alike on all datasets: ", *_listed(row.differing), "."]
     else:
         yield from _configurations(board, table)
+        for model, runs in table.transductive.items():
+            yield [f"Left out, for the board allows no transductive runs: {runs} of ", Code(model), "."]
     for (model, version), runs in table.left_out.items():
         older = Code(f"{model} {version}")
         yield [f"Left out, for the model has a newer version: {runs} runs of ", older, "."]
@@ -92,6 +104,8 @@ def provenance(table: Table) -> Iterator[Note]:
     yield ["commit: ", *_listed(map(_commit, made))]
     yield ["plugins: ", *_listed(plugin for one in made for plugin in one.plugins.values())]
     yield ["packages: ", *_listed(f"{name} {version}" for one in made for name, version in one.packages.items())]
+    if variables := {f"{name}={value}" for one in made for name, value in one.variables.items()}:
+        yield ["environment variables: ", *_listed(variables)]
     yield ["Python: ", *_listed(one.python for one in made)]
 
 

@@ -148,6 +148,12 @@ class Row:
         return self.records[0].spec.config
 
     @property
+    def transductive(self) -> dict[str, float]:
+        """Capabilities whose results for an image depend on the others in its batch -> how far they change at most."""
+        found = sorted(change for record in self.finished for change in record.transductive.items())
+        return dict(found)  # the last of each, which is its largest
+
+    @property
     def threads(self) -> int:
         """CPU threads of each of its runs."""
         return self.records[0].spec.threads

@@ -60,6 +60,9 @@ class Table:
     """Labels of rows whose configuration the lineup does not tell: of several that fit, the one with most runs."""
     left_out: Mapping[tuple[str, int], int]
     """Runs by (model, version) where the table has a newer version of the model: counted here, and nowhere else."""
+    transductive: Mapping[str, int]
+    """Finished runs by model whose results depend on the batch, where the board refuses them: counted here, nowhere
+    else."""
     other_code: Mapping[tuple[str, str], int]
     """Finished runs by (row, third-party code) where other code made the row's last run: counted here, nowhere else."""
 
@@ -145,7 +148,12 @@ def _table(
     """The table of records that share their data and the harness's version."""
     runs = Counter((record.spec.model, record.spec.model_version) for record in records)
     newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
-    current = [record for record in records if record.spec.model_version == newest[record.spec.model]]
+    refused = Counter(one.spec.model for one in records if _is_refused(one, board))
+    current = [
+        record
+        for record in records
+        if record.spec.model_version == newest[record.spec.model] and not _is_refused(record, board)
+    ]
     named, others, guessed = _lines(board, entry, current, lineup.get(entry.label, {}))
     other_code = Counter[tuple[str, str]]()
     for line in (*named, *others):
@@ -175,8 +183,14 @@ def _table(
         diagnosis=entry.diagnosis,
         guessed=guessed,
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
+        transductive=dict(sorted(refused.items())),
         other_code=dict(sorted(other_code.items())),
     )
+
+
+def _is_refused(record: Record, board: Board) -> bool:
+    """Whether the run finished where its dependence on batches was allowed, which it is not on this board."""
+    return record.status == "finished" and bool(record.transductive) and board.transductive == "refused"
 
 
 def make_column(name: str, records: Iterable[Record]) -> Column:

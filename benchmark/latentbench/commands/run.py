@@ -123,7 +123,8 @@ def command(
         if run.spec.key in again or _is_open(records[run.spec.key], retry_failed)
     }  # fmt: skip
     files = tuple(invocation.plugin_files)
-    how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, rerun)
+    allowed = the_board.transductive == "allowed"
+    how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
     slots = jobs or (max(1, len(os.sched_getaffinity(0)) // (threads or the_board.threads)) if where == "cpu" else 1)
 
     title = f"board {the_board.name}, {where}, results in {out}"
@@ -141,10 +142,13 @@ def command(
 
     failed = [record for record in records.values() if record is not None and record.status == "failed"]
     results = "" if out == Path("results") else f" --results {out}"
-    finished = sum(record is not None and record.status == "finished" for record in records.values())
-    click.echo(f"{finished} of {len(runs)} runs are finished; their records are in {out}")
+    done = [record for record in records.values() if record is not None and record.status == "finished"]
+    click.echo(f"{len(done)} of {len(runs)} runs are finished; their records are in {out}")
     if stale and not rerun:
-        _tell_stale(stale.values(), finished, plugins)
+        _tell_stale(stale.values(), len(done), plugins)
+    refused = 0 if allowed else sum(bool(record.transductive) for record in done)
+    if refused:
+        click.echo(f"{refused} runs are transductive, which the board does not allow: its tables leave them out")
     lacking = sum(_lacks(records[run.spec.key], the_board.values(run.entry), plugins) for run in runs)
     if lacking:
         click.echo(f"{lacking} finished runs lack a value that the board shows: latentbench evaluate {board}{results}")

@@ -53,6 +53,8 @@ def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
     machine = where.cpu if where.device == "cpu" else where.device
     yield f"on          {machine}, {where.threads} threads, {where.platform}"
     yield f"with        {_pairs(where.packages)}, Python {where.python}; {_pairs(where.plugins)}"
+    if where.variables:
+        yield f"            {_pairs(where.variables)}"
     yield f"code        {where.commit or 'no git checkout'}{' with local changes' if where.dirty else ''}"
     for then, now in changed.items():
         yield f"            made by other code than is installed now: {then}, now {now}"
@@ -63,6 +65,8 @@ def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
         training = record.training
         kept = f", epoch {training.best_epoch} kept" if training.best_epoch else ""
         yield f"training    {training.steps} steps, {training.epochs} epochs, ended by {training.stopped}{kept}"
+    for name, change in record.transductive.items():
+        yield f"transductive: an image's {name} changes with the others in its batch, by {change:.2g} of the largest"
     if record.facts:
         yield f"facts       {_pairs(record.facts)}"
     if record.values:

@@ -12,7 +12,7 @@ from latentbench.capabilities import PER_IMAGE, capabilities_of
 from latentbench.data.splits import Data, Role
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.check import readouts_of
-from latentbench.evaluation.evaluate import Measurement, Predictions, collect, measure
+from latentbench.evaluation.evaluate import Measurement, Predictions, collect, measure, refuse_transductive
 from latentbench.evaluation.kept import KeptSplit, kept_data, kept_targets
 from latentbench.evaluation.readouts import READOUTS
 from latentbench.metric import Metric
@@ -103,6 +103,7 @@ def evaluate_again(
         if new:
             before = store.predictions(path, record) if record.predictions else {}
             update["predictions"] = store.save_predictions(record.spec, {**before, **new})
+        update["batches"] = {**record.batches, **predictions.batches}
         update["targets"] = store.save_targets(record.spec, kept_targets(data))
     at = datetime.now(UTC).isoformat(timespec="seconds")
     replaced = {name for measurement, _ in parts for name in _measured_by(measurement)}
@@ -198,6 +199,8 @@ def _from_weights(
     model.load_state_dict(load(content))
     data = data.to(device)
     predictions = collect(model.to(device), data, metrics, owner=str(offer.plugin), device=device, seed=spec.seed)
+    if not record.transductive:  # nothing was refused, or its board allows it
+        refuse_transductive(spec.model, predictions)
     return measure(predictions, data, metrics), predictions
 
 

@@ -5,7 +5,7 @@ a metric can be computed again, or for the first time, without the model.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import repeat
@@ -20,14 +20,15 @@ from torch import Tensor
 from latentbench.capabilities import PER_IMAGE, capabilities_of
 from latentbench.data.splits import Data, Role, Split, content_hash
 from latentbench.errors import LatentbenchError
+from latentbench.evaluation.company import TOLERANCE, TOLERANCE_OF_ACCELERATORS, change_in_batches
 from latentbench.evaluation.inference import Parts, infer
 from latentbench.evaluation.readouts import MAX_IMAGES, READOUTS, Codes, Reader, Readout, TrainingCodes
 from latentbench.metric import Evaluation, Metric
 from latentbench.model import Model
-from latentbench.records.record import Value
+from latentbench.records.record import BatchDependence, Value
 from latentbench.value_name import ValueName
 
-__all__ = ["Measurement", "Predictions", "collect", "evaluation_of", "measure"]
+__all__ = ["Measurement", "Predictions", "collect", "evaluation_of", "measure", "refuse_transductive"]
 
 #: Images that a model is given, or draws, at a time.
 BATCH_SIZE = 500
@@ -49,6 +50,8 @@ class Predictions:
     """Capability -> why a readout that would have supplied it could not be fitted, in one line."""
     images: int = 0
     """Images that the model was given or drew, counted once for each capability."""
+    batches: Mapping[str, BatchDependence] = field(default_factory=dict)
+    """Capability -> how far an image's result depends on the others in its batch."""
 
     @property
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
@@ -111,6 +114,8 @@ def collect(
     a number that nobody selects by. They are drawn in whole batches, so that a metric that needs few of them sees the
     first of those that another needs.
 
+    At the end the model is given some images once more, in other batches.
+
     Args:
         model: a fitted model, on ``device``; it is left in eval mode.
         data: on ``device``. Validation and test splits are fixed: the images at an index are always the same.
@@ -140,7 +145,25 @@ def collect(
                 continue
             for part, array in parts.items():
                 arrays["/".join(filter(None, (name, capability, part)))] = array
-    return Predictions(arrays, readouts=passes.facts, refused=passes.refused, images=passes.images)
+    return Predictions(
+        arrays, readouts=passes.facts, refused=passes.refused, images=passes.images, batches=passes.dependences()
+    )
+
+
+def refuse_transductive(model: str, predictions: Predictions) -> None:
+    """Refuse results of an image that depend on the others in its batch.
+
+    Raises:
+        LatentbenchError: names the model, its capabilities, and how far they depend.
+    """
+    found = [f"{name} by {one.change:.2g}" for name, one in predictions.batches.items() if one.transductive]
+    if found:
+        raise LatentbenchError(
+            f"model '{model}' is transductive: an image's results change with the other images in its batch "
+            f"({', '.join(found)} of the largest)",
+            "make them depend on the image alone; or allow it with 'transductive: allowed' in the board, "
+            "which marks the row, and --retry-failed",
+        )
 
 
 def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Metric]]) -> Measurement:
@@ -365,6 +388,19 @@ class _Passes:
                 parts |= reader.read(self.run(split, "encode")) if reader else {}
         return parts
 
+    def dependences(self) -> dict[str, BatchDependence]:
+        """How far the results of each capability depend on the batch, by some images of the last split."""
+        tolerance = TOLERANCE if self.device.type == "cpu" else TOLERANCE_OF_ACCELERATORS
+        last = {capability: split for split, capability in self._made if capability != "sample"}
+        found: dict[str, BatchDependence] = {}
+        for capability, split in sorted(last.items()):
+            run = partial(self._run_again, split, capability)
+            change = change_in_batches(run, self._made[split, capability], labels=capability == "cluster")
+            found[capability] = BatchDependence(
+                change=float(f"{change:.2g}"), split=split, transductive=change > tolerance
+            )
+        return found
+
     @property
     def facts(self) -> dict[str, Mapping[str, float]]:
         """Name of each readout that was fitted -> what its fit chose."""
@@ -422,6 +458,19 @@ class _Passes:
             where=f"plugin '{self.owner}': model '{self.model.name}', capability '{capability}' on split '{split}'",
         )
         return parts, {attribute: torch.cat(values).cpu().numpy() for attribute, values in labels.items()}
+
+    def _run_again(self, split: str, capability: str, batches: Sequence[npt.NDArray[np.int64]], seed: int) -> Parts:
+        """What the capability gives for other batches of a fixed split."""
+        generator = torch.Generator(self.device)  # a fixed split draws nothing
+        return infer(
+            self.model,
+            capability,
+            (self.data.splits[split].batch(torch.from_numpy(one).to(self.device), generator).images for one in batches),
+            self.data.info,
+            seed=seed,
+            device=self.device,
+            where=f"plugin '{self.owner}': model '{self.model.name}', capability '{capability}' on other batches",
+        )
 
     def _derive(self, *purpose: str) -> int:
         """A seed of its own for each purpose."""

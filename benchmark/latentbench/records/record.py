@@ -147,8 +147,21 @@ class Environment(_Part):
     """Plugin that offered the model, and the dataset, by these roles: "name version"."""
     loaded: dict[str, str] = Field({}, exclude_if=lambda loaded: not loaded)
     """Every plugin in the process that is not built in, used by the run or not: name -> distribution and version."""
+    variables: dict[str, str] = Field({}, exclude_if=lambda variables: not variables)
+    """Environment variables by which numerical libraries compute otherwise than they would on this machine."""
     changes: list[str] = Field([], exclude_if=lambda changes: not changes)
     """What the run's plugins changed of the process, such as its default dtype: put back after each phase."""
+
+
+class BatchDependence(_Part):
+    """How far an image's result depends on the others in its batch, by some images that were given again."""
+
+    change: float = Field(ge=0)
+    """The largest change of a result, relative to the largest result; of labels, the share that changed."""
+    split: str
+    """Whose images were given again."""
+    transductive: bool
+    """Whether that is more than rounding."""
 
 
 class Artefact(_Part):
@@ -203,6 +216,8 @@ class Record(_Part):
     environment: Environment
     facts: dict[str, float] = Field({}, exclude_if=lambda facts: not facts)
     """What the fitted model tells of itself (``Model.facts``)."""
+    batches: dict[str, BatchDependence] = Field({}, exclude_if=lambda batches: not batches)
+    """By capability; absent where it was not checked."""
     artefacts: dict[str, Artefact] = Field({}, exclude_if=lambda artefacts: not artefacts)
     """Pictures beside the record, by name; no table needs them."""
     predictions: Artefact | None = None
@@ -211,6 +226,11 @@ class Record(_Part):
     """The truth that they are measured against, in the dataset's folder: one file for all runs on these splits."""
     weights: Artefact | None = None
     failure: Failure | None = None
+
+    @property
+    def transductive(self) -> dict[str, float]:
+        """Capabilities whose results for an image depend on the others in its batch -> how far they change."""
+        return {name: found.change for name, found in self.batches.items() if found.transductive}
 
     def result(self) -> dict[str, Any]:
         """What must be equal in two runs of one key on a CPU: all but times, places and the road taken."""

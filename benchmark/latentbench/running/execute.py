@@ -16,7 +16,7 @@ import torch
 from latentbench.data.splits import Data
 from latentbench.devices import NoDeviceError, cpu_threads, open_device
 from latentbench.errors import LatentbenchError
-from latentbench.evaluation.evaluate import Predictions, collect, measure
+from latentbench.evaluation.evaluate import Predictions, collect, measure, refuse_transductive
 from latentbench.evaluation.facts import facts_of
 from latentbench.evaluation.kept import kept_targets
 from latentbench.evaluation.pictures import make_pictures
@@ -26,7 +26,7 @@ from latentbench.model import Model
 from latentbench.plugins.contracts import KindName
 from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.code import is_stale, present_code, with_plugins
-from latentbench.records.record import Artefact, Environment, Failure, Record
+from latentbench.records.record import Artefact, BatchDependence, Environment, Failure, Record
 from latentbench.records.store import BusyError, Store
 from latentbench.running.asked import check_lengths
 from latentbench.running.process_state import ProcessState
@@ -141,6 +141,7 @@ def _run(
     last_step = last_total = 0
     phase, state, changes = "starting", ProcessState.now(), [f"importing plugins: {change}" for change in imported]
     weights = kept = None
+    batches: dict[str, BatchDependence] = {}
 
     def enter(next_phase: str) -> None:
         """End a phase, put back what a plugin changed of the process in it, and begin the next one."""
@@ -195,6 +196,9 @@ def _run(
                 model, data, metrics, owner=str(offers["model"].plugin), device=device, seed=spec.seed
             )
             kept = store.save_predictions(spec, predictions.per_image)
+            batches = dict(predictions.batches)
+            if not execution.transductive:
+                refuse_transductive(spec.model, predictions)
             enter("measuring")
             measurement = measure(predictions, data, metrics)
             if measurement.kept:
@@ -229,6 +233,7 @@ def _run(
             resumed=trainer.resumed,
             environment=_environment(device, offers, plugins, changes),
             facts=facts,
+            batches=batches,
             artefacts=artefacts,
             predictions=kept,
             targets=store.save_targets(spec, kept_targets(data)),
@@ -249,6 +254,7 @@ def _run(
             finished=_now(),
             resumed=trainer.resumed if trainer else 0,
             environment=_environment(device, offers, plugins, changes),
+            batches=batches,
             predictions=kept,
             weights=weights,
             failure=Failure(

@@ -4,8 +4,9 @@ import builtins
 import math
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -32,6 +33,24 @@ _WATCHED: tuple[ModuleType | type, ...] = (
     builtins,
 )
 
+#: Numerical settings of PyTorch by name: how to read them, and how to put them back.
+_SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "the precision of float32 matrix products": (
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    ),
+    "the flushing of denormal numbers": (lambda: not torch.full((), 1e-40).mul(1), torch.set_flush_denormal),
+    **{
+        f"{module.__name__}.{name}": (partial(getattr, module, name), partial(setattr, module, name))
+        for module, name in (
+            (torch.backends.mkldnn, "enabled"),
+            (torch.backends.cudnn, "enabled"),
+            (torch.backends.cudnn, "benchmark"),
+            (torch.backends.cudnn, "deterministic"),
+        )
+    },
+}
+
 
 @dataclass(frozen=True)
 class ProcessState:
@@ -42,6 +61,8 @@ class ProcessState:
     deterministic: bool
     gradients: bool
     threads: int
+    settings: dict[str, Any]
+    """Values of ``_SETTINGS`` by name."""
     folder: Path
     numpy_generator: int
     python_generator: int
@@ -57,6 +78,7 @@ class ProcessState:
             deterministic=torch.are_deterministic_algorithms_enabled(),
             gradients=torch.is_grad_enabled(),
             threads=torch.get_num_threads(),
+            settings={name: read() for name, (read, _) in _SETTINGS.items()},
             folder=Path.cwd(),
             numpy_generator=_numpy_state(),
             python_generator=hash(random.getstate()),
@@ -93,6 +115,10 @@ class ProcessState:
         if found.threads != self.threads:
             changes.append(f"the number of threads became {found.threads}")
             torch.set_num_threads(self.threads)
+        for name, value in self.settings.items():
+            if found.settings[name] != value:
+                changes.append(f"{name} became {found.settings[name]}")
+                _SETTINGS[name][1](value)
         if found.folder != self.folder:
             changes.append(f"the working folder became {found.folder}")
             os.chdir(self.folder)

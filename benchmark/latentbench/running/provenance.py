@@ -1,5 +1,6 @@
 """Provenance of a result: the environment of a run, and the cost of each of its phases."""
 
+import os
 import platform
 import resource
 import subprocess
@@ -18,6 +19,23 @@ from latentbench import devices
 from latentbench.records.record import Environment, Phase
 
 __all__ = ["Meter", "environment"]
+
+#: Environment variables that make numerical libraries choose other kernels, or count threads otherwise.
+_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_DYNAMIC",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_DYNAMIC",
+    "OMP_THREAD_LIMIT",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
 
 _PACKAGES = ("latentbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn")
 
@@ -53,6 +71,7 @@ def environment(
         dirty=dirty,
         plugins=dict(plugins),
         loaded=dict(loaded or {}),
+        variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
         changes=list(changes),
     )
 

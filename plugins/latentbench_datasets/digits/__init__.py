@@ -1,1 +1,1 @@
-"""Datasets of digits and clothing: single images, pairs under correlation shift, and each as the other's anomalies."""
+"""Datasets of digits, clothing and letters: labelled images, pairs under correlation shift, and foreign images."""

@@ -12,7 +12,7 @@ __all__ = ["Digits"]
 
 @dataclass(frozen=True)
 class Digits:
-    """Images of one digit each; of Fashion-MNIST, of one article, whose class has a digit for its name."""
+    """Images of one digit each; in Fashion-MNIST, of one article each, whose classes are numbered 0 to 9."""
 
     images: Tensor
     """(N, H, W) uint8, 0 = background."""
@@ -20,7 +20,7 @@ class Digits:
     """(N,) int64 in [0, 10)."""
 
     def of(self, classes: Sequence[int]) -> "Digits":
-        """The digits of these classes, in the order that they have here."""
+        """The digits of these classes, in their present order."""
         chosen = torch.isin(self.labels, torch.tensor(classes))
         return Digits(self.images[chosen], self.labels[chosen])
 

@@ -27,7 +27,7 @@ class IdxFiles:
     """
 
     title: str
-    """How errors call it."""
+    """The name that errors use."""
     torchvision_name: str
     """The folder; where torchvision has a class for the set, it is the name of that class."""
     licence: str

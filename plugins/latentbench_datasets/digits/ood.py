@@ -38,8 +38,9 @@ class Ood(Dataset):
     - "train" and "validation" are the normal set's training images, the last sixth of the file (10,000 images) for
       validation; where digits are held out, the held-in ones among these.
     - "test" has as many normal images as anomalies, all from test files: no training image, normal or not, is in it.
-      AUPRC's chance level is the anomalies' share, so only balanced tests compare. Where a side has more images than
-      are taken, a seeded subset is; a smaller ``test_images`` takes a part of what a larger one takes.
+      The chance level of AUPRC is the share of anomalies, so that only balanced tests are comparable. Where a side has
+      more images than are needed, a seeded subset is taken; that of a smaller ``test_images`` is a part of that of a
+      larger one.
     - "test-kmnist" and "test-notmnist", for the ``outliers`` of that name, are further tests, which need no training of
       their own: the normal images of "test", and as many test images of KMNIST or notMNIST for anomalies.
     - "test-x3" is "test" with pixels multiplied by 3, and so for each further factor of ``intensities``. These images
@@ -189,5 +190,5 @@ class Ood(Dataset):
 
 
 def _subset(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """``size`` of the images, in their order."""
+    """A random subset of ``size`` images, in their original order."""
     return images[torch.randperm(len(images), generator=generator)[:size].sort().values]

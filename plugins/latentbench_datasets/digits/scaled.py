@@ -11,7 +11,9 @@ __all__ = ["ScaledSplit"]
 
 
 class ScaledSplit(Split):
-    """Another split's images, brighter or darker: they are stored once, and leave [0, 1] where a factor is above 1.
+    """The images of another split, each multiplied by a factor. They are stored once, in the other split.
+
+    A factor above 1 takes an image out of [0, 1].
 
     Args:
         stored: the images, with targets and conditions that stay as they are.

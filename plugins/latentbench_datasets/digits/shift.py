@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from latentbench import MISSING, Data, DataInfo, Dataset, Role, StoredSplit, Targets
+from latentbench_datasets.digits import embedded
 from latentbench_datasets.digits import mnist_files as mnist
 from latentbench_datasets.digits.digits import Digits
 from latentbench_datasets.digits.joint import joint
@@ -23,8 +24,8 @@ PROTOCOL = (
     "C. M. Funke, P. Vicol, K.-C. Wang, M. Kümmerer, R. Zemel and M. Bethge: Disentanglement and generalization under "
     "correlation shifts. CoLLAs, PMLR 199:116-141, 2022"
 )
-#: Pairs that are rendered at once, which bounds the memory of it. Another number orders the draws otherwise, and so
-#: gives other images: raise the datasets' versions with it.
+#: The number of pairs that are rendered at a time, which bounds the memory that rendering needs. Another number changes
+#: the order of the draws, and so the images: raise the datasets' versions if you change it.
 _RENDERED_AT_ONCE = 1000
 
 
@@ -36,14 +37,14 @@ class ShiftDataset(Dataset):
     where an enlarged random 4x4 patch does not exceed the noise level. The paper repeats the one channel three times.
 
     - "train" composes fresh pairs for every batch (``PairSplit``).
-    - "validation" is rendered once, its four (left, right) cells as frequent as the joint says.
+    - "validation" is rendered once; the frequencies of its four (left, right) cells are those of the joint.
     - "test" is rendered once: four cells of equal size, then as many anomalies, pairs with exactly one digit of a
       foreign class. Three conditions weigh the normal pairs to correlations c ("correlated"), 0 ("uncorrelated") and
-      -c ("anticorrelated"), and every anomaly by one. Accuracies in the four cells give the accuracy at any
-      correlation, by weights ``joint`` (``latentbench_datasets.digits.joint``).
+      -c ("anticorrelated"), and give every anomaly weight one. The accuracy at any correlation is the mean of the
+      accuracies in the four cells, weighted by ``joint`` (``latentbench_datasets.digits.joint``).
 
-    The foreign digit of an anomaly has no value of its attribute. Both its attributes are MISSING: a pair outside the
-    joint has no place in an accuracy under it.
+    The class of an anomaly's foreign digit is no value of an attribute. Both attributes of an anomaly are MISSING, so
+    that it counts in no accuracy.
 
     The rendered splits depend on the options alone, never on a run's seed; the test images not even on c.
     """
@@ -190,13 +191,10 @@ class DigitsShift(ShiftDataset):
     name = "digits-shift"
     version = 1
     title = "Two occluded 8x8 digits whose correlation shifts"
-    licence = "CC BY 4.0"
+    licence = embedded.LICENCE
     redistributable = True
-    citation = (
-        f"{PROTOCOL}; E. Alpaydin and C. Kaynak: Optical recognition of handwritten digits. UCI Machine Learning "
-        "Repository, 1998. doi:10.24432/C50P49"
-    )
-    source = "scikit-learn, sklearn.datasets.load_digits (the test part of the UCI set)"
+    citation = f"{PROTOCOL}; {embedded.CITATION}"
+    source = embedded.SOURCE
     digit_size = 8
 
     class Config(ShiftDataset.Config):

@@ -1,7 +1,7 @@
 """Defects of surfaces: scratch, stain, hole and misprint, drawn on a whole batch of samples at once.
 
 Lengths are in units of which an image has SIDE (64) a side. What varies is uniform in the ranges below, which were
-chosen so that a person sees each defect, and none is large beside the surface's own variation.
+chosen so that a person sees each defect, but none stands out far from the surface's own variation.
 """
 
 from collections.abc import Callable, Mapping
@@ -122,14 +122,14 @@ def _place(generator: Generator, radius: Tensor) -> Tensor:
 
 
 def _ragged(generator: Generator, radius: Tensor, place: Tensor, size: int) -> Tensor:
-    """(N, size, size): about the signed distance (negative inside) to discs with a ragged edge."""
+    """(N, size, size): approximately the signed distance (negative inside) to discs with a ragged edge."""
     x, y = _grid(size)
     ragged = 1 + RAGGEDNESS * smooth_noise(generator, len(radius), size, (4.0, 4.0))
     return _norm(x - place[0], y - place[1]) - radius * ragged
 
 
 def _direction(generator: Generator, count: int) -> Tensor:
-    """(2, count, 1, 1): unit vectors, from points of a square without a cross through its centre."""
+    """(2, count, 1, 1): random unit vectors. Neither of their components is near 0."""
     return _normalised(uniform(generator, 0.05, 1, 2, count, 1, 1) * sign(generator, 2, count, 1, 1))
 
 

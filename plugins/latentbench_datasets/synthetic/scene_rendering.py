@@ -36,7 +36,7 @@ SignedDistance = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def _square(dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
-    """Half a side is the radius."""
+    """A square whose sides are two radii long."""
     return torch.maximum(dx.abs(), dy.abs()) - radius
 
 
@@ -45,14 +45,14 @@ def _disc(dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
 
 
 def _triangle(dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
-    """Isosceles, on its base, two radii high and 32/15 wide: the normals of its sides are (15, -8) / 17."""
+    """An isosceles triangle on its base, two radii high and 32/15 wide: its sides have the normals (+-15, -8) / 17."""
     third = radius / 3
     side = (15 * dx.abs() - 8 * (dy + 4 * third)) / 17
     return torch.maximum(side, dy - 2 * third)
 
 
 def _cross(dx: Tensor, dy: Tensor, radius: Tensor) -> Tensor:
-    """Arms as long as the radius and a third of it to each side."""
+    """A cross whose arms reach one radius from the centre and are two thirds of a radius wide."""
     far, near = torch.maximum(dx.abs(), dy.abs()), torch.minimum(dx.abs(), dy.abs())
     return torch.maximum(far - radius, near - radius / 3)
 
@@ -76,7 +76,8 @@ FACTORS: Mapping[Factor, int] = {
 class SceneRenderer:
     """Renders scenes at one resolution, H pixels a side. Build it with ``SceneRenderer.of``.
 
-    It reckons in 1 / UNITS of a pixel, so that centres of pixels, positions and radii are all whole.
+    Lengths are measured in 1 / UNITS of a pixel, so that the centres of pixels, the positions and the radii are all
+    whole numbers.
     """
 
     pixels: Tensor

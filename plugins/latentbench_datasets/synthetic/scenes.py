@@ -13,7 +13,7 @@ from latentbench_datasets.synthetic.scene_rendering import FACTORS, Factor, Scen
 
 __all__ = ["SceneSplit", "Scenes"]
 
-#: Pixels that are rendered at once for the stored splits, which bounds the memory of it.
+#: The number of pixels that are rendered at a time for the stored splits, which bounds the memory that this needs.
 _RENDERED_AT_ONCE = 2**22
 #: Raise it when the same factors give other images.
 _RENDERING_VERSION = 1
@@ -62,7 +62,8 @@ class Scenes(Dataset):
 
     Its factors are independent and uniform, and each is an attribute: shape (square, disc, triangle, cross), size (3),
     x and y (7 each), colour (6) and background (6), 21,168 combinations in all. The colours of objects are bright and
-    those of backgrounds dark, so that no object is lost on its ground. There is no noise: an image is its factors.
+    those of backgrounds dark, so that no object is lost on its ground. There is no noise: the factors determine the
+    image.
 
     - "train" draws fresh scenes for every batch, on the device (``SceneSplit``).
     - "validation" and "test" are drawn and rendered once. Combinations of factors recur, there and in training.
@@ -145,4 +146,5 @@ def _draw(varying: Collection[Factor], count: int, generator: torch.Generator) -
 
 
 def _varying(drawn: Mapping[Factor, Tensor], factors: Collection[Factor]) -> dict[str, Tensor]:
+    """The values of the factors that vary, which are the attributes."""
     return {factor: drawn[factor] for factor in factors}

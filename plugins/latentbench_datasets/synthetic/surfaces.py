@@ -72,8 +72,8 @@ def tiles(generator: Generator, count: int, size: int) -> Tensor:
 def leather(generator: Generator, count: int, size: int) -> Tensor:
     """Leather: cells that bulge between dark creases.
 
-    The creases are where the nearest two of a jittered lattice of centres are equally far: the F2 - F1 of Worley's
-    cellular texture (SIGGRAPH 1996), of all centres in the 3x3 squares around.
+    A crease is where the two nearest centres of a jittered lattice are equally far away: F2 - F1 of Worley's cellular
+    texture (SIGGRAPH 1996), computed from the centres in the 3x3 squares around a pixel.
     """
     place = pixel_centres(size) / CELL + 2  # so that warped places and their neighbours have squares
     x = place + 0.35 * smooth_noise(generator, count, size, (7.0, 7.0))

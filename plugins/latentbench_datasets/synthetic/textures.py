@@ -14,7 +14,7 @@ from latentbench_datasets.synthetic.surfaces import SURFACES, Surface
 
 __all__ = ["NOISE", "VISIBLE", "Textures", "photographs"]
 
-#: A defect's change of a pixel counts from so many 8-bit levels in one of its channels; a smaller one is undone.
+#: Where a defect changes a pixel by fewer 8-bit levels than this in every channel, the change is undone.
 VISIBLE = 4
 #: The camera's noise, in levels: the sum of two whole numbers, each uniform in -NOISE..NOISE.
 NOISE = 3
@@ -24,7 +24,7 @@ _PARTS = ("train", "validation", "normal", *DEFECTS)
 
 
 class Textures(Dataset):
-    """Pictures of one kind of surface, RGB, drawn by formulas and chance: no photographs, and no substitute for any.
+    """RGB images of one kind of surface, drawn by formulas and random numbers. They do not replace photographs.
 
     - "train" and "validation" hold normal surfaces.
     - "test" holds normal surfaces, then as many of each defect as of any other, in the order of ``DEFECTS``: scratch,
@@ -88,7 +88,7 @@ def photographs(
 ) -> tuple[Tensor, Tensor]:
     """Samples of a surface as a noisy camera sees them, each with the defect if there is one.
 
-    The same state of ``generator`` gives the same images with a defect as without, but for what the defect changes.
+    With the same state of ``generator``, images with a defect differ from those without one only in what it changes.
 
     Returns:
         Images (count, 3, size, size) uint8, and the masks (count, size, size) uint8 of their defects.

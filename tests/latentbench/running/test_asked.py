@@ -13,7 +13,7 @@ from latentbench.data.splits import Data, DataInfo, IndexedSplit, Role, Split, S
 from latentbench.errors import LatentbenchError
 from latentbench.plugins.registry import Plugins
 from latentbench.running.asked import check_lengths, warn_of_shared_images
-from latentbench.running.plan import plan
+from latentbench.running.plan import parse_override, plan
 
 INFO = DataInfo(1, 8, 8, 60, {"side": 2})
 
@@ -76,6 +76,15 @@ def test_a_column_that_one_dataset_has_is_no_typo_on_another(faulty: Plugins, tm
     assert plan(board(tmp_path, text), faulty, tmp_path, datasets=["toy-blobs"]), "the other is not loaded"
 
 
+def test_a_split_that_an_override_takes_away_is_no_typo(faulty: Plugins, tmp_path: Path) -> None:
+    text = "datasets: [{name: named, columns: [accuracy@other]}]\nrank: accuracy@test"
+    overrides = [parse_override("named.other=another")]
+    assert len(plan(board(tmp_path, text), faulty, tmp_path, overrides=overrides)) == 1
+    text = text.replace("name: named", "name: named, options: {other: another}")
+    with pytest.raises(LatentbenchError, match="no validation or test split 'other'"):
+        plan(board(tmp_path, text), faulty, tmp_path)
+
+
 def images(count: int, seed: int) -> torch.Tensor:
     return torch.randint(0, 256, (count, 1, 8, 8), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
 
@@ -127,9 +136,11 @@ class Same(Blobs):
 
 class Named(Blobs):
     name = "named"
+    class Config(Blobs.Config):
+        other: str = "other"
     def load(self, data_root):
         data = super().load(data_root)
-        return type(data)(data.info, {**data.splits, "other": data.splits["test"]})
+        return type(data)(data.info, {**data.splits, self.config.other: data.splits["test"]})
 
 @hookimpl
 def latentbench_datasets():

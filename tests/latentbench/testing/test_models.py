@@ -92,7 +92,7 @@ def test_a_model_that_keeps_its_promises_passes_with_a_line_for_each():
         assert any(line.startswith(f"{capability}() takes images alone") for line in report)
     for capability in ("score", "localize", "encode", "predict", "cluster", "reconstruct"):
         assert f"{capability}() gives an image the same result in any batch" in report
-    assert "log_likelihood() draws random numbers: that the batch does not matter was not tried" in report
+    assert "log_likelihood() gives an image the same result with any others, if it draws the same" in report
     assert "a fit that is cut off and resumed equals one that is not" in report
     assert "without a step, as its untrained twin, it gives what it should, too" in report
     assert "0 synchronizations with the accelerator in a training step after the first" in report
@@ -422,6 +422,12 @@ class BatchDependent(Mean):
         return scores - scores.mean()
 
 
+class NoisyBatchDependent(Mean):
+    def log_likelihood(self, images):
+        scores = self.score(images)
+        return scores - scores.mean() + torch.rand(len(images), device=images.device)
+
+
 class DrawsElsewhere(Mean):
     def score(self, images):
         return super().score(images) + torch.from_numpy(np.random.default_rng().normal(size=len(images)))
@@ -523,6 +529,10 @@ class FloatCluster(Mean):
         (NeedsLabels, "score() takes images alone*: TypeError: *missing 1 required positional argument: 'labels'"),
         (InPlace, "score() takes images alone, leaves them as they are*: it changes the images in place"),
         (BatchDependent, "score() gives an image the same result in any batch: in batches of 1 it differs by "),
+        (
+            NoisyBatchDependent,
+            "log_likelihood() gives an image the same result with any others, if it draws the same: w",
+        ),
         (DrawsElsewhere, "score() draws from PyTorch's global generator alone: with one seed it gives two results"),
         (TooBright, "reconstruct() gives images in [0, 1]: they are in [*, 1.*]"),
         (DarkSamples, "sample() gives images in [0, 1]: they are in [-0.*]"),

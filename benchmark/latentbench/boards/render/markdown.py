@@ -212,7 +212,7 @@ def _grid(table: Table | Means, rows: Sequence[Row]) -> str:
     lines = [
         [
             rank,
-            code_span(row.label),
+            code_span(row.label) + (" †" if row.transductive else ""),
             *of_row,
             str(row.seeds),
             str(len(row.failed)),
