@@ -179,7 +179,7 @@ def load_board(path: Path) -> Board:
     try:
         board = Board.model_validate(values)
     except ValidationError as error:
-        parts = {"budget": Budget, "datasets": BoardDataset, "variants": Variant}
+        parts: dict[str, type[Options]] = {"budget": Budget, "datasets": BoardDataset, "variants": Variant}
         raise first_mistake(source, error, "board", Board, parts) from None
     board._source = source
     if board.name != path.stem:
