@@ -64,8 +64,8 @@ class Finding(Options):
 
     title: str
     headline: str = Field(description="what the paper says")
-    source: str = Field(description="where it says so: a table, a figure")
-    board: str = Field(description="its name; or the path of its YAML file, from the file of findings")
+    source: str = Field("", description="where it says so: a table, a figure")
+    board: str
     row: Label = Field(description="the paper's method: a model or variant of the board")
     places: list[Place] = Field(min_length=1)
     against: list[Reference] = Field([], description="rows beside the best null and the untrained twin")
@@ -100,10 +100,6 @@ class Findings(Options):
             for place, finding in enumerate(paper.findings):
                 yield ("papers", number, "findings", place), finding
 
-    def beside(self, name: str) -> Path:
-        """The path ``name``, taken from the folder of the file."""
-        return (self._source.path.parent if self._source else Path()) / name
-
     def mistake(self, loc: Sequence[int | str], what: str, mend: str = "") -> LatentbenchError:
         """An error about one part, with file and line where it was read from a file."""
         return self._source.mistake(loc, what, mend) if self._source else LatentbenchError(what, mend)
@@ -136,12 +132,11 @@ def boards_of(findings: Findings, plugins: "Plugins") -> dict[str, Board]:
     """
     offers, boards = plugins.offers("boards"), dict[str, Board]()
     for loc, finding in findings.each():
-        path = offers[finding.board].value if finding.board in offers else findings.beside(finding.board)
-        if not path.is_file():
+        if finding.board not in offers:
             what = f"there is no board '{finding.board}'"
             raise findings.mistake((*loc, "board"), what, did_you_mean(finding.board, offers))
         if finding.board not in boards:
-            boards[finding.board] = load_board(path)
+            boards[finding.board] = load_board(offers[finding.board].value)
         for part, what, mend in _unknown(finding, boards[finding.board], list(plugins.offers("models"))):
             raise findings.mistake((*loc, *part), what, mend)
     return boards

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from tabulate import tabulate
 
@@ -21,14 +22,14 @@ __all__ = ["render_findings"]
 #: How to read the verdicts, whatever the findings are.
 _READING = (
     "Every measured number below is from the records, and every verdict follows by rule from the tests that make the "
-    "ranks and marks of the leaderboards. A row is *ahead of* or *behind* another where these tell them apart, over seeds "
-    "and, where that is known, test images. *Not separated* says that these seeds and images do not decide, not that the "
-    "two are equal. *Better* and *worse* compare bare values, where their uncertainty is not known: one seed has none. "
-    "Holm's correction holds for one value of one table, at 5 %: a verdict here or there is wrong by chance.",
+    "ranks and marks of the leaderboards. A row is *ahead of* or *behind* another where these tell them apart, over "
+    "seeds and, where that is known, test images. *Not separated* says that these seeds and images do not decide, not "
+    "that the two are equal. *Better* and *worse* compare bare values, where their uncertainty is not known: one seed "
+    "has none. Holm's correction holds for one value of one table, at 5 %: a verdict here or there is wrong by chance.",
     "Nulls are rows that take no model at all, such as the mean brightness of an image. The best one by its value is "
-    "shown; a row is ahead of it if it is ahead of *every* null, and behind it if some null is ahead. The untrained twin "
-    "is the same model without a training step, paired by seed. Cells are means over seeds, with their 95 % intervals. "
-    "All rows are of the implementations here, and tell as much of a paper as these are faithful to it.",
+    "shown; a row is ahead of it if it is ahead of *every* null, and behind it if some null is ahead. The untrained "
+    "twin is the same model without a training step, paired by seed. Cells are means over seeds, with their 95 % "
+    "intervals. All rows are of the implementations here, and tell as much of a paper as these are faithful to it.",
 )
 
 
@@ -108,7 +109,7 @@ def _tally(same: Sequence[Other]) -> str:
 def _finding(finding: Finding, found: Sequence[Evidence]) -> Iterator[str]:
     """The headline, the values, the verdicts, and what may differ in the protocol."""
     yield f"### {finding.title}"
-    yield f"**Published.** {_text(finding.headline)} ({_text(finding.source)})"
+    yield f"**Published.** {_text(finding.headline)}{f' ({_text(finding.source)})' if finding.source else ''}"
     yield f"**Measured**, on the board {code_span(finding.board)}:"
     yield _grid(finding, found)
     yield "**What is left of it.**"
@@ -188,35 +189,31 @@ def _comparisons(finding: Finding, one: Evidence) -> Iterator[str]:
             yield f"{row} is {_joined(said)}{ending}"
 
 
-#: Why there is no value, whose it would be, and the row of the board that has to be run for it (None: its nulls).
-_Missing = tuple[Outcome, str, str | None]
+def _missing(one: Evidence) -> tuple[tuple[Outcome, str, str], ...]:
+    """What has no value: why, what a sentence calls it, and the row that has to be run for it, '' for the nulls."""
+    found: dict[tuple[Outcome, str, str], None] = {}  # a row that is read by several scores counts once
+    for other in (one.row, *one.others):
+        if other.outcome in ("no record", "failed", "no value"):
+            plain = other if other.outcome == "no value" else replace(other, selector=None)
+            found[other.outcome, _name(plain), other.label] = None
+    return tuple(found)
 
 
-def _missing(one: Evidence) -> tuple[_Missing, ...]:
-    """All that has no value."""
-    return tuple(
-        (other.outcome, _name(other), other.label or None)
-        for other in (one.row, *one.others)
-        if other.outcome in ("no record", "failed", "no value")
-    )
-
-
-def _mends(finding: Finding, missing: Sequence[_Missing], found: Sequence[Evidence]) -> Iterator[str]:
+def _mends(finding: Finding, missing: Sequence[tuple[Outcome, str, str]], found: Sequence[Evidence]) -> Iterator[str]:
     """What is missing, and the command that makes it."""
     datasets = ",".join(dict.fromkeys(one.place.dataset for one in found))
     for outcome, same in grouped(missing, lambda one: one[0]).items():
         names, them = _joined([name for _, name, _ in same]), "them" if len(same) > 1 else "it"
         labels = dict.fromkeys(label for _, _, label in same)
-        models = "" if None in labels else f" --models {','.join(filter(None, labels))}"
+        models = "" if "" in labels else f" --models {','.join(labels)}"
         run = f"latentbench run {finding.board} --datasets {datasets}{models}"
-        match outcome:
-            case "no record":
-                yield f"No record yet of {names}: {code_span(run)} makes {them}."
-            case "failed":
-                yield f"Every run of {names} failed: {code_span(f'{run} --retry-failed')} makes {them} again."
-            case _:
-                evaluate = code_span(f"latentbench evaluate {finding.board}")
-                yield f"The records of {names} lack this value: {evaluate} computes it if what they kept suffices."
+        if outcome == "no record":
+            yield f"No record yet of {names}: {code_span(run)} makes {them}."
+        elif outcome == "failed":
+            yield f"Every run of {names} failed: {code_span(f'{run} --retry-failed')} makes {them} again."
+        else:
+            evaluate = code_span(f"latentbench evaluate {finding.board}")
+            yield f"The records of {names} lack this value: {evaluate} computes it if what they kept suffices."
 
 
 def _name(other: Other) -> str:
