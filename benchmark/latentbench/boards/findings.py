@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from latentbench.boards.board import Board, Label, ValueText, load_board
-from latentbench.boards.references import beside
+from latentbench.boards.references import against
 from latentbench.boards.rows import Beside, Column, Row
 from latentbench.boards.standings import Table, make_column, ranked
 from latentbench.boards.yaml_source import Source, first_mistake, read_yaml
@@ -171,7 +170,7 @@ def _selected(value: str, selector: str | None) -> str:
 
 
 #: Of a finding's row beside another: what the tests say; whose value is better, where there are none; what is missing.
-Outcome = Literal["ahead", "undecided", "behind", "better", "equal", "worse", "no record", "failed", "no value"]
+Outcome = Literal["ahead", "undecided", "behind", "better", "worse", "no record", "failed", "no value"]
 
 
 @dataclass(frozen=True)
@@ -216,10 +215,8 @@ class Evidence:
 def evidence(finding: Finding, place: Place, board: Board, tables: Sequence[Table]) -> Evidence:
     """The row of a finding beside those that it is read against, by the tests of the board's tables.
 
-    Best null and twin are compared as in the tables (``latentbench.boards.references``), the other rows by the tests of
-    all pairs that give ranks (``latentbench.boards.comparison``), as if the place's value were the one that ranks. A
-    model that is read by another score is one row more in these comparisons. A null that the finding names is compared
-    as the best null is, as if it were the only one.
+    Best null and twin are compared as in the tables, and the rows that the finding names as rows named beforehand
+    (``latentbench.boards.references``). A model that is read by another score is one row more.
 
     Args:
         finding: what is asked.
@@ -229,36 +226,24 @@ def evidence(finding: Finding, place: Place, board: Board, tables: Sequence[Tabl
     """
     entry = next(entry for entry in board.datasets if entry.label == place.dataset)
     table = next((table for table in tables if table.label == place.dataset), None)
-    rows = {row.label: row for row in (*table.rows, *table.nulls)} if table else {}
+    everything = {row.label: row for row in (*table.rows, *table.nulls)} if table else {}
     columns = table.columns if table else [make_column(place.value, [])]
     column = next(column for column in columns if column.name == place.value)
-    read = {
-        _label(one): _read(rows[one.row], column, one.selector, _label(one))
-        for one in finding.against
-        if one.row in rows
-    }
-    models = {label: row for label, row in (rows | read).items() if not row.null}
-    nulls = [_read(row, column, finding.null_selector, row.label) for row in rows.values() if row.null]
-    placed, nulls, comparison = ranked([*models.values(), *nulls], [column], seeds=board.seeds_of(entry) > 1)
-    able = [row for row in placed if column.name in row.summaries]
-    labels = [row.label for row in able]
-    own = next((row for row in placed if row.label == finding.row), None)
-    position = labels.index(finding.row) if finding.row in labels else None
-
-    def outcome(reference: Reference) -> Outcome | None:
-        other = read.get(_label(reference))
-        if other is None or column.name not in other.summaries or position is None:
-            return _lacking(other, column)
-        if other.null:
-            found = beside(able, [other], [column], seeds=not comparison.images_alone)
-            return _outcome(found[position].beside_null[column.name], other, column)
-        pair = position, labels.index(other.label)
-        gain = float(comparison.difference[pair]) * (1 if column.higher_is_better else -1)
-        if np.isnan(comparison.p[pair]):
-            return _by_value(gain)
-        return "undecided" if not comparison.separated[pair] else "ahead" if gain > 0 else "behind"
-
-    best = next((null for null in nulls if column.name in null.summaries), None)
+    models, nulls, comparison = ranked(
+        [_read(row, column, finding.null_selector if row.null else None) for row in everything.values()],
+        [column],
+        seeds=board.seeds_of(entry) > 1,
+    )
+    read = {one: _read(everything[one.row], column, one.selector) for one in finding.against if one.row in everything}
+    own = next((row for row in models if row.label == finding.row), None)
+    best = next((null for null in nulls if column.name in null.summaries), next(iter(nulls), None))
+    found: dict[Reference, Beside] = {}
+    if own is not None and column.name in own.summaries:
+        named = {one: row for one, row in read.items() if column.name in row.summaries}
+        plain = {finding.row, *(one.row for one in named if one.selector is None)}
+        others = [row for row in models if row.label not in plain and column.name in row.summaries]
+        told = against(own, [*named.values()], others, column, seeds=not comparison.images_alone)
+        found = dict(zip(named, told, strict=True))
     beside_null = own.beside_null.get(column.name) if own else None
     twin, beside_twin = (own.twin, own.beside_twin.get(column.name)) if own else (None, None)
     return Evidence(
@@ -267,28 +252,30 @@ def evidence(finding: Finding, place: Place, board: Board, tables: Sequence[Tabl
         table=table,
         row=Other("row", finding.row, None, own, _lacking(own, column)),
         null=Other(
-            "null", best.label if best else "", finding.null_selector, best, _outcome(beside_null, best, column)
+            "null",
+            best.label if best and column.name in best.summaries else "",
+            finding.null_selector,
+            best,
+            _outcome(beside_null, best, column),
         ),
         twin=Other("twin", finding.row, None, twin, _outcome(beside_twin, twin, column))
         if board.twins_on(entry)
         else None,
-        named=[Other("row", one.row, one.selector, read.get(_label(one)), outcome(one)) for one in finding.against],
+        named=[
+            Other("row", one.row, one.selector, read.get(one), _outcome(found.get(one), read.get(one), column))
+            for one in finding.against
+        ],
     )
 
 
-def _label(reference: Reference) -> str:
-    """What tells a row that is read by another score from the row itself."""
-    return reference.row if reference.selector is None else f"{reference.row}[{reference.selector}]"
-
-
-def _read(row: Row, column: Column, selector: str | None, label: str) -> Row:
-    """The row with another of its values in the place of the column's, under another label."""
+def _read(row: Row, column: Column, selector: str | None) -> Row:
+    """The row with another of its values in the column: that with this text in its brackets."""
     if selector is None:
         return row
     name = _selected(column.name, selector)
     numbers = {column.name: row.numbers[name]} if name in row.numbers else {}
     replicates = {column.name: row.replicates[name]} if name in row.replicates else {}
-    return replace(row, label=label, numbers=numbers, replicates=replicates, twin=None)
+    return replace(row, numbers=numbers, replicates=replicates, twin=None)
 
 
 def _lacking(row: Row | None, column: Column) -> Outcome | None:
@@ -304,8 +291,4 @@ def _outcome(found: Beside | None, other: Row | None, column: Column) -> Outcome
     """What the comparison says; where there is none, whether it is the other row that has no value."""
     if found is None:
         return _lacking(other, column)
-    return found.verdict or _by_value(1 if found.better else -1 if found.difference.mean else 0)
-
-
-def _by_value(gain: float) -> Outcome:
-    return "better" if gain > 0 else "worse" if gain < 0 else "equal"
+    return found.verdict or ("better" if found.better else "worse")

@@ -25,11 +25,14 @@ _READING = (
     "ranks and marks of the leaderboards. A row is *ahead of* or *behind* another where these tell them apart, over "
     "seeds and, where that is known, test images. *Not separated* says that these seeds and images do not decide, not "
     "that the two are equal. *Better* and *worse* compare bare values, where their uncertainty is not known: one seed "
-    "has none. Holm's correction holds for one value of one table, at 5 %: a verdict here or there is wrong by chance.",
+    "has none.",
     "Nulls are rows that take no model at all, such as the mean brightness of an image. The best one by its value is "
     "shown; a row is ahead of it if it is ahead of *every* null, and behind it if some null is ahead. The untrained "
     "twin is the same model without a training step, paired by seed. Cells are means over seeds, with their 95 % "
     "intervals. All rows are of the implementations here, and tell as much of a paper as these are faithful to it.",
+    "For nulls and twins Holm's correction is over the rows of a table, as in the leaderboards; for other rows over "
+    "those that the finding names. Ranks compare all pairs and are stricter. The rate of error, 5 %, is for one value "
+    "of one table: over all that is said here a verdict or another is wrong by chance.",
 )
 
 
@@ -90,7 +93,6 @@ _WORDS: dict[Outcome | None, str] = {
     "undecided": "not separated",
     "behind": "behind",
     "better": "better",
-    "equal": "equal",
     "worse": "worse",
     "no record": "no record",
     "failed": "failed",
@@ -174,7 +176,7 @@ def _lead(one: Evidence) -> str:
 
 #: How the finding's row stands beside others, in the order in which it is told; then that of the bare values.
 _TESTED: dict[Outcome, str] = {"ahead": "ahead of", "undecided": "not separated from", "behind": "behind"}
-_BY_VALUE: dict[Outcome, str] = {"better": "better than", "equal": "equal to", "worse": "worse than"}
+_BY_VALUE: dict[Outcome, str] = {"better": "better than", "worse": "worse than"}
 
 
 def _comparisons(finding: Finding, one: Evidence) -> Iterator[str]:
