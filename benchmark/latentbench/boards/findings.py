@@ -136,19 +136,26 @@ def boards_of(findings: Findings, plugins: "Plugins") -> dict[str, Board]:
             raise findings.mistake((*loc, "board"), what, did_you_mean(finding.board, offers))
         if finding.board not in boards:
             boards[finding.board] = load_board(offers[finding.board].value)
-        for part, what, mend in _unknown(finding, boards[finding.board], list(plugins.offers("models"))):
+        for part, what, mend in _mistakes(finding, boards[finding.board], list(plugins.offers("models"))):
             raise findings.mistake((*loc, *part), what, mend)
     return boards
 
 
-def _unknown(finding: Finding, board: Board, models: Sequence[str]) -> Iterator[tuple[tuple[int | str, ...], str, str]]:
-    """What a finding names and its board does not have: where, what, and how to mend it."""
+#: Where in a finding, what is wrong there, and how to mend it.
+_Mistake = tuple[tuple[int | str, ...], str, str]
+
+
+def _mistakes(finding: Finding, board: Board, models: Sequence[str]) -> Iterator[_Mistake]:
+    """What a finding names that its board does not have, or that it names twice."""
     rows = [*(models if board.models == "all" else board.models), *(variant.label for variant in board.variants)]
     named: list[tuple[tuple[int | str, ...], str]] = [(("row",), finding.row)]
     named += [(("against", number), reference.row) for number, reference in enumerate(finding.against)]
     for part, row in named:
         if row not in rows:
             yield part, f"board '{board.name}' has no row '{row}'", did_you_mean(row, rows)
+    for number, reference in enumerate(finding.against):
+        if reference in (Reference(row=finding.row), *finding.against[:number]):
+            yield ("against", number), f"'{reference.row}' is there already", "leave it out or give it a 'selector'"
     entries = {entry.label: entry for entry in board.datasets}
     for number, place in enumerate(finding.places):
         where = ("places", number)

@@ -223,7 +223,7 @@ def _name(other: Other) -> str:
     by = {None: "", "": " by its own score"}.get(other.selector, f" by {code_span(other.selector or '')}")
     match other.kind:
         case "null":
-            return f"the best null, {code_span(other.label)}{by}" if other.label else "the nulls"
+            return f"the best null ({code_span(other.label)}{by})" if other.label else "the nulls"
         case "twin":
             return "its untrained twin"
         case _:
