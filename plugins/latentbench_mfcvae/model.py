@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MFCVAE"]
 
-#: Widths of the authors' networks: units of the fully connected one, channels of the convolutional one.
-UNITS, CHANNELS = (500, 2000), (64, 128)
 #: Sides above this are left out: the networks are made for 28 and 32 pixels.
 LARGEST_SIDE = 64
 #: Images that are encoded, and output values that are decoded, at a time when no gradients are needed.
@@ -55,11 +53,11 @@ class MFCVAE(Model):
         dims: tuple[PositiveInt, ...] = Field((5, 5), min_length=1, description="size of each z_j")
         covariance: Covariance = Field("diagonal", description="of a cluster")
         learn_weights: bool = Field(True, description="pi_j; otherwise uniform")
-        network: Literal["auto", "mlp", "conv"] = Field(
-            "auto", description="conv: sides that can be halved once a level down to 4; auto: that where they can"
+        network: Literal["mlp", "conv"] = Field(
+            "mlp", description="fully connected, or convolutional for sides that can be halved once a level down to 4"
         )
-        widths: tuple[PositiveInt, ...] | None = Field(
-            None, description="units or channels of each level; None: the published 500 and 2000, or 64 and 128"
+        widths: tuple[PositiveInt, ...] = Field(
+            (500, 2000), min_length=1, description="units, or channels, of each level; published for conv: 64 and 128"
         )
         rescale_by_data: bool = Field(False, description="initialize linear and transposed layers by data")
         reconstruction: Literal["bernoulli", "gaussian"] = Field("gaussian", description="p(x | z)")
@@ -80,22 +78,34 @@ class MFCVAE(Model):
             facets = len(self.dims)
             if len(self.clusters) != facets:
                 raise ValueError(f"{facets} facets in dims, but {len(self.clusters)} in clusters")
-            if self.stages and len(self.stages) != facets:
+            if "stages" not in self.unused() and self.stages and len(self.stages) != facets:
                 raise ValueError(f"{facets} facets, but {len(self.stages)} stages")
-            levels = 2 if self.widths is None else len(self.widths)
-            if levels < facets:
-                raise ValueError(f"{facets} facets need as many levels, each with a width, and there are {levels}")
+            if len(self.widths) < facets:
+                raise ValueError(
+                    f"{facets} facets need as many levels, each with a width, and there are {len(self.widths)}"
+                )
             return self
 
         @model_validator(mode="after")
         def _selection_waits_for_all_facets(self) -> Self:
-            if self.patience is None or not self.progressive:
+            if self.patience is None or "stages" in self.unused():
                 return self
             lengths = self.stages or (1.0,) * len(self.dims)
-            rest = 0.0 if len(lengths) == 1 else 1 - (1 - self.fade_in) * lengths[-1] / sum(lengths)
+            rest = 1 - (1 - self.fade_in) * lengths[-1] / sum(lengths)
             if self.select_after < (least := ceil(self.epochs * rest)):
                 raise ValueError(f"patience needs select_after of at least {least}: before, facets are missing")
             return self
+
+        def unused(self) -> Mapping[str, str]:
+            """What only a gaussian has, and what only facets that are introduced one after the other have."""
+            own: dict[str, str] = {}
+            if self.reconstruction != "gaussian":
+                own |= dict.fromkeys(("sigma", "sigmoid"), "only the reconstruction gaussian has one")
+            if len(self.dims) == 1:
+                own |= dict.fromkeys(("progressive", "stages", "fade_in"), "there is a single facet")
+            elif not self.progressive:
+                own |= dict.fromkeys(("stages", "fade_in"), "all facets are there from the beginning")
+            return {**super().unused(), **own}
 
     config: Config
     eps: Tensor
@@ -135,7 +145,7 @@ class MFCVAE(Model):
 
     def _ladder(self, info: DataInfo) -> Ladder:
         config = self.config
-        levels = 2 if config.widths is None else len(config.widths)
+        levels = len(config.widths)
         fits = Convolutional.fits(info, levels)
         if config.network == "conv" and not fits:
             raise LatentbenchError(
@@ -143,9 +153,8 @@ class MFCVAE(Model):
                 "down to at least 4",
                 "set network to mlp, or fewer widths",
             )
-        if config.network == "conv" or (config.network == "auto" and fits):
-            return Convolutional(info, config.dims, config.widths or CHANNELS)
-        return FullyConnected(info, config.dims, config.widths or UNITS)
+        network = Convolutional if config.network == "conv" else FullyConnected
+        return network(info, config.dims, config.widths)
 
     def optimizers(self) -> torch.optim.Optimizer:
         """Adam with its defaults (Kingma & Ba 2015)."""
@@ -171,7 +180,7 @@ class MFCVAE(Model):
         The stages divide ``progress.total_steps`` by their relative lengths.
         """
         facets = len(self.names)
-        if not self.config.progressive:
+        if facets == 1 or not self.config.progressive:
             return 0, 1.0
         lengths = self.config.stages or (1,) * facets
         step, begin = self.progress.step, 0.0

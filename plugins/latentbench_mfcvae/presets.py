@@ -15,6 +15,7 @@ def presets() -> dict[str | Where, dict[str, Any]]:
     """
     conv = {
         "network": "conv",
+        "widths": (64, 128),
         "covariance": "full",
         "learn_weights": False,
         "rescale_by_data": True,

@@ -90,10 +90,10 @@ def test_the_fully_connected_rung_is_added_with_a_gate_of_a_tenth() -> None:
     torch.testing.assert_close(ladder.decode([z_0, z_1], alpha=0.5).flatten(1), ladder.output(joined))
 
 
-def test_sides_that_cannot_be_halved_are_refused_and_auto_takes_the_fully_connected_network() -> None:
+def test_sides_that_cannot_be_halved_are_refused_by_the_convolutional_network() -> None:
     odd = DataInfo(channels=1, height=16, width=18, train_size=60)
     with pytest.raises(LatentbenchError, match="sides of 16 and 18 pixels cannot be halved 2 times down to at least 4"):
         MFCVAE(MFCVAE.Config(network="conv"), odd)
     assert isinstance(MFCVAE(MFCVAE.Config(), odd).ladder, FullyConnected)
-    assert isinstance(MFCVAE(MFCVAE.Config(), COLOUR).ladder, Convolutional)
+    assert isinstance(MFCVAE(MFCVAE.Config(network="conv"), COLOUR).ladder, Convolutional)
     assert not Convolutional.fits(DataInfo(channels=1, height=8, width=16, train_size=60), 2)

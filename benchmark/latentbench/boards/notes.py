@@ -43,7 +43,7 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
         if row.transductive:
             found = _joined([Code(f"{name} by {change:.2g}") for name, change in row.transductive.items()])
             yield [
-                "† ",
+                "§ ",
                 Code(row.label),
                 " is transductive: an image's results change with the other images in its batch (",
                 *found,

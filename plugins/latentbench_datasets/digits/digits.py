@@ -15,9 +15,9 @@ class Digits:
     """Images of one digit each; in Fashion-MNIST, of one article each, whose classes are numbered 0 to 9."""
 
     images: Tensor
-    """(N, H, W) uint8, 0 = background."""
+    """(N, H, W) uint8, 0 is the background."""
     labels: Tensor
-    """(N,) int64 in [0, 10)."""
+    """(N,) int64, the class of each image, from 0 to 9."""
 
     def of(self, classes: Sequence[int]) -> "Digits":
         """The digits of these classes, in their present order."""

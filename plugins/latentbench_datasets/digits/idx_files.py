@@ -32,9 +32,10 @@ class IdxFiles:
     """The folder; where torchvision has a class for the set, it is the name of that class."""
     licence: str
     sha256: Mapping[str, str]
-    """Of each file once decompressed. The published MD5 sums, which torchvision knows, are of the compressed files.
+    """The SHA-256 sum of each decompressed file. The published MD5 sums, which torchvision knows, are of the compressed
+    files.
 
-    A set that serves as anomalies alone has its two test files only.
+    A set that only serves as anomalies has no more than its two test files.
     """
     by_hand: str = ""
     """Where to get the files, if torchvision has no class that downloads them."""

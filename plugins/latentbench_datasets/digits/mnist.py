@@ -13,7 +13,7 @@ from latentbench_datasets.digits.digits import Digits
 
 __all__ = ["Mnist"]
 
-#: Images of MNIST's training set that are trained on; its others, the last 10,000, are for validation.
+#: The number of images of MNIST's training set that are trained on; the last 10,000 are for validation.
 _TRAINED_ON = 50_000
 
 
@@ -61,6 +61,6 @@ class Mnist(Dataset):
         return StoredSplit(role, self._framed(digits.images[part, None]), targets)
 
     def _framed(self, images: Tensor) -> Tensor:
-        """(N, 1, 28, 28) -> (N, 1, H, H)."""
+        """The images (N, 1, 28, 28) with a black border, (N, 1, H, H)."""
         border = (self.config.image_size - images.shape[-1]) // 2
         return pad(images, (border,) * 4) if border else images.contiguous()

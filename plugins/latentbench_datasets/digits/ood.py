@@ -151,7 +151,7 @@ class Ood(Dataset):
     @property
     def _with_outliers(self) -> str:
         """The dataset and its outliers, as ``latentbench data prepare`` takes them."""
-        return f"{self.name} --set outliers=[{','.join(self.config.outliers)}]"
+        return f"{self.name} --set 'outliers=[{','.join(self.config.outliers)}]'"
 
     def _outliers(self, name: _Outlier, data_root: Path) -> Tensor:
         """The test images of a further set, (N, 1, H, W) uint8."""

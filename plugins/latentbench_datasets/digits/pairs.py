@@ -40,17 +40,17 @@ class Composer:
     """
 
     bank: Tensor
-    """(N, H, W) int8: pixel - GRAY, ordered by class; gray is 0, so that occluding is a multiplication."""
+    """(N, H, W) int8: the digits ordered by class, less GRAY. Gray is 0, so that occluding is a multiplication."""
     first: Tensor
-    """(10,) int64: where each class begins in the bank."""
+    """(10,) int64: the place in the bank at which each class begins."""
     count: Tensor
-    """(10,) float32: digits of each class."""
+    """(10,) float32: the number of digits of each class."""
     columns: Tensor
-    """(4, W) float32: enlarges each row of a patch to W columns."""
+    """(4, W) float32: the matrix that enlarges each row of a patch to W columns."""
     rows: Tensor
-    """(H, 4) float32: enlarges the 4 rows of a patch to H."""
+    """(H, 4) float32: the matrix that enlarges the 4 rows of a patch to H rows."""
     gray: Tensor
-    """() float32: GRAY / 256."""
+    """() float32: GRAY / 256, which ``render`` adds."""
     noise: float
 
     @classmethod
@@ -95,7 +95,11 @@ class Composer:
         return places, patches
 
     def render(self, places: Tensor, patches: Tensor) -> Tensor:
-        """The pairs of what ``draw`` drew: (B, 1, H, 2W) float32 in [0, 1], each pixel an 8-bit level / 255."""
+        """Compose the pairs that ``draw`` has drawn.
+
+        Returns:
+            (B, 1, H, 2W) float32 in [0, 1]; each pixel is an 8-bit level divided by 255.
+        """
         left, right = places.unbind(1)
         digits = torch.cat([self.bank.index_select(0, left), self.bank.index_select(0, right)], dim=2)
         widened = (patches.view(-1, PATCH_SIZE) @ self.columns).view(len(digits), PATCH_SIZE, -1)
@@ -106,7 +110,7 @@ class Composer:
         return images.add_(images, alpha=1 / 255)[:, None]
 
     def compose(self, classes: Tensor, generator: torch.Generator) -> Tensor:
-        """Fresh pairs of digits of the classes (B, 2): as ``render`` gives them."""
+        """Draw and compose new pairs of digits of the classes (B, 2), as ``render`` returns them."""
         return self.render(*self.draw(classes, generator))
 
 
@@ -150,7 +154,10 @@ class PairSplit(Split):
         return moved
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Batch:
-        """As many fresh pairs as ``index`` is long: (left, right) cells from the joint, then digits, then patches."""
+        """Compose as many new pairs as ``index`` is long.
+
+        First the (left, right) cells are drawn from the joint distribution, then the digits, then the patches.
+        """
         uniform = torch.rand(len(index), generator=generator, device=index.device)
         cell = torch.bucketize(uniform, self._bounds, right=True)
         images = self._composer.compose(self._classes[cell], generator)
@@ -158,5 +165,5 @@ class PairSplit(Split):
 
 
 def _enlargement(size: int) -> Tensor:
-    """(4, size) float32: a row of four values times this is that row, bilinearly enlarged to ``size`` values."""
+    """The matrix (4, size) float32 that enlarges a row of four values to ``size`` values by linear interpolation."""
     return interpolate(torch.eye(PATCH_SIZE)[:, None], size, mode="linear")[:, 0]

@@ -19,7 +19,7 @@ from latentbench_datasets.digits.pairs import Composer, PairSplit
 
 __all__ = ["PROTOCOL", "DigitsShift", "MnistShift", "ShiftDataset"]
 
-#: Whom to cite for it.
+#: The publication of the protocol, for citations.
 PROTOCOL = (
     "C. M. Funke, P. Vicol, K.-C. Wang, M. Kümmerer, R. Zemel and M. Bethge: Disentanglement and generalization under "
     "correlation shifts. CoLLAs, PMLR 199:116-141, 2022"
@@ -140,11 +140,11 @@ class ShiftDataset(Dataset):
         return StoredSplit(Role.TEST, images, targets, conditions)
 
     def _classes_of(self, cells: npt.NDArray[np.int64]) -> Tensor:
-        """(N, 2) digits of the (left, right) cells, numbered 2 * left + right."""
+        """The digits (N, 2) that belong to the (left, right) cells (N,), which are numbered 2 * left + right."""
         return torch.tensor(self.config.classes)[torch.from_numpy(np.stack([cells // 2, cells % 2], axis=1))]
 
     def _classes_of_anomalies(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, 2) digits: any of the two classes on one side, any of the eight others on the other."""
+        """Random digits (count, 2): one of the two classes on one side, one of the eight others on the other side."""
         own = torch.tensor(self.config.classes)
         foreign = torch.tensor([digit for digit in range(10) if digit not in self.config.classes])
         classes = own[torch.randint(2, (count, 2), generator=generator)]
@@ -212,7 +212,7 @@ class DigitsShift(ShiftDataset):
     config: Config
 
     def digits(self, data_root: Path) -> tuple[Digits, Digits, Digits]:
-        """scikit-learn's digits, 0..16 scaled to 0..255; ``data_root`` is not read."""
+        """scikit-learn's digits, their pixels scaled from 0..16 to 0..255; ``data_root`` is not read."""
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
@@ -228,6 +228,6 @@ class DigitsShift(ShiftDataset):
 
 
 def _rendered(composer: Composer, classes: Tensor, generator: torch.Generator) -> Tensor:
-    """(N, 1, H, 2W) uint8: a pair for each row of ``classes`` (N, 2)."""
+    """Render a pair for each row of ``classes`` (N, 2): (N, 1, H, 2W) uint8."""
     parts = [composer.compose(part, generator) for part in torch.split(classes, _RENDERED_AT_ONCE)]
     return torch.cat([part.mul_(255).round_().to(torch.uint8) for part in parts])

@@ -21,31 +21,36 @@ _COEFFICIENT_LEVELS = 255
 
 
 def pixel_centres(size: int) -> Tensor:
-    """(size,) float32: where the centres of a row of ``size`` pixels lie in [0, SIDE]."""
+    """Coordinates of the centres of a row of ``size`` pixels, in units: (size,) float32, between 0 and SIDE."""
     return (torch.arange(size) * 2 + 1) * (SIDE / 2) / size
 
 
 def coverage(distance: Tensor, size: int) -> Tensor:
-    """Share of a pixel that lies inside an edge, from the signed distance (negative inside) of its centre, in units."""
+    """The share of each pixel that a shape covers, in [0, 1], for an antialiased edge one pixel wide.
+
+    Args:
+        distance: of the pixel's centre from the edge of the shape, in units, negative inside; float32 of any shape.
+        size: height and width of the image in pixels.
+    """
     return (0.5 - distance * (size / SIDE)).clamp(0, 1)
 
 
 def square_root(x: Tensor) -> Tensor:
-    """Of float32 x >= 0, rounded correctly.
+    """The square root of a float32 x >= 0, correctly rounded.
 
-    ``Tensor.sqrt`` is not: on some CPUs it goes through a library whose last bit may be wrong. Its error in float64
-    does not reach float32.
+    ``Tensor.sqrt`` itself is not correctly rounded: on some CPUs it calls a library whose last bit may be wrong. The
+    root is therefore computed in float64, where that error is too small to change the result in float32.
     """
     return x.double().sqrt().float()
 
 
 def uniform(generator: Generator, low: float, high: float, *shape: int) -> Tensor:
-    """Draws of ``shape``, float32, uniform in [low, high)."""
+    """Random numbers of this shape, float32, uniform in [low, high)."""
     return low + (high - low) * torch.rand(shape, generator=generator)
 
 
 def sign(generator: Generator, *shape: int) -> Tensor:
-    """Draws of ``shape``, float32, -1 or 1."""
+    """Random signs of this shape, float32, each -1 or 1 with equal probability."""
     return torch.randint(2, shape, generator=generator) * 2.0 - 1
 
 
@@ -68,7 +73,7 @@ def smooth_noise(generator: Generator, count: int, size: int, cell: tuple[float,
 
 
 def _spline_weights(size: int, cell: float) -> Tensor:
-    """(size, knots) float64: the weights of the coefficients at each pixel centre; a row sums to 1."""
+    """The B-spline weight of each coefficient at each pixel centre: (size, knots) float64; every row sums to 1."""
     place = (torch.arange(size, dtype=torch.float64) + 0.5) * SIDE / size / cell
     first = place.floor()
     t = place - first

@@ -22,9 +22,9 @@ from latentbench_datasets.synthetic.canvas import (
 __all__ = ["DEFECTS", "Defect", "hole", "misprint", "scratch", "stain"]
 
 Defect = Callable[[Generator, Tensor], Tensor]
-"""(generator, surfaces (N, 3, H, H) float32 in levels) -> the same surfaces, each with one defect."""
+"""Takes a generator and surfaces, (N, 3, H, H) float32 in levels; returns the surfaces with one defect on each."""
 
-#: A scratch has three straight pieces, each of such a length.
+#: The number of straight pieces of a scratch, and the range of their lengths.
 SCRATCH_PIECES, SCRATCH_PIECE = 3, (6.0, 14.0)
 #: Half of its width, and how many levels lighter or darker it is.
 SCRATCH_HALF_WIDTH, SCRATCH_LEVELS = (0.5, 1.0), (35.0, 80.0)
@@ -110,13 +110,13 @@ DEFECTS: Mapping[str, Defect] = {"scratch": scratch, "stain": stain, "hole": hol
 
 
 def _grid(size: int) -> tuple[Tensor, Tensor]:
-    """The x (1, 1, size) and y (1, size, 1) of the pixel centres."""
+    """The coordinates of the pixel centres: x as (1, 1, size) and y as (1, size, 1)."""
     centres = pixel_centres(size)
     return centres[None, None, :], centres[None, :, None]
 
 
 def _place(generator: Generator, radius: Tensor) -> Tensor:
-    """(2, N, 1, 1): x and y of centres so that ragged discs of the radii (N, 1, 1) lie in the image."""
+    """Random centres for ragged discs of the radii (N, 1, 1), which lie inside the image: x and y as (2, N, 1, 1)."""
     reach = radius * (1 + RAGGEDNESS)
     return reach + uniform(generator, 0, 1, 2, *radius.shape) * (SIDE - 2 * reach)
 
@@ -142,6 +142,6 @@ def _norm(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _mirrored(index: Tensor, size: int) -> Tensor:
-    """Indices a little outside [0, size) mirrored back into it."""
+    """The indices, where those that lie outside [0, size) by at most ``size`` are mirrored back into it."""
     index = torch.where(index < 0, -1 - index, index)
     return torch.where(index >= size, 2 * size - 1 - index, index)

@@ -1,9 +1,9 @@
 """Rendering of scenes: one coloured shape on a plain ground, from factors, a whole batch at a time on the device.
 
-Shapes are signed distances, so that edges are antialiased and any resolution shows the same scene. Lengths are in units
-of which an image has UNITS (64) a side. Every step is one basic float32 operation (sum, product, quotient, minimum,
-square root) that IEEE 754 rounds correctly, and the result is rounded to whole levels: on the CPU the same factors give
-the same levels, whatever the machine.
+Shapes are given by signed distances, so that edges are antialiased and every resolution shows the same scene. The side
+of an image measures UNITS (64) units, and all lengths are in these units. Every step is one basic float32 operation
+(sum, product, quotient, minimum, square root) that IEEE 754 rounds correctly, and the result is rounded to whole
+levels: on the CPU the same factors give the same levels, whatever the machine.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ __all__ = ["BACKGROUNDS", "COLOURS", "FACTORS", "POSITIONS", "RADII", "SHAPES", 
 
 Factor = Literal["shape", "size", "x", "y", "colour", "background"]
 
-#: Side of an image.
+#: Side of an image, in the units of all lengths.
 UNITS = 64
 #: Radii of the shapes; multiples of 3, so that thirds of them are whole.
 RADII = (9, 12, 15)
@@ -31,7 +31,8 @@ COLOURS = ((255, 108, 92), (252, 220, 72), (104, 232, 104), (84, 224, 240), (128
 #: Colours of the background, the same hues but dark: luma below 80.
 BACKGROUNDS = ((112, 36, 36), (88, 76, 20), (28, 84, 40), (20, 80, 88), (36, 44, 116), (92, 32, 96))
 
-#: (dx, dy, radius) -> signed distance, negative inside. dx is right and dy is down from the centroid.
+#: Takes dx, dy and the radius; returns the signed distance, negative inside. dx points to the right and dy downwards
+#: from the centroid.
 SignedDistance = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -81,15 +82,15 @@ class SceneRenderer:
     """
 
     pixels: Tensor
-    """(H,): centres of a row of pixels."""
+    """(H,) float32: the coordinates of the centres of a row of pixels."""
     positions: Tensor
-    """(7,)."""
+    """(7,) float32: the coordinates of the centroid that the factors x and y choose from."""
     radii: Tensor
-    """(3,)."""
+    """(3,) float32: the radii that the factor size chooses from."""
     colours: Tensor
-    """(6, 3) levels."""
+    """(6, 3) float32: the RGB levels that the factor colour chooses from."""
     backgrounds: Tensor
-    """(6, 3) levels."""
+    """(6, 3) float32: the RGB levels that the factor background chooses from."""
 
     @classmethod
     def of(cls, size: int) -> "SceneRenderer":
@@ -107,7 +108,11 @@ class SceneRenderer:
         return replace(self, **{name: table.to(device) for name, table in vars(self).items()})
 
     def render(self, factors: Mapping[Factor, Tensor]) -> Tensor:
-        """Scenes of the factors, each (B,) int64: (B, 3, H, H) float32, whole levels 0..255."""
+        """Render the scenes of these factors, (B,) int64 each.
+
+        Returns:
+            (B, 3, H, H) float32, whole levels from 0 to 255.
+        """
         shape = factors["shape"][:, None, None]
         dx = self.pixels - self.positions[factors["x"]][:, None, None]
         dy = self.pixels[:, None] - self.positions[factors["y"]][:, None, None]

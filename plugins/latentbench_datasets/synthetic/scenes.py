@@ -52,7 +52,7 @@ class SceneSplit(Split):
         return moved
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Batch:
-        """As many fresh scenes as ``index`` is long."""
+        """Draw and render as many new scenes as ``index`` is long."""
         drawn = _draw(self._factors, len(index), generator)
         return Batch(self._renderer.render(drawn).div_(255), _varying(drawn, self._factors))
 
@@ -135,7 +135,7 @@ class Scenes(Dataset):
 
 
 def _draw(varying: Collection[Factor], count: int, generator: torch.Generator) -> dict[Factor, Tensor]:
-    """Each factor (count,) int64: uniform if it varies, else its middle value."""
+    """Draw the values of all factors, (count,) int64 each: uniform if the factor varies, else its middle value."""
     device = generator.device
     return {
         factor: torch.randint(cardinality, (count,), generator=generator, device=device)

@@ -1,7 +1,8 @@
 """Procedurally made surfaces: woven cloth, wood grain, tiles and leather, a whole batch of samples at once.
 
-A surface is made of a few closed forms and smooth noise; nothing is taken from a photograph. Lengths are in units of
-which an image has SIDE (64) a side. As on all of the canvas, each step is rounded correctly.
+A surface is made of a few closed forms and smooth noise; nothing is taken from a photograph. The side of an image
+measures SIDE (64) units, and all lengths are in these units. As everywhere on the canvas, each step is correctly
+rounded.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +16,10 @@ from latentbench_datasets.synthetic.canvas import SIDE, coverage, pixel_centres,
 __all__ = ["SURFACES", "Surface", "grain", "leather", "tiles", "weave"]
 
 Surface = Callable[[Generator, int, int], Tensor]
-"""(generator, count, size) -> (count, 3, size, size) float32: samples of the surface in RGB levels, 0..255 or near."""
+"""Takes a generator, a count and a size; returns samples of the surface as RGB levels, (count, 3, size, size) float32.
+
+Levels range from about 0 to about 255.
+"""
 
 #: Width of a thread of the weave.
 THREAD = 6.4
@@ -103,11 +107,11 @@ SURFACES: Mapping[str, Surface] = {"weave": weave, "grain": grain, "tiles": tile
 
 
 def _shifted_cells(generator: Generator, count: int, size: int, cell: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Where each pixel centre lies in a regular pattern whose shift differs from image to image.
+    """The cell of each pixel centre in a regular pattern, which is shifted at random in each image.
 
     Returns:
-        x in [0, 1] of the cell, and its number from the left: (count, 1, size). y, and its number from the top:
-        (count, size, 1). Numbers are int64.
+        The horizontal position in the cell, float32 from 0 to 1, and the number of the cell from the left, int64: both
+        (count, 1, size). Then the vertical position and the number of the cell from the top: both (count, size, 1).
     """
     place = pixel_centres(size) / cell + uniform(generator, 0, 1, 2, count, 1)
     number = place.floor()
@@ -116,28 +120,28 @@ def _shifted_cells(generator: Generator, count: int, size: int, cell: float) -> 
 
 
 def _own_shades(generator: Generator, spread: float, number: Tensor, cell: float) -> Tensor:
-    """A shade in 1 +- spread for each thread of each image, where ``number`` has the threads' numbers."""
+    """The shade of the thread that has the given number, drawn for each thread of each image from 1 +- spread."""
     shades = uniform(generator, 1 - spread, 1 + spread, len(number), ceil(SIDE / cell) + 1)
     return shades.gather(1, number.flatten(1)).view(number.shape)
 
 
 def _bump(t: Tensor) -> Tensor:
-    """A parabola: 0 at t = 0 and 1, 1 between them."""
+    """A parabola that is 0 at t = 0 and at t = 1, and has its maximum 1 at t = 1/2."""
     return 4 * t * (1 - t)
 
 
 def _bevel(distance: Tensor) -> Tensor:
-    """1 at an edge and up to 1.2 units inside it, falling to 0 at 2.2."""
+    """The strength of a bevel: 1 up to 1.2 units inside the edge, then falling linearly to 0 at 2.2 units."""
     return (2.2 - distance).clamp(0, 1)
 
 
 def _colour(red: int, green: int, blue: int) -> Tensor:
-    """(3, 1, 1) float32 levels."""
+    """A colour as levels, (3, 1, 1) float32."""
     return torch.tensor([red, green, blue], dtype=torch.float32)[:, None, None]
 
 
 def _lit(generator: Generator, surface: Tensor) -> Tensor:
-    """The surface under light that differs a little in strength from image to image and falls off to some side."""
+    """The surface under a light whose strength differs slightly between images and falls off in some direction."""
     count, _, size, _ = surface.shape
     place = pixel_centres(size) / SIDE - 0.5
     strength = uniform(generator, 0.94, 1.06, count, 1, 1)

@@ -19,7 +19,7 @@ VISIBLE = 4
 #: The camera's noise, in levels: the sum of two whole numbers, each uniform in -NOISE..NOISE.
 NOISE = 3
 
-#: The random streams of the parts, in this order: no part depends on another's size.
+#: The parts in the order of their random streams. Each has its own stream, so that no part depends on another's size.
 _PARTS = ("train", "validation", "normal", *DEFECTS)
 
 
@@ -86,7 +86,7 @@ class Textures(Dataset):
 def photographs(
     surface: Surface, generator: Generator, count: int, size: int, defect: Defect | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Samples of a surface as a noisy camera sees them, each with the defect if there is one.
+    """Samples of a surface with the noise of a camera, and with a defect on each if one is given.
 
     With the same state of ``generator``, images with a defect differ from those without one only in what it changes.
 

@@ -274,10 +274,10 @@ def test_a_board_may_allow_them_and_then_every_rendering_marks_the_row(cli: Cli)
     cli("leaderboard", "lenient.yaml")
     (table,) = Path().rglob("lenient.md")
     text = table.read_text()
-    assert "| `ranks` † " in text
-    assert "`centre-distance` †" not in text
+    assert "| `ranks` § " in text
+    assert "`centre-distance` §" not in text
     assert (
-        "- † `ranks` is transductive: an image's results change with the other images in its batch (`score by " in text
+        "- § `ranks` is transductive: an image's results change with the other images in its batch (`score by " in text
     )
     lines = list(csv.DictReader(table.with_suffix(".csv").read_text().splitlines()))
     assert {(line["model"], line["transductive"]) for line in lines} == {("ranks", "score"), ("centre-distance", "")}

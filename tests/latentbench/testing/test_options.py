@@ -13,10 +13,18 @@ from latentbench import Batch, DataInfo, Model, Options, TrainingOptions
 from latentbench.plugins.registry import Plugins
 from latentbench.testing import check_options
 
-#: Values for the options of which the kit cannot guess any.
-VALUES: dict[str, list[Any]] = {"scores": [("kl",)]}
-#: Settings in which a short fit shows the effect: rows of weights that lie within the ball.
-SETTINGS: dict[str, dict[str, Any]] = {"vae-lipschitz": {"lipschitz": 1000.0}}
+#: Values for the options of which the kit cannot guess any that differ from the default in effect, by model.
+VALUES: dict[str, dict[str, list[Any]]] = {
+    **{name: {"scores": [("kl",)]} for name in ("vae", "beta-vae", "vae-lipschitz", "vae-sphere")},
+    **{f"null-{kind}-clusters": {"clusters": [5]} for kind in ("chance", "component", "pixel")},
+    "null-nearest-patch": {"patches": [10]},
+    "mfcvae": {"clusters": [(4, 5)], "dims": [(5, 4)], "widths": [(16, 12)], "stages": [(1, 2)]},
+}
+#: Settings in which a short fit shows the effect, or is short. Rows of four weights are small enough for the ball.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "vae-lipschitz": {"options": {"trunk": "mlp"}, "height": 2, "width": 2},
+    "mfcvae": {"options": {"clusters": (5, 5), "widths": (16, 24)}},
+}
 
 PLUGINS = Plugins.load()
 
@@ -24,8 +32,7 @@ PLUGINS = Plugins.load()
 @pytest.mark.parametrize("name", builtin_models(PLUGINS))
 def test_every_option_of_a_built_in_model_has_an_effect_or_is_refused(name: str) -> None:
     model = PLUGINS.get("models", name).value
-    values = {option: found for option, found in VALUES.items() if option in model.Config.model_fields}
-    kept = check_options(model, values=values, options=SETTINGS.get(name))
+    kept = check_options(model, values=VALUES.get(name), **SETTINGS.get(name, {}))
     loop = TrainingOptions.model_fields.keys() - {"epochs", "batch_size"}
     assert len(kept) == 1 + len(model.Config.model_fields.keys() - loop)
 

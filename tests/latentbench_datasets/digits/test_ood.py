@@ -216,7 +216,7 @@ def test_missing_outliers_are_named_with_how_to_get_them_and_how_to_do_without(
     assert message.endswith("; or leave 'notmnist' out of the option 'outliers'")
     (tmp_path / "KMNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
     message = message_of(lambda: ood.load(tmp_path))
-    command = f"latentbench data prepare ood --set outliers=[kmnist,notmnist] --data-root {tmp_path}"
+    command = f"latentbench data prepare ood --set 'outliers=[kmnist,notmnist]' --data-root {tmp_path}"
     assert f"(licence CC BY-SA 4.0) with `{command}`" in message
     assert len(Ood().load(tmp_path).splits) == 3
 

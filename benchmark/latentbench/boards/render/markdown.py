@@ -213,7 +213,7 @@ def _grid(table: Table | Means, rows: Sequence[Row]) -> str:
     lines = [
         [
             rank,
-            code_span(row.label) + (" †" if row.transductive else ""),
+            code_span(row.label) + (" §" if row.transductive else ""),
             *of_row,
             str(row.seeds),
             str(len(row.failed)),
