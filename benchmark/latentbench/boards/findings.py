@@ -251,27 +251,25 @@ def evidence(finding: Finding, place: Place, board: Board, tables: Sequence[Tabl
         others = [row for row in models if row.label not in plain and column.name in row.summaries]
         told = against(own, [*named.values()], others, column, seeds=not comparison.images_alone)
         found = dict(zip(named, told, strict=True))
-    beside_null = own.beside_null.get(column.name) if own else None
-    twin, beside_twin = (own.twin, own.beside_twin.get(column.name)) if own else (None, None)
+
+    def other(
+        kind: Literal["row", "null", "twin"], label: str, selector: str | None, row: Row | None, by: Beside | None
+    ) -> Other:
+        """With what the comparison says; where there is none, whether it is this row that has no value."""
+        return Other(kind, label, selector, row, _outcome(by) if by else _lacking(row, column))
+
+    name = column.name
+    label = best.label if best and name in best.summaries else ""
     return Evidence(
         place=place,
         column=column,
         table=table,
-        row=Other("row", finding.row, None, own, _lacking(own, column)),
-        null=Other(
-            "null",
-            best.label if best and column.name in best.summaries else "",
-            finding.null_selector,
-            best,
-            _outcome(beside_null, best, column),
-        ),
-        twin=Other("twin", finding.row, None, twin, _outcome(beside_twin, twin, column))
+        row=other("row", finding.row, None, own, None),
+        null=other("null", label, finding.null_selector, best, own.beside_null.get(name) if own else None),
+        twin=other("twin", finding.row, None, own and own.twin, own.beside_twin.get(name) if own else None)
         if board.twins_on(entry)
         else None,
-        named=[
-            Other("row", one.row, one.selector, read.get(one), _outcome(found.get(one), read.get(one), column))
-            for one in finding.against
-        ],
+        named=[other("row", one.row, one.selector, read.get(one), found.get(one)) for one in finding.against],
     )
 
 
@@ -294,8 +292,5 @@ def _lacking(row: Row | None, column: Column) -> Outcome | None:
     return "no value" if row.finished else "failed"
 
 
-def _outcome(found: Beside | None, other: Row | None, column: Column) -> Outcome | None:
-    """What the comparison says; where there is none, whether it is the other row that has no value."""
-    if found is None:
-        return _lacking(other, column)
+def _outcome(found: Beside) -> Outcome:
     return found.verdict or ("better" if found.better else "worse")
