@@ -234,8 +234,7 @@ def evidence(finding: Finding, place: Place, board: Board, tables: Sequence[Tabl
     entry = next(entry for entry in board.datasets if entry.label == place.dataset)
     table = next((table for table in tables if table.label == place.dataset), None)
     everything = {row.label: row for row in (*table.rows, *table.nulls)} if table else {}
-    columns = table.columns if table else [make_column(place.value, [])]
-    column = next(column for column in columns if column.name == place.value)
+    column = _column(place.value, table)
     models, nulls, comparison = ranked(
         [_read(row, column, finding.null_selector if row.null else None) for row in everything.values()],
         [column],
@@ -271,6 +270,13 @@ def evidence(finding: Finding, place: Place, board: Board, tables: Sequence[Tabl
         else None,
         named=[other("row", one.row, one.selector, read.get(one), found.get(one)) for one in finding.against],
     )
+
+
+def _column(name: str, table: Table | None) -> Column:
+    """The table's column; where no run has the value, with the facts that other values of its metric tell."""
+    bare = make_column(name, [])
+    alike = [one for one in (table.columns if table else []) if one.metric == bare.metric and one.version is not None]
+    return replace(next((one for one in alike if one.name == name), (alike or [bare])[0]), name=name)
 
 
 def _read(row: Row, column: Column, selector: str | None) -> Row:

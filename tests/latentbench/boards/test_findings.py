@@ -187,6 +187,14 @@ def test_rows_and_nulls_are_read_by_another_score_where_the_finding_says_so() ->
     assert found(records, finding(value=HOLES), SCORES).null.outcome == "no value"
 
 
+def test_the_best_null_is_known_where_no_run_has_the_finding_s_value() -> None:
+    nulls = [scored(name, {OWN: [mean, mean, mean + 0.01]}, null=True) for name, mean in (("low", 0.1), ("high", 0.9))]
+    one = found(
+        [*scored("m", {OWN: [0.5, 0.5, 0.5]}), *nulls[0], *nulls[1]], finding(value=HOLES, null_selector=""), SCORES
+    )
+    assert (one.null.label, one.row.outcome) == ("high", "no value")
+
+
 def test_a_null_that_is_named_is_compared_alone() -> None:
     records = [*M, *HIGH_NULL, *null("null-low", 0.5, 0.51, 0.5)]
     one = found(records, finding("null-low"))
