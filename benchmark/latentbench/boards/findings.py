@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Reference(Options):
-    """A row that a finding's row is read against. ``- vae`` is short for ``- row: vae``."""
+    """A row that a finding's row is read against. ``- NAME`` is short for ``- row: NAME``."""
 
     row: Label
     selector: str | None = Field(

@@ -267,6 +267,11 @@ RUN = "`latentbench run b --datasets d"
             "them.",
         ),
         (
+            [*M, *TWINS, *LOW],
+            f"**Open** {WHERE}: `m` is ahead of its untrained twin and `low`. No record yet of the nulls: {RUN}` makes "
+            "them.",
+        ),
+        (
             [*LOW, *NULLS],
             f"**Open** {WHERE}: No record yet of `m` and its untrained twin: {RUN} --models m` makes them.",
         ),

@@ -205,9 +205,10 @@ def _mends(finding: Finding, missing: Sequence[tuple[Outcome, str, str]], found:
     """What is missing, and the command that makes it."""
     datasets = ",".join(dict.fromkeys(one.place.dataset for one in found))
     for outcome, same in grouped(missing, lambda one: one[0]).items():
-        names, them = _joined([name for _, name, _ in same]), "them" if len(same) > 1 else "it"
-        labels = dict.fromkeys(label for _, _, label in same)
-        models = "" if "" in labels else f" --models {','.join(labels)}"
+        names, labels = _joined([name for _, name, _ in same]), dict.fromkeys(label for _, _, label in same)
+        nulls = "" in labels
+        them = "them" if nulls or len(same) > 1 else "it"
+        models = "" if nulls else f" --models {','.join(labels)}"
         run = f"latentbench run {finding.board} --datasets {datasets}{models}"
         if outcome == "no record":
             yield f"No record yet of {names}: {code_span(run)} makes {them}."
