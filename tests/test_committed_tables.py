@@ -9,13 +9,15 @@ import pytest
 
 import latentbench_boards
 from latentbench.boards.board import Board, load_board
+from latentbench.boards.findings import boards_of, load_findings
 from latentbench.boards.lineup import lineup_path, read_lineup
+from latentbench.boards.render.findings import render_findings
 from latentbench.boards.render.leaderboard import render
 from latentbench.boards.standings import standings
 from latentbench.commands.cli import main
 from latentbench.plugins.registry import Plugins
 from latentbench.records.record import Record
-from latentbench.records.replicates import read_replicates
+from latentbench.records.replicates import Replicates, read_replicates
 from latentbench.records.store import Store
 from latentbench.running.plan import lineup_of, plan, plan_series
 from latentbench.spec import RunSpec
@@ -138,11 +140,15 @@ def test_a_board_s_committed_lineup_is_what_the_models_presets_are(path: Path, p
 
 
 @cache
+def replicates() -> Replicates:
+    return {record.key: read_replicates(Store(RESULTS), record) for record in committed()}
+
+
+@cache
 def rendered() -> dict[str, str]:
     expected: dict[str, str] = {}
-    replicates = {record.key: read_replicates(Store(RESULTS), record) for record in committed()}
     for board in map(load_board, BOARDS):
-        expected |= render(board, committed(), read_lineup(RESULTS, board), replicates)
+        expected |= render(board, committed(), read_lineup(RESULTS, board), replicates())
     return expected
 
 
@@ -150,6 +156,18 @@ def test_the_committed_tables_are_those_of_the_committed_records() -> None:
     found = {path.name: path.read_bytes() for path in TABLES.glob("*")}
     assert sorted(found) == sorted(rendered()), MEND
     assert [name for name, text in rendered().items() if found[name] != text.encode()] == [], MEND
+
+
+def test_the_committed_findings_are_those_of_the_committed_records(plugins: Plugins) -> None:
+    findings = load_findings(LEADERBOARDS / "findings.yaml")
+    boards = boards_of(findings, plugins)
+    lineups = {name: read_lineup(RESULTS, board) for name, board in boards.items()}
+    mend = (
+        "run: latentbench findings leaderboards/findings.yaml --results leaderboards/results --to "
+        "leaderboards/FINDINGS.md"
+    )
+    expected = render_findings(findings, boards, committed(), lineups, replicates())
+    assert expected == (LEADERBOARDS / "FINDINGS.md").read_text(), mend
 
 
 def test_no_line_of_a_committed_table_is_guessed_and_none_has_a_long_label() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
-from latentbench.boards.yaml_source import Source, read_yaml
+from latentbench.boards.yaml_source import Source, first_mistake, read_yaml
 from latentbench.config import Options
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.spec import Budget
@@ -16,7 +16,7 @@ from latentbench.value_name import FORM, ValueName
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["Board", "BoardDataset", "Variant", "find_board", "load_board"]
+__all__ = ["Board", "BoardDataset", "Label", "ValueText", "Variant", "find_board", "load_board"]
 
 #: Characters that a label must not contain, because they have a meaning on the command line.
 _NO_LABEL = re.compile(r"[\s,=]")
@@ -179,7 +179,8 @@ def load_board(path: Path) -> Board:
     try:
         board = Board.model_validate(values)
     except ValidationError as error:
-        raise _first_mistake(source, error) from None
+        parts: dict[str, type[Options]] = {"budget": Budget, "datasets": BoardDataset, "variants": Variant}
+        raise first_mistake(source, error, "board", Board, parts) from None
     board._source = source
     if board.name != path.stem:
         what = f"the board is called '{board.name}', its file '{path.stem}'"
@@ -238,31 +239,3 @@ def _contradicting_variants(board: Board) -> Iterator[_Contradiction]:
             if name not in labels:
                 what = f"{this} runs on '{name}', which no dataset of the board is called"
                 yield ("variants", place, "datasets", number), what, did_you_mean(name, labels)
-
-
-def _first_mistake(source: Source, error: ValidationError) -> LatentbenchError:
-    """The one of pydantic's errors to report; the alternatives of a union are reported together.
-
-    Wrong entries come before missing ones, and of a wrong value the innermost part is named.
-    """
-    ranked = []
-    for item in error.errors(include_url=False):
-        loc = item["loc"]
-        steps, line = source.find(loc)
-        top = source.find(loc[:1])[1]
-        ranked.append(((item["type"] == "missing", top, -len(steps), line), steps, item))
-    _, steps, item = min(ranked, key=lambda one: one[0])
-    key = str(item["loc"][-1])
-    if item["type"] == "missing":
-        return source.mistake(item["loc"], f"{'.'.join(steps) or 'the board'} has no '{key}'")
-    if item["type"] == "extra_forbidden":
-        return source.mistake(item["loc"], f"unknown key '{key}'", did_you_mean(key, _keys(steps[:-1])))
-    messages = [one["msg"].removeprefix("Value error, ") for _, at, one in ranked if at == steps]
-    given = "" if isinstance(item["input"], dict | list) else f", got {item['input']!r}"
-    return source.mistake(item["loc"], f"'{'.'.join(steps)}': {' or '.join(messages)}{given}")
-
-
-def _keys(steps: Sequence[str]) -> list[str]:
-    """The keys that the part of a board at ``steps`` can have."""
-    parts: dict[str, type[Options]] = {"budget": Budget, "datasets": BoardDataset, "variants": Variant}
-    return list(next((parts[step] for step in reversed(steps) if step in parts), Board).model_fields)

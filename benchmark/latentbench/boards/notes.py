@@ -12,7 +12,7 @@ from latentbench.boards.standings import Table
 from latentbench.config import format_options
 from latentbench.records.record import Environment
 
-__all__ = ["Code", "Note", "Part", "Title", "failures", "notes", "other_settings", "provenance"]
+__all__ = ["Code", "Note", "Part", "Title", "class_split", "failures", "notes", "other_settings", "provenance"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
                 " of the largest).",
             ]
     if isinstance(table, Table) and table.diagnosis:
-        yield _class_split(table, table.diagnosis)
+        yield class_split(table, table.diagnosis)
     yield from _comparisons(table)
     yield from _missing_means(table) if isinstance(table, Means) else _unmeasured(table)
     for column in table.columns:
@@ -109,7 +109,7 @@ def provenance(table: Table) -> Iterator[Note]:
     yield ["Python: ", *_listed(one.python for one in made)]
 
 
-def _class_split(table: Table, diagnosis: str) -> Note:
+def class_split(table: Table, diagnosis: str) -> Note:
     """Whether the classes that are held out as anomalies lie inside the normal ones, by the null that tells."""
     ranking = table.columns[0]
     null = next((row for row in table.nulls if row.label == diagnosis and ranking.name in row.summaries), None)

@@ -13,6 +13,9 @@ differences, moderated over the table's rows as the spread of values is.
 
 In either comparison Holm's method corrects for the number of a column's rows, so that any false order occurs in at
 most 5 % of columns. Equal values are undecided.
+
+Rows that are named beforehand (``against``) are few, and Holm's method corrects for their number alone. The ranks of a
+table compare all pairs, and may leave a pair together that is told apart here.
 """
 
 from collections.abc import Sequence
@@ -22,14 +25,14 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from latentbench.boards.comparison import RESOLUTION, compare
+from latentbench.boards.comparison import RESOLUTION, Comparison, compare
 from latentbench.boards.images import Images
 from latentbench.boards.intervals import interval
 from latentbench.boards.rank_sets import holm
 from latentbench.boards.rows import Beside, Column, Row, Verdict
 from latentbench.boards.significance import CONFIDENCE, Summary
 
-__all__ = ["beside"]
+__all__ = ["against", "beside"]
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 Array = npt.NDArray[np.float64]
@@ -60,31 +63,56 @@ def beside(rows: Sequence[AnyRow], nulls: Sequence[Row], columns: Sequence[Colum
     ]
 
 
+def against(row: Row, named: Sequence[Row], others: Sequence[Row], column: Column, *, seeds: bool) -> list[Beside]:
+    """A row beside each of several that were named before any value was known.
+
+    Args:
+        row: with the column's value.
+        named: likewise.
+        others: further rows of the same table with the value: their spread over seeds is pooled with that of these.
+        column: of the table.
+        seeds: as of ``beside``.
+    """
+    comparison = _compared([row, *named, *others], column, seeds)
+    sign = 1 if column.higher_is_better else -1
+    own = row.summaries[column.name]
+    found = []
+    for place, other in enumerate(named, 1):
+        gain, p = sign * comparison.difference[0, place], float(comparison.p[0, place])
+        reference = other.summaries[column.name]
+        difference = Summary.of([own.mean - reference.mean])
+        found.append((Beside(other.label, reference, difference, None, bool(gain > 0), None), p if gain else 1.0))
+    return _decided(found)
+
+
+def _compared(rows: Sequence[Row], column: Column, seeds: bool) -> Comparison:
+    """All pairs of rows that have the column's value."""
+    return compare(
+        [row.summaries[column.name] for row in rows],
+        Images.of([row.replicates.get(column.name) for row in rows]),
+        seeds=seeds,
+        deterministic=[row.deterministic for row in rows],
+    )
+
+
 def _nulls(rows: Sequence[Row], nulls: Sequence[Row], column: Column, seeds: bool) -> list[Beside]:
     """Each row beside the best null; empty if there is no null."""
     if not (rows and nulls):
         return []
-    everything = [*rows, *nulls]
-    summaries = [row.summaries[column.name] for row in everything]
-    comparison = compare(
-        summaries,
-        Images.of([row.replicates.get(column.name) for row in everything]),
-        seeds=seeds,
-        deterministic=[row.deterministic for row in everything],
-    )
+    comparison = _compared([*rows, *nulls], column, seeds)
     sign = 1 if column.higher_is_better else -1
     gains = sign * comparison.difference[: len(rows), len(rows) :]
     tests = comparison.p[: len(rows), len(rows) :]
     best = int(np.argmax([sign * null.summaries[column.name].mean for null in nulls]))
     found = []
-    for own, gain, p in zip(summaries, gains, tests, strict=False):
+    for row, gain, p in zip(rows, gains, tests, strict=True):
         if gain[best] > 0:  # so it is more than 0 for every null
             least = float(p.max())  # NaN if one of them cannot be tested
         else:
             behind = p[(gain < 0) & np.isfinite(p)]
             least = min(1.0, len(nulls) * float(behind.min())) if len(behind) else (np.nan if gain[best] else 1.0)
         reference = nulls[best].summaries[column.name]
-        difference = Summary.of([own.mean - reference.mean])
+        difference = Summary.of([row.summaries[column.name].mean - reference.mean])
         found.append((Beside(nulls[best].label, reference, difference, None, bool(gain[best] > 0), None), least))
     return _decided(found)
 

@@ -1,15 +1,16 @@
-"""YAML with line numbers: a file's values, and the line of each of them."""
+"""YAML with line numbers: a file's values, the line of each of them, and what is wrong with one as a line of text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, did_you_mean
 
-__all__ = ["Source", "read_yaml"]
+__all__ = ["Source", "first_mistake", "read_yaml"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,38 @@ def read_yaml(path: Path, noun: str) -> tuple[Source, Any]:
         raise _mistake(path, text.count("\n", 0, error.position), "a character that YAML does not allow") from None
     except yaml.MarkedYAMLError as error:
         raise _mistake(path, error.problem_mark.line if error.problem_mark else 0, str(error.problem)) from None
+
+
+def first_mistake(
+    source: Source, error: ValidationError, noun: str, form: type[BaseModel], parts: Mapping[str, type[BaseModel]]
+) -> LatentbenchError:
+    """The one of pydantic's errors to report; the alternatives of a union are reported together.
+
+    Wrong entries come before missing ones, and of a wrong value the innermost part is named.
+
+    Args:
+        source: the file.
+        error: what pydantic says of its values.
+        noun: the kind of the file in errors ("board").
+        form: of the whole file.
+        parts: the form of each part that maps keys to values, by the key that the part or a list of such parts has.
+    """
+    ranked = []
+    for item in error.errors(include_url=False):
+        loc = item["loc"]
+        steps, line = source.find(loc)
+        top = source.find(loc[:1])[1]
+        ranked.append(((item["type"] == "missing", top, -len(steps), line), steps, item))
+    _, steps, item = min(ranked, key=lambda one: one[0])
+    key = str(item["loc"][-1])
+    if item["type"] == "missing":
+        return source.mistake(item["loc"], f"{'.'.join(steps) or f'the {noun}'} has no '{key}'")
+    if item["type"] == "extra_forbidden":
+        of = next((parts[step] for step in reversed(steps[:-1]) if step in parts), form)
+        return source.mistake(item["loc"], f"unknown key '{key}'", did_you_mean(key, list(of.model_fields)))
+    messages = [one["msg"].removeprefix("Value error, ") for _, at, one in ranked if at == steps]
+    given = "" if isinstance(item["input"], dict | list) else f", got {item['input']!r}"
+    return source.mistake(item["loc"], f"'{'.'.join(steps)}': {' or '.join(messages)}{given}")
 
 
 class _Loader(yaml.SafeLoader):

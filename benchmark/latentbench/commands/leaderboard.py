@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from latentbench.records.replicates import Replicates
     from latentbench.records.store import Store
 
-__all__ = ["command"]
+__all__ = ["command", "replicates_of"]
 
 log = logging.getLogger("latentbench")
 
@@ -55,7 +55,7 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
     chosen = {name: find_board(name, invocation.plugins) for name in boards} or _all_boards(invocation.plugins)
     records = dict(store.records())
     _warn_of_other_code(records.values(), invocation.plugins)
-    replicates = _replicates(chosen.values(), records, store, invocation.plugins)
+    replicates = replicates_of(chosen.values(), records, store, invocation.plugins)
     rendered = {
         name: render(board, records.values(), read_lineup(results, board), replicates) for name, board in chosen.items()
     }
@@ -84,7 +84,7 @@ def _warn_of_other_code(records: "Iterable[Record]", plugins: "Plugins") -> None
         log.warning("%d finished runs have results of other code than is installed: %s, now %s", runs, then, now)
 
 
-def _replicates(
+def replicates_of(
     boards: "Iterable[Board]", records: "Mapping[Path, Record]", store: "Store", plugins: "Plugins"
 ) -> "Replicates":
     """The replicates of all values that rank. Those that are not kept yet are made where that is possible, and kept."""

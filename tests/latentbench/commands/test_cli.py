@@ -101,7 +101,7 @@ def test_the_help_imports_no_verb():
         (
             ["lst"],
             "unknown command 'lst': did you mean 'list'? "
-            "known: check-records, data, evaluate, extractor, holes, leaderboard, list, plan, run, show",
+            "known: check-records, data, evaluate, extractor, findings, holes, leaderboard, list, plan, run, show",
         ),
         (["list", "--jsn"], "No such option '--jsn'. Did you mean '--json'? (see latentbench list --help)"),
         (["--plugn", "x.py"], "No such option '--plugn'. Did you mean '--plugin'? (see latentbench --help)"),

@@ -14,7 +14,7 @@ from latentbench.boards.standings import Table
 from latentbench.config import format_options
 from latentbench.value_name import ValueName
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "sentence"]
 
 #: Behind a value that is not ahead of the best null, or of the row's own untrained twin.
 _NOT_AHEAD_OF_NULL, _NOT_AHEAD_OF_TWIN = "†", "‡"
@@ -44,9 +44,9 @@ def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
         if any(row.twin for row in table.rows):
             blocks += _untrained(table)
         if (others := other_settings(table)) is not None:
-            blocks.append(_sentence(others))
+            blocks.append(sentence(others))
         for title, found in parts.items():
-            if items := [f"- {_sentence(note)}" for note in found]:
+            if items := [f"- {sentence(note)}" for note in found]:
                 blocks += [f"### {title}", "\n".join(items)]
     return "\n\n".join(blocks) + "\n"
 
@@ -155,7 +155,8 @@ def _added(row: Row, column: Column) -> str:
     return f"{found.difference.mean:+z.3f}{width}"
 
 
-def _sentence(note: Note) -> str:
+def sentence(note: Note) -> str:
+    """A note in Markdown, with what comes from records and boards made harmless."""
     return "".join(map(_part, note))
 
 

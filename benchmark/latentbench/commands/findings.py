@@ -1,0 +1,48 @@
+"""``latentbench findings``: published headlines beside what the records say of them."""
+
+from pathlib import Path
+
+import click
+
+from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
+
+__all__ = ["command"]
+
+
+@click.command("findings")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@results_option("--results")
+@click.option(
+    "--to",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write into.  [default: print]",
+)
+@common_options
+@pass_invocation
+def command(invocation: Invocation, file: Path, results: Path, to: Path | None) -> None:
+    """Say what the records leave of the published headlines in FILE, a YAML file.
+
+    Each headline names a row of a board, which is put beside the best null, its own untrained twin, and the rows that
+    FILE names. The result is Markdown. What has no record yet is said with the command that makes it.
+    """
+    from latentbench.boards.findings import boards_of, load_findings
+    from latentbench.boards.lineup import read_lineup
+    from latentbench.boards.render.findings import render_findings
+    from latentbench.commands.leaderboard import replicates_of
+    from latentbench.files import replacing
+    from latentbench.records.store import Store
+
+    findings = load_findings(file)
+    boards = boards_of(findings, invocation.plugins)
+    store = Store(results)
+    records = dict(store.records())
+    replicates = replicates_of(boards.values(), records, store, invocation.plugins)
+    lineups = {name: read_lineup(results, board) for name, board in boards.items()}
+    text = render_findings(findings, boards, records.values(), lineups, replicates)
+    if to is None:
+        click.echo(text, nl=False)
+        return
+    with replacing(to) as opened:
+        opened.write(text.encode())
+    click.echo(to)
