@@ -36,6 +36,8 @@ def test_every_model_runs_on_real_digits_and_stands_on_the_leaderboard(tmp_path:
     table = (results / "short.md").read_text()
     for model, record in records.items():
         assert f"`{model}`" in table
+        if record.null:
+            continue
         correlated, anticorrelated = (
             record.values[f"accuracy@test/{condition}"].value for condition in ("correlated", "anticorrelated")
         )

@@ -42,7 +42,9 @@ def test_the_distance_to_the_principal_subspace_tells_the_anomalies_and_brighter
 def _values(tmp_path: Path, data_root: Path, dataset: str, model: str, *options: str) -> dict[str, float]:
     """What one short run measures."""
     board, results = tmp_path / "short.yaml", tmp_path / "results"
-    board.write_text(f"name: short\ntitle: short\ndatasets: [{{name: ood, options: {dataset}}}]\nrank: auroc@test\n")
+    board.write_text(
+        f"name: short\ntitle: short\ndatasets: [{{name: ood, options: {dataset}}}]\nrank: auroc@test\ntwins: false\n"
+    )
     set_to = [word for option in options for word in ("--set", f"{model}.{option}")]
     command = ["run", str(board), "--models", model, "--data-root", str(data_root), "--out", str(results)]
     assert main([*command, "--device", "cpu", "--jobs", "1", *set_to]) == 0

@@ -79,6 +79,7 @@ class LinearGaussian:
         """A VAE with this decoder and posterior, the posterior's mean and log variance raised by ``wrong``."""
         info = DataInfo(channels=1, height=2, width=3, train_size=1)
         options |= {"latent_dim": 2, "reconstruction": "gaussian", "sigma": self.sigma, "importance_samples": k}
+        options |= {"trunk": "mlp"}
         model = _make(VAE, info, **options)
         to_posterior, to_pixels = nn.Linear(6, 4), nn.Linear(2, 6)
         model.encoder = nn.Sequential(nn.Flatten(), to_posterior)
@@ -216,7 +217,7 @@ def test_bernoulli_pixels_that_z_tells_nothing_of_have_their_relative_entropy_fo
     images = torch.tensor(grays).view(1, 1, 1, 3)
     p = np.array([0.1, 0.6, 0.5])
     info = DataInfo(channels=1, height=1, width=3, train_size=1)
-    model = _make(VAE, info, reconstruction="bernoulli", score=DEBIASED, importance_samples=5)
+    model = _make(VAE, info, trunk="mlp", reconstruction="bernoulli", score=DEBIASED, importance_samples=5)
     pixels = nn.Linear(32, 3)
     model.encoder = nn.Sequential(nn.Flatten(), nn.Linear(3, 64))
     model.decoder = nn.Sequential(pixels, nn.Unflatten(1, (1, 1, 3)))
@@ -301,7 +302,8 @@ def test_further_scores_leave_training_and_the_models_own_score_alone(images: Te
 def test_further_scores_and_binary_pixels_are_part_of_a_setting_only_where_there_are_any() -> None:
     assert not {"scores", "binarize"} & VAE.Config().model_dump().keys()
     assert VAE.Config(scores=("kl",)).model_dump(mode="json")["scores"] == ["kl"]
-    assert VAE.configure("ood", {}).model_dump()["scores"] == (*detector.OF_DRAWS, *detector.MECHANISM)
+    assert set(VAE.configure("ood", {}).model_dump()["scores"]) == {*detector.OF_DRAWS, *detector.MECHANISM}
+    assert VAE.Config(scores=("kl", "code_norm")) == VAE.Config(scores=("code_norm", "kl"))
 
 
 @pytest.mark.parametrize(

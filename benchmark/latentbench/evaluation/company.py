@@ -19,6 +19,9 @@ __all__ = ["TOLERANCE", "TOLERANCE_OF_ACCELERATORS", "change_in_batches", "chang
 TOLERANCE = 1e-4
 #: The same on an accelerator, which may take another kernel for another size, in TF32: 2^-11, in some ten layers.
 TOLERANCE_OF_ACCELERATORS = 5e-3
+#: Up to this a change may be rounding that the model has amplified: the standard deviation of large numbers is a small
+#: difference of them. Exchanging the other images alone, at equal shapes, tells whether it is.
+_AMPLIFIED = 1e-2
 #: Changes up to this are rounding whatever the results' size: they come from numbers of size one, such as pixels.
 _FLOOR = 1e-6
 
@@ -35,8 +38,9 @@ Run = Callable[[Sequence[npt.NDArray[np.int64]], int], Parts]
 def change_in_batches(run: Run, results: Parts, *, labels: bool) -> float:
     """How far results of some images change in other batches: of other images, in another order, of another size.
 
-    A model that draws random numbers draws others for another batch. There, and for labels, which rounding may turn,
-    the other images alone are exchanged (``change_in_company``).
+    A model that draws random numbers draws others for another batch. There, for labels, which rounding may turn, and
+    for changes that may be rounding which the model amplifies, the other images alone are exchanged
+    (``change_in_company``).
 
     Args:
         run: runs one capability on images by index.
@@ -55,9 +59,10 @@ def change_in_batches(run: Run, results: Parts, *, labels: bool) -> float:
     batches = [batch for batch in np.split(again, np.cumsum(_SIZES)[:-1]) if len(batch)]
     found = run(batches, 0)
     change = largest_change(found, {part: array[again] for part, array in results.items()})
-    if change <= TOLERANCE or largest_change(run(batches, 1), found) == 0:
+    if change <= TOLERANCE:
         return change
-    return change_in_company(run, again)
+    random = largest_change(run(batches, 1), found) > 0
+    return change_in_company(run, again) if random or change <= _AMPLIFIED else change
 
 
 def change_in_company(run: Run, images: npt.NDArray[np.int64]) -> float:

@@ -131,6 +131,17 @@ def test_rounding_is_seen_and_is_within_the_tolerance() -> None:
     assert 0 < found < TOLERANCE
 
 
+def test_rounding_that_a_model_amplifies_is_told_from_a_small_dependence_on_other_images() -> None:
+    def amplified(images: Tensor) -> Tensor:
+        return images[:, 0, 0, 0] + 1e3 * (rounded(images) - sums(images))
+
+    run = runner("score", amplified)
+    again = np.arange(8)
+    assert largest_change(run([again[:5], again[5:]], 0), run([again], 0)) > TOLERANCE
+    assert change("score", amplified) == 0
+    assert change("score", lambda images: sums(images) * (1 + images.mean() / 10)) > TOLERANCE
+
+
 def test_a_change_is_told_relative_to_the_largest_result() -> None:
     run = runner("score", lambda images: sums(images) - sums(images).mean())
     with_others, alone = sums(IMAGES[:8]).double(), sums(IMAGES[[0, 1, 2, 3, 0, 0, 0, 0]]).double()
