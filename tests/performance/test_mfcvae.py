@@ -93,7 +93,7 @@ def test_a_facet_that_has_not_been_introduced_costs_nothing(benchmark: Any) -> N
     """A step of the first stage is no slower than one of a model that has its facet alone, within a twentieth."""
     first, whole = stepper(build(progress=FIRST_STAGE)), stepper(build())
     torch.manual_seed(0)
-    options = {"clusters": (25,), "dims": (5,), "stages": (), "precision": "float32"}
+    options = {"clusters": (25,), "dims": (5,), "precision": "float32"}
     alone = stepper(MFCVAE(MFCVAE.configure("mnist", options), INFO).train())
     ratios: list[float] = []
     while len(ratios) < ATTEMPTS and min(ratios, default=2.0) > 1.05:

@@ -81,7 +81,7 @@ class Beside:
     verdict: Verdict | None
     """What the tests say (``latentbench.boards.references``); None where the uncertainty is not known."""
 
-    @property
+    @cached_property
     def marked(self) -> bool:
         """Whether the row is not ahead: by the tests, or where there are none by the values themselves."""
         return not self.better if self.verdict is None else self.verdict != "ahead"
