@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import inf
 from statistics import median
 from typing import Any, Literal
@@ -81,7 +80,7 @@ class Beside:
     verdict: Verdict | None
     """What the tests say (``latentbench.boards.references``); None where the uncertainty is not known."""
 
-    @cached_property
+    @property
     def marked(self) -> bool:
         """Whether the row is not ahead: by the tests, or where there are none by the values themselves."""
         return not self.better if self.verdict is None else self.verdict != "ahead"
@@ -117,7 +116,7 @@ class Row:
     beside_twin: Mapping[str, Beside] = field(default_factory=dict)
     """By the column's name: the row's value beside that of its twin, over the seeds that both have."""
 
-    @cached_property
+    @property
     def summaries(self) -> Mapping[str, Summary]:
         """By the column's name, over the seeds that have the value."""
         return {name: Summary.of([*by_seed.values()]) for name, by_seed in self.numbers.items() if by_seed}

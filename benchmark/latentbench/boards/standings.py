@@ -138,7 +138,7 @@ def _budgets(board: Board, entry: BoardDataset, model: str) -> list[Budget]:
 
 def _distinct(records: Iterable[Record]) -> list[Record]:
     """Each run once, a finished record before a failed one, in the order of the keys."""
-    by_key = grouped(records, lambda record: record.spec.key)
+    by_key = grouped(records, lambda record: record.key)
     return [min(by_key[key], key=lambda one: (one.status == "failed", one.model_dump_json())) for key in sorted(by_key)]
 
 

@@ -231,13 +231,14 @@ def read_record(path: Path) -> Record:
 def _misfit(path: Path, record: Record) -> str:
     """What in the record contradicts its spec or its place; empty if nothing does."""
     spec = record.spec
-    if record.key != spec.key:
-        return f"its key is {record.key}, that of its spec is {spec.key}"
-    place = Path(spec.dataset) / spec.model / f"{spec.key}.json"
+    key = spec.key
+    if record.key != key:
+        return f"its key is {record.key}, that of its spec is {key}"
+    place = Path(spec.dataset) / spec.model / f"{key}.json"
     found = Path(*path.absolute().parts[-3:])
     if found != place:
         return f"its place is {place}, it lies at {found}"
-    names = [(record.predictions, spec.key), (record.weights, spec.key), (record.targets, spec.split_hash)]
+    names = [(record.predictions, key), (record.weights, key), (record.targets, spec.split_hash)]
     for artefact, stem in names:
         if artefact and artefact.file.partition(".")[0] != stem:
             return f"it names the file {artefact.file}, which should begin with {stem}"

@@ -385,11 +385,7 @@ class MagneticTile(MvtecLayout):
 
     def how_to_get(self, folder: Path) -> str:
         """By hand, because it is published in another layout."""
-        return (
-            f"download it from {self.source} (licence: {self.licence}) and lay it out like MVTec AD: 80 % of its "
-            f"defect-free images as {folder / 'train' / 'good'}, the others as test/good, test/DEFECT/NAME.jpg with "
-            "masks ground_truth/DEFECT/NAME_mask.png"
-        )
+        return _lay_out(self, folder, "test/DEFECT/NAME.jpg", "ground_truth/DEFECT/NAME_mask.png")
 
 
 class KolektorSDD(MvtecLayout):
@@ -425,11 +421,15 @@ class KolektorSDD(MvtecLayout):
 
     def how_to_get(self, folder: Path) -> str:
         """By hand, because it is published in another layout."""
-        return (
-            f"download it from {self.source} (licence: {self.licence}) and lay it out like MVTec AD: 80 % of its "
-            f"defect-free images as {folder / 'train' / 'good'}, the others as test/good, test/defect/NAME.png with "
-            "masks ground_truth/defect/NAME_mask.png"
-        )
+        return _lay_out(self, folder, "test/defect/NAME.png", "ground_truth/defect/NAME_mask.png")
+
+
+def _lay_out(dataset: MvtecLayout, folder: Path, image: str, mask: str) -> str:
+    """How to bring a set that is published in another layout into this one, with defective images as ``image``."""
+    return (
+        f"download it from {dataset.source} (licence: {dataset.licence}) and lay it out like MVTec AD: 80 % of its "
+        f"defect-free images as {folder / 'train' / 'good'}, the others as test/good, {image} with masks {mask}"
+    )
 
 
 def _mask(image: TestImage, shape: tuple[int, int], threshold: float | None) -> npt.NDArray[np.uint8]:

@@ -113,7 +113,7 @@ def _line(table: Table | Means, row: Row, column: Column) -> Mapping[str, str]:
         "failed": len(row.failed),
         "fit_seconds": row.fit_seconds,
         "hardware": "; ".join(row.hardware),
-        "runs": " ".join(record.spec.key for record in row.finished),
+        "runs": " ".join(record.key for record in row.finished),
     }
     return {name: _cell(line.get(name)) for name in CSV_COLUMNS}
 
