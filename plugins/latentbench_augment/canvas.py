@@ -42,7 +42,7 @@ def coverage(distance: Tensor, size: int) -> Tensor:
 
 
 def mirrored(index: Tensor, size: int) -> Tensor:
-    """The indices, where those that lie outside [0, size) are mirrored at the image's border until they are within it."""
+    """Indices within [0, size): those that lie outside are mirrored at the image's border, as often as it takes."""
     index = index % (2 * size)
     return torch.minimum(index, 2 * size - 1 - index)
 

@@ -26,14 +26,14 @@ COLOUR_SHIFT = 0.5
 def fill(images: Tensor, generator: Generator, fills: tuple[str, ...], textures: Tensor | None) -> Tensor:
     """Draw one of the fills for each image.
 
-    - "images": another image of the batch, or the same one, turned, enlarged or reduced, and displaced at random;
+    - "images": an image of the batch, mostly another one, turned, enlarged or reduced, and displaced at random;
     - "elastic": the image itself, warped by smooth displacement fields;
-    - "colour": the image itself, each channel shifted by a constant and clipped;
+    - "colour": the image itself, each channel shifted by a constant and clipped to the range of the clean images;
     - "flat": one colour, uniform in the range of the clean images;
-    - "textures": a texture, turned, enlarged or reduced, and displaced at random, scaled to the range of the clean images.
+    - "textures": a texture, turned, enlarged or reduced, displaced, and scaled to the range of the clean images.
 
-    The range is from the smallest to the largest value of the whole batch. What lies outside of an image that is turned
-    or displaced is mirrored at its border.
+    The range of the clean images is from the smallest to the largest value of the whole batch. Images and textures are
+    continued beyond their borders by mirroring.
 
     Args:
         images: the clean images, (B, C, H, W) float32.
