@@ -15,7 +15,7 @@ from latentbench_augment.blobs import OUTLINES
 from latentbench_augment.fills import FILLS
 
 SEEDS = st.integers(0, 2**31)
-#: At these the corruption of an image is known from its mask: white is laid over it with one opacity.
+#: As a fill of images that hold 0 and 1, it is white, so that the corruption follows from mask and opacity.
 WHITE = torch.ones(1, 3, 8, 8)
 
 
