@@ -12,12 +12,12 @@ __all__ = ["FILLS", "TEXTURES", "fill"]
 
 #: The fill that needs a bank of textures.
 TEXTURES = "textures"
-#: Every fill by name; what each of them is says ``fill``.
+#: The names of all fills, which ``fill`` describes.
 FILLS = ("images", "elastic", "colour", "flat", TEXTURES)
 #: The range of the factor by which other images and textures are enlarged.
 ENLARGEMENT = (0.7, 1.4)
-#: How far an elastic warp displaces a pixel at most in each direction, and the cells of the smooth noise by which it
-#: does, in units of the canvas.
+#: The largest displacement of an elastic warp in each direction, and the cells of its smooth noise, in units of the
+#: canvas.
 ELASTIC, ELASTIC_CELL = 8.0, (10.0, 10.0)
 #: The largest shift of a colour channel, as a share of the range of the clean images.
 COLOUR_SHIFT = 0.5

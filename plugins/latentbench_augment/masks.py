@@ -54,7 +54,8 @@ def draw_blobs(
 def covering(distance: Tensor, coverage: tuple[float, float]) -> Tensor:
     """The pixels inside, after all blobs of an image have grown or shrunk by the margin that its coverage needs.
 
-    Without need the margin is 0. It is an order statistic of the distances, so that nothing is drawn again.
+    Without need the margin is 0. It is an order statistic of the distances, so that nothing is drawn again. Pixels of
+    equal distance are in or out together; should they be so many that only one bound can be kept, it is the upper one.
 
     Args:
         distance: how far each pixel lies beyond the edge, negative inside: (B, H, W) float32.

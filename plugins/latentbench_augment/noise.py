@@ -1,7 +1,7 @@
 """Gaussian noise drawn on a coarse grid and enlarged (Kascenas et al., MIDL 2022)."""
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 import torch
 from torch import Generator, Tensor
@@ -34,7 +34,7 @@ class GridNoise:
     def __post_init__(self) -> None:
         if self.cells is not None and self.cells < 1:
             raise LatentbenchError(f"grid noise cannot have cells={self.cells}", "1 or more, or None for pixels")
-        if not 0 <= self.sd < float("inf"):
+        if not 0 <= self.sd < inf:
             raise LatentbenchError(f"grid noise cannot have sd={self.sd}", "a finite number from 0")
 
     def __call__(self, images: Tensor, generator: Generator) -> Corrupted:
