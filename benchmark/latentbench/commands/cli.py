@@ -12,7 +12,7 @@ import click
 import latentbench
 from latentbench.commands import VERBS
 from latentbench.commands.common import Invocation, common_options
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError
 
 __all__ = ["main"]
 
@@ -34,7 +34,8 @@ class _Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if self.get_command(ctx, args[0]) is None:
-            raise LatentbenchError(f"unknown command '{args[0]}'", did_you_mean(args[0], self.list_commands(ctx)))
+            mend = ctx.ensure_object(Invocation).plugins.did_you_mean(args[0], self.list_commands(ctx))
+            raise LatentbenchError(f"unknown command '{args[0]}'", mend)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -40,7 +40,7 @@ def check_metrics(board: Board, plugins: Plugins) -> None:
     for place, name, _ in _asked(board):
         if name.metric not in known:
             what = f"'{name}': unknown metric '{name.metric}'"
-            raise board.mistake(place, what, did_you_mean(name.metric, known))
+            raise board.mistake(place, what, plugins.did_you_mean(name.metric, known))
 
 
 def can_be_shown(board: Board, entry: BoardDataset, model: type[Model], plugins: Plugins) -> bool:

@@ -157,8 +157,8 @@ def plan_series(
     _check_variants(board, plugins)
     offered = list(plugins.offers("models")) if board.models == "all" else board.models
     labels = [*offered, *(variant.label for variant in board.variants)]
-    rows = _choose("model", models, labels, board)
-    chosen = _choose("dataset", datasets, [name for entry in board.datasets for name in _names(entry)], board)
+    rows = _choose("model", models, labels, board, plugins)
+    chosen = _choose("dataset", datasets, [name for entry in board.datasets for name in _names(entry)], board, plugins)
     entries = [entry for entry in board.datasets if not set(_names(entry)).isdisjoint(chosen)]
     variants = {variant.label: variant for variant in board.variants}
     classes: dict[_Names, type[Model]] = {}
@@ -301,7 +301,7 @@ def _check_variants(board: Board, plugins: Plugins) -> None:
         this = f"variant '{variant.label}'"
         if variant.model not in known:
             what = f"{this}: unknown model '{variant.model}'"
-            raise board.mistake(("variants", place, "model"), what, did_you_mean(variant.model, known))
+            raise board.mistake(("variants", place, "model"), what, plugins.did_you_mean(variant.model, known))
         if variant.label in known:
             what = f"{this} is called as a model is"
             raise board.mistake(("variants", place, "label"), what, "give it another label")
@@ -352,10 +352,12 @@ def _able(series: Sequence[Series], info: DataInfo) -> Iterator[Series]:
             log.warning("left out '%s' on '%s': %s", one.label, one.entry.label, reason)
 
 
-def _choose(kind: str, wanted: Sequence[str] | None, offered: Sequence[str], board: Board) -> list[str]:
+def _choose(
+    kind: str, wanted: Sequence[str] | None, offered: Sequence[str], board: Board, plugins: Plugins
+) -> list[str]:
     for name in wanted or ():
         if name not in offered:
-            mend = did_you_mean(name, set(offered))
+            mend = plugins.did_you_mean(name, set(offered))
             raise LatentbenchError(f"board '{board.name}' has no {kind} '{name}'", mend)
     return list(dict.fromkeys(wanted or offered))
 
