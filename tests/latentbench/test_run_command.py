@@ -319,7 +319,7 @@ def test_a_mistake_in_a_variant_is_one_line_with_file_and_line_and_nothing_is_ru
         ("nan-loss", r"model 'nan-loss': loss 'loss' is nan in epoch 2, step 5 \(no checkpoint yet\): lower"),
         ("wrong-shape", r"'toys .*'wrong-shape', capability 'score' on split 'test': .*\(60,\), got \(60, 1\)"),
         ("nan-scores", r"plugin 'toys .*'nan-scores', capability 'score'.*got 1 NaN of 60 \(first at image 3\)"),
-        ("divides-by-zero", r"ZeroDivisionError in model 'divides-by-zero' on 'toy-blobs' after step 0: "),
+        ("divides-by-zero", r"plugin 'toys .*': model 'divides-by-zero', fit\(\), step 1: ZeroDivisionError: "),
         ("refuses", r"toy models refuse: choose another"),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ import click
 import latentbench
 from latentbench.commands import VERBS
 from latentbench.commands.common import Invocation, common_options
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, describe, origin
 
 __all__ = ["main"]
 
@@ -92,15 +92,15 @@ def _one_line(error: Exception, debug: bool) -> str:
     """The message for the user about ``error``."""
     match error:
         case LatentbenchError():
-            return str(error)
+            return describe(error)
         case click.UsageError(ctx=click.Context() as context):
             return f"{error.format_message()} (see {context.command_path} --help)"
         case click.ClickException():
             return error.format_message()
-        case OSError(strerror=str() as reason):
+        case OSError(strerror=str() as reason) if not origin(error):
             return f"{error.filename}: {reason}" if error.filename else reason
     again = "" if debug else " (run again with --debug to see the traceback)"
-    return f"{type(error).__name__}: {error}{again}"
+    return f"{describe(error)}{again}"
 
 
 def _fail(message: str, code: int = 2) -> int:

@@ -93,6 +93,8 @@ def _datasets(plugins: "Plugins") -> Iterator[dict[str, Any]]:
 
 
 def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
+    from latentbench.metric import why_unavailable
+
     for offer in plugins.offers("metrics").values():
         metric = offer.value
         yield {
@@ -105,7 +107,7 @@ def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
             "bounds": [bound if isfinite(bound) else None for bound in metric.bounds],
             "samples": metric.samples,
             "instrument": metric.instrument,
-            "unavailable": metric.unavailable(),
+            "unavailable": why_unavailable(metric) or None,
             "source": metric.source,
             **_provider(offer),
         }

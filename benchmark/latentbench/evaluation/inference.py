@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentbench.data.splits import DataInfo
 from latentbench.devices import fork_rng
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, blame
 from latentbench.model import Model, memory_format_of
 
 __all__ = ["WHOLE_CODE", "Parts", "as_codes", "infer", "seeded"]
@@ -76,8 +76,9 @@ def infer(
             if reordered and codes is None and capability != "sample" and isinstance(given, Tensor):
                 given = given.contiguous(memory_format=memory_format)
             arguments = (given,) if capability != "sample" else (size,) if codes is None else (size, given)
-            with torch.inference_mode():
-                parts = _parts(method(*arguments), capability, info, where)
+            with blame(where), torch.inference_mode():
+                result = method(*arguments)
+            parts = _parts(result, capability, info, where)
             if chunks and parts.keys() != chunks[0].keys():
                 raise LatentbenchError(where, f"expected {_names(chunks[0])} in every batch, got {_names(parts)}")
             chunks.append(

@@ -52,6 +52,10 @@ class PluginInfo:
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
+    def blamed_for(self, what: str) -> str:
+        """``what`` is the plugin's, as the beginning of an error: "plugin 'acme 1.2': model 'vae'"."""
+        return what if self.builtin else f"plugin '{self}': {what}"
+
 
 @dataclass(frozen=True)
 class Found:
