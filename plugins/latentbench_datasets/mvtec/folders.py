@@ -13,6 +13,7 @@ from pathlib import Path
 
 from latentbench import LatentbenchError
 from latentbench_datasets.images import SUFFIXES
+from latentbench_datasets.links import refuse_broken_links
 
 __all__ = ["GOOD", "Layout", "TestImage", "read_layout"]
 
@@ -92,24 +93,30 @@ def read_layout(folder: Path) -> Layout:
 
 def _kinds(folder: Path) -> list[Path]:
     """The sub-folders, by name, and nothing beside them; none where the folder is not there."""
-    found = _visible(folder) if folder.is_dir() else []
+    found = _visible(folder)
     for path in found:
         if not path.is_dir():
+            refuse_broken_links([path])
             raise LatentbenchError(f"{path} lies beside the folders of {folder}", "move it into one of them, or away")
     return found
 
 
 def _images(folder: Path) -> Sequence[Path]:
     """The image files in a folder, by name."""
-    files = _visible(folder) if folder.is_dir() else []
+    files = _visible(folder)
     by_stem: dict[str, Path] = {}
     for path in files:
         if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+            refuse_broken_links([path])
             raise LatentbenchError(f"{path} is no image file", f"they end in {', '.join(SUFFIXES)}: move it elsewhere")
         if (other := by_stem.setdefault(path.stem, path)) is not path:
-            raise LatentbenchError(f"{other} and {path.name} are two images of one name", "rename or remove one")
+            raise LatentbenchError(f"{other} and {path.name} are two images of one name", "rename one of them")
     return files
 
 
 def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder and is not hidden, by name; nothing where the folder is not there."""
+    if not folder.is_dir():
+        refuse_broken_links([folder])
+        return []
     return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)

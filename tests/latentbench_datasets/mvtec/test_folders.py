@@ -84,6 +84,15 @@ def test_a_file_without_a_place_is_refused(tmp_path: Path, extra: str, told: str
     assert told.format(tmp_path) in message_of(put(tmp_path, *WHOLE, extra))
 
 
+@pytest.mark.parametrize("name", ["train/good/link.png", "test/link", "ground_truth/hole/000_mask.png", "train"])
+def test_a_broken_link_is_told_as_one(tmp_path: Path, name: str) -> None:
+    put(tmp_path, *WHOLE)
+    if (tmp_path / name).exists():
+        (tmp_path / name).rename(tmp_path / ".elsewhere")
+    (tmp_path / name).symlink_to("nowhere")
+    assert message_of(tmp_path).startswith(f"{tmp_path / name} is a link to nowhere, which is not there: mend the link")
+
+
 def test_several_masks_without_an_image_are_counted(tmp_path: Path) -> None:
     put(tmp_path, *WHOLE, *(f"ground_truth/hole/{number}_mask.png" for number in (105, 106, 107)))
     assert f"{tmp_path}/ground_truth/hole/105_mask.png and 2 more: " in message_of(tmp_path)
