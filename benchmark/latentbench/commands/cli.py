@@ -12,6 +12,7 @@ import click
 import latentbench
 from latentbench.commands import VERBS
 from latentbench.commands.common import Invocation, common_options
+from latentbench.commands.output import shown_output
 from latentbench.errors import LatentbenchError, describe, origin
 
 __all__ = ["main"]
@@ -67,6 +68,12 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 for any error, reported in one line on stderr; 130 when interrupted; 1 when the reader of
         a pipe has gone.
     """
+    with shown_output():
+        return _run(args)
+
+
+def _run(args: Sequence[str] | None) -> int:
+    """The same, its output as it comes."""
     logging.basicConfig(format="latentbench: %(message)s")
     invocation = Invocation()
     try:
