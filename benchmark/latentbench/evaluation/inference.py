@@ -13,6 +13,7 @@ from latentbench.data.splits import DataInfo
 from latentbench.devices import fork_rng
 from latentbench.errors import LatentbenchError, blame
 from latentbench.model import Model, memory_format_of
+from latentbench.value_name import wrong_piece
 
 __all__ = ["WHOLE_CODE", "Parts", "as_codes", "infer", "seeded"]
 
@@ -118,6 +119,9 @@ def _parts(result: Any, capability: str, info: DataInfo, where: str) -> Mapping[
         raise LatentbenchError(where, f"expected attributes {_names(info.attributes)}, got {_names(result)}")
     if capability != "predict" and not result:
         raise LatentbenchError(where, "expected a mapping of names to tensors, got an empty one")
+    for name in result:
+        if wrong := wrong_piece(name):
+            raise LatentbenchError(where, wrong)
     return result
 
 

@@ -12,7 +12,7 @@ from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.evaluation.readouts import READOUTS
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
-from latentbench.value_name import ValueName
+from latentbench.value_name import ValueName, wrong_piece
 
 __all__ = [
     "Outline",
@@ -104,6 +104,13 @@ def check_data(dataset: str, data: object) -> None:
     """
     if not isinstance(data, Data):
         raise WrongDataError(f"dataset '{dataset}': load() gave {type(data).__name__}", "return a latentbench.Data")
+    names = [
+        *data.splits,
+        *data.info.attributes,
+        *(name for split in data.splits.values() for name in split.conditions),
+    ]
+    for wrong in filter(None, map(wrong_piece, names)):
+        raise WrongDataError(f"dataset '{dataset}': {wrong}", "name its splits, attributes and conditions so")
     for name, split in data.splits.items():
         for wrong in (*_wrong_targets(split, data.info), *_wrong_images(split, data.info)):
             raise WrongDataError(f"dataset '{dataset}', split '{name}': {wrong}")

@@ -128,6 +128,19 @@ def test_a_wrong_statement_about_the_images_is_the_datasets_and_no_models(info: 
         check_data("some", Data(replace(INFO, **info), splits))
 
 
+@pytest.mark.parametrize("name", ["test/new", "te st", "test@1", "a:b", "[a]", "", "a" * 65, "a\u202eb"])
+@pytest.mark.parametrize("kind", ["split", "attribute", "condition"])
+def test_a_name_that_would_have_a_meaning_in_those_of_values_is_refused(name: str, kind: str) -> None:
+    conditions = {name: np.ones(3)} if kind == "condition" else {}
+    test = StoredSplit(Role.TEST, images(3, 1), None, conditions)
+    info = replace(INFO, attributes={name: 2}) if kind == "attribute" else INFO
+    splits = {"train": StoredSplit(Role.TRAIN, images(60, 0)), name if kind == "split" else "test": test}
+    with pytest.raises(
+        LatentbenchError, match=r"dataset 'some': a name .*: name its splits, attributes and conditions so"
+    ):
+        check_data("some", Data(info, splits))
+
+
 def test_masks_of_another_size_than_the_images_are_refused() -> None:
     test = StoredSplit(Role.TEST, images(40, 1), Targets(mask=np.zeros((40, 8, 9), np.uint8)))
     with pytest.raises(
