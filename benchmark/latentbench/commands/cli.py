@@ -2,10 +2,14 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 
 import click
 
@@ -65,11 +69,33 @@ def main(args: Sequence[str] | None = None) -> int:
         args: the arguments; by default the process's own.
 
     Returns:
-        The exit code: 0; 2 for any error, reported in one line on stderr; 130 when interrupted; 1 when the reader of
-        a pipe has gone.
+        The exit code: 0; 2 for any error, reported in one line on stderr; 130 when interrupted, and 143 when told to
+        end by SIGTERM, which is the way for a process that ignores interrupts, as a script's background jobs do; 1 when
+        the reader of a pipe has gone.
     """
-    with shown_output():
+    with shown_output(), _ending_when_told():
         return _run(args)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has come: the command ends as it does when it is interrupted."""
+
+
+@contextmanager
+def _ending_when_told() -> Iterator[None]:
+    """Let SIGTERM end the block by an exception, so that what it holds is let go; leave a handler that is there."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _run(args: Sequence[str] | None) -> int:
@@ -86,8 +112,11 @@ def _run(args: Sequence[str] | None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
         return 1
-    except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted: what is finished is kept, and the same command resumes the rest", code=130)
+    except (KeyboardInterrupt, click.Abort) as error:
+        word, code = (
+            ("terminated", 143) if _Terminated in (type(error), type(error.__cause__)) else ("interrupted", 130)
+        )
+        return _fail(f"{word}: what is finished is kept, and the same command resumes the rest", code)
     except Exception as error:
         if invocation.debug:
             traceback.print_exc()

@@ -1,7 +1,6 @@
 """``latentbench run``: carry out a board's runs, resuming what was cut off and leaving alone what is finished."""
 
 import logging
-import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 from latentbench.commands.common import (
     Invocation,
     common_options,
+    cores,
     data_root_option,
     device_option,
     pass_invocation,
@@ -136,7 +136,7 @@ def command(
     files = tuple(invocation.plugin_files)
     allowed = the_board.transductive == "allowed"
     how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
-    slots = jobs or (max(1, len(os.sched_getaffinity(0)) // (threads or the_board.threads)) if where == "cpu" else 1)
+    slots = jobs or (max(1, cores() // (threads or the_board.threads)) if where == "cpu" else 1)
 
     title = f"board {the_board.name}, {where}, results in {out}"
     with Display([*to_do.values()], total=len(runs), title=title) as display:
