@@ -1,6 +1,7 @@
 """What the commands share: options with one meaning everywhere, and the plugins of one call of the command line."""
 
 import logging
+import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,15 @@ import click
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["Invocation", "common_options", "data_root_option", "device_option", "pass_invocation", "results_option"]
+__all__ = [
+    "Invocation",
+    "common_options",
+    "cores",
+    "data_root_option",
+    "device_option",
+    "pass_invocation",
+    "results_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,6 +104,13 @@ device_option = click.option(
     show_default=True,
     help="Device to compute on: cpu, cuda, cuda:1, ...; auto is CUDA if it is available, else the CPU.",
 )
+
+
+def cores() -> int:
+    """CPU cores that this process may use; where the system does not tell, those of the machine."""
+    if hasattr(os, "sched_getaffinity"):  # macOS has not
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def results_option(flag: str) -> Callable[[F], F]:

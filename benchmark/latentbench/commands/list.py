@@ -19,7 +19,7 @@ __all__ = ["command"]
 
 #: What can be listed -> the columns of its table. The JSON has everything.
 _COLUMNS = {
-    "plugins": ("name", "distribution", "version", "status", "offers", "reason"),
+    "plugins": ("name", "distribution", "version", "status", "offers"),
     "models": ("name", "version", "capabilities", "plugin"),
     "datasets": ("name", "version", "title", "licence", "plugin"),
     "metrics": ("name", "version", "title", "capability", "targets", "direction", "bounds", "plugin"),
@@ -42,6 +42,9 @@ def command(invocation: Invocation, what: str, as_json: bool) -> None:
 
     cells = [[_cell(row[column]) for column in _COLUMNS[what]] for row in rows]
     click.echo(tabulate(cells, headers=_COLUMNS[what], tablefmt="plain", disable_numparse=True))
+    for row in rows:
+        if row.get("reason"):
+            click.echo(f"\n{row['name']} ({row['distribution']} {row['version']}) is broken: {row['reason']}")
 
 
 def _plugins(plugins: "Plugins") -> Iterator[dict[str, Any]]:
@@ -90,6 +93,8 @@ def _datasets(plugins: "Plugins") -> Iterator[dict[str, Any]]:
 
 
 def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
+    from latentbench.metric import why_unavailable
+
     for offer in plugins.offers("metrics").values():
         metric = offer.value
         yield {
@@ -102,7 +107,7 @@ def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
             "bounds": [bound if isfinite(bound) else None for bound in metric.bounds],
             "samples": metric.samples,
             "instrument": metric.instrument,
-            "unavailable": metric.unavailable(),
+            "unavailable": why_unavailable(metric) or None,
             "source": metric.source,
             **_provider(offer),
         }
@@ -162,8 +167,8 @@ def _options(offer: "Offer") -> list[dict[str, Any]]:
 def _cell(value: Any) -> str:
     """A value as the text of a table cell."""
     match value:
-        case dict():
-            return "; ".join(f"{kind}: {_cell(names)}" for kind, names in value.items())
+        case dict():  # of names by kind, which have lists of their own
+            return ", ".join(f"{kind}: {len(names)}" for kind, names in value.items()) or "-"
         case list() | tuple():
             return ", ".join(_cell(one) for one in value)
         case None:

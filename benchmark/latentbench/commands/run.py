@@ -1,7 +1,7 @@
 """``latentbench run``: carry out a board's runs, resuming what was cut off and leaving alone what is finished."""
 
-import os
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,18 +10,22 @@ import click
 from latentbench.commands.common import (
     Invocation,
     common_options,
+    cores,
     data_root_option,
     device_option,
     pass_invocation,
     results_option,
 )
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, blame, describe
 
 if TYPE_CHECKING:
+    from latentbench.executor import Outcome
     from latentbench.plugins.registry import Plugins
     from latentbench.records.record import Record
 
 __all__ = ["command"]
+
+log = logging.getLogger("latentbench")
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
@@ -103,14 +107,21 @@ def command(
 
     plugins = invocation.plugins
     the_board = find_board(board, plugins)
-    run_in = plugins.get("executors", executor).value()
+    provider = plugins.get("executors", executor)
+    run_in = provider.value()
     parsed = [parse_override(text) for text in overrides]
     where = resolve_device(device)
 
     lineup = lineup_of(the_board, plugins)
+    unusable: dict[str, str] = {}
+
+    def leave_out(label: str, error: LatentbenchError) -> None:
+        unusable[label] = f"'{label}': {describe(error)}"
+        log.warning("left out %s; the other datasets are run", unusable[label])
+
     runs = plan(
         the_board, plugins, data_root,
-        models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
+        models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed, onerror=leave_out,
     )  # fmt: skip
     write_lineup(out, the_board, lineup)
     store = Store(out)
@@ -125,13 +136,14 @@ def command(
     files = tuple(invocation.plugin_files)
     allowed = the_board.transductive == "allowed"
     how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
-    slots = jobs or (max(1, len(os.sched_getaffinity(0)) // (threads or the_board.threads)) if where == "cpu" else 1)
+    slots = jobs or (max(1, cores() // (threads or the_board.threads)) if where == "cpu" else 1)
 
     title = f"board {the_board.name}, {where}, results in {out}"
     with Display([*to_do.values()], total=len(runs), title=title) as display:
         lost: list[str] = []
         silent = dict(to_do)
-        for outcome in run_in.run([Task(run.spec, how) for run in to_do.values()], slots, display.progress):
+        outcomes = run_in.run([Task(run.spec, how) for run in to_do.values()], slots, display.progress)
+        for outcome in _blaming(outcomes, provider.plugin.blamed_for(f"executor '{executor}', run()")):
             run = silent.pop(outcome.key)
             record = store.read(run.spec) if outcome.status != "lost" else None
             records[outcome.key] = record
@@ -153,10 +165,17 @@ def command(
     if lacking:
         click.echo(f"{lacking} finished runs lack a value that the board shows: latentbench evaluate {board}{results}")
     click.echo(f"leaderboard: latentbench leaderboard {board}{results}")
+    told = []
     if lost:
-        raise LatentbenchError(f"{len(lost)} of {len(runs)} runs did not end", lost[0])
+        told.append(f"{len(lost)} of {len(runs)} runs did not end: {lost[0]}")
     if failed:
-        raise LatentbenchError(f"{len(failed)} of {len(runs)} runs failed", _first_failure(failed[0], results))
+        told.append(f"{len(failed)} of {len(runs)} runs failed: {_first_failure(failed[0], results)}")
+    if unusable:
+        told.append(
+            f"{len(unusable)} of {len(the_board.datasets)} datasets were left out: {'; '.join(unusable.values())}"
+        )
+    if told:
+        raise LatentbenchError("; ".join(told))
 
 
 def _tell_stale(stale: "Collection[Record]", finished: int, plugins: "Plugins") -> None:
@@ -168,6 +187,12 @@ def _tell_stale(stale: "Collection[Record]", finished: int, plugins: "Plugins") 
         f"{len(stale)} of {finished} finished runs were made by other code: {'; '.join(changes)}; "
         "--rerun makes them again, or raise the 'version' of the model or dataset"
     )
+
+
+def _blaming(outcomes: "Iterable[Outcome]", whose: str) -> "Iterator[Outcome]":
+    """The same outcomes; what is raised instead of one carries a note of whose it is."""
+    with blame(whose):
+        yield from outcomes
 
 
 def _is_open(record: "Record | None", retry_failed: bool) -> bool:
@@ -186,4 +211,5 @@ def _lacks(record: "Record | None", shown: list[str], plugins: "Plugins") -> boo
 
 def _first_failure(record: "Record", results: str) -> str:
     message = record.failure.message if record.failure else ""
-    return f"{message} (latentbench show {record.key}{results}; --retry-failed makes failed runs again)"
+    mend = f"latentbench show {record.key}{results}; --retry-failed makes failed runs again"
+    return f"{record.spec}: {message} ({mend})"

@@ -29,7 +29,8 @@ def command(invocation: Invocation, run: str, results: Path, as_json: bool) -> N
     if as_json:
         click.echo(path.read_text().rstrip())
     else:
-        click.echo("\n".join(_lines(path, record, outdated(record, invocation.plugins.infos()))))
+        lines = _lines(path, record, outdated(record, invocation.plugins.infos()))
+        click.echo("\n".join(map(_on_one_line, lines)))
 
 
 def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator[str]:
@@ -71,11 +72,16 @@ def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
         yield f"facts       {_pairs(record.facts)}"
     if record.values:
         rows = [
-            (name, value.value, "↑" if value.higher_is_better else "↓", value.readout)
+            (
+                _on_one_line(name),
+                value.value,
+                "higher" if value.higher_is_better else "lower",
+                _on_one_line(value.readout),
+            )
             for name, value in record.values.items()
         ]
         yield ""
-        yield tabulate(rows, headers=("value", "", "better", "read by"), floatfmt=".4f")
+        yield from tabulate(rows, headers=("value", "", "better", "read by"), floatfmt=".4f").splitlines()
     later = {value.metric: value.measured for value in record.values.values() if value.measured}
     for metric, measured in later.items():
         yield f"{metric}: measured on {measured.at} from {measured.source}, with {measured.plugin}"
@@ -84,9 +90,14 @@ def _lines(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
     if record.failure:
         yield ""
         yield record.failure.message
-        yield from record.failure.log
-        yield record.failure.traceback.rstrip()
+        for part in (*record.failure.log, record.failure.traceback):
+            yield from (f"  {line}" for line in part.splitlines())  # no line of it can be taken for one of the above
 
 
 def _pairs(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items()) or "-"
+
+
+def _on_one_line(text: str) -> str:
+    """A text of the record's, in which a line end is shown and ends no line."""
+    return text.replace("\n", "\\u000a")

@@ -10,12 +10,12 @@ import torch
 
 from latentbench.capabilities import PER_IMAGE, capabilities_of
 from latentbench.data.splits import Data, Role
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, blame
 from latentbench.evaluation.check import readouts_of
 from latentbench.evaluation.evaluate import Measurement, Predictions, collect, measure, refuse_transductive
 from latentbench.evaluation.kept import KeptSplit, kept_data, kept_targets
 from latentbench.evaluation.readouts import READOUTS
-from latentbench.metric import Metric
+from latentbench.metric import Metric, why_unavailable
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
 from latentbench.records.code import code_of, describe_change, present_code, with_plugins
@@ -44,7 +44,7 @@ def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None
     return [
         name
         for name in sorted(set(offers) if among is None else set(among) & set(offers))
-        if name not in has | tried and offers[name].value.capability in able and not offers[name].value.unavailable()
+        if name not in has | tried and offers[name].value.capability in able and not why_unavailable(offers[name].value)
     ]
 
 
@@ -195,8 +195,9 @@ def _from_weights(
     if then.get("model") != now.get("model"):
         what = f"its weights were made by other code of model '{spec.model}'"
         raise LatentbenchError(what, f"{describe_change(then, now)}; so run it again with --rerun")
-    model = offer.value(offer.value.Config.parse(spec.config, f"model '{spec.model}'"), data.info)
-    model.load_state_dict(load(content))
+    with blame(offer.plugin.blamed_for(f"model '{spec.model}', build() and its state")):
+        model = offer.value(offer.value.Config.parse(spec.config, f"model '{spec.model}'"), data.info)
+        model.load_state_dict(load(content))
     data = data.to(device)
     predictions = collect(model.to(device), data, metrics, owner=str(offer.plugin), device=device, seed=spec.seed)
     if not record.transductive:  # nothing was refused, or its board allows it
@@ -208,7 +209,8 @@ def _data(record: Record, plugins: Plugins, data_root: Path) -> Data:
     """The dataset of the run, checked by its split hash."""
     spec = record.spec
     offer = plugins.get("datasets", spec.dataset)
-    data: Data = offer.value(offer.value.Config.parse(spec.options, f"dataset '{spec.dataset}'")).load(data_root)
+    with blame(offer.plugin.blamed_for(f"dataset '{spec.dataset}', load()")):
+        data: Data = offer.value(offer.value.Config.parse(spec.options, f"dataset '{spec.dataset}'")).load(data_root)
     if data.split_hash != spec.split_hash:
         raise LatentbenchError(
             f"dataset '{spec.dataset}' in {data_root} has another split hash than the run's", "name another --data-root"
