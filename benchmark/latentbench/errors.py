@@ -1,9 +1,11 @@
-"""The exception that a user is meant to see: one line that says what is wrong, where, and how to mend it."""
+"""The exception that a user is meant to see, one line that says what is wrong, where, and how to mend it; its words."""
 
+import shlex
 from collections.abc import Iterable
 from difflib import get_close_matches
+from os import PathLike, fspath
 
-__all__ = ["LatentbenchError", "did_you_mean"]
+__all__ = ["LatentbenchError", "command_line", "did_you_mean"]
 
 
 class LatentbenchError(Exception):
@@ -30,3 +32,12 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     near = get_close_matches(wrong, names, n=3, cutoff=0.6)
     question = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"{question}known: {', '.join(names) if names else '(none)'}"
+
+
+def command_line(*words: str | PathLike[str]) -> str:
+    """A command of latentbench that can be pasted into a shell.
+
+    >>> command_line("run", "my parts.yaml", "--seeds", "3")
+    "latentbench run 'my parts.yaml' --seeds 3"
+    """
+    return shlex.join(["latentbench", *map(fspath, words)])

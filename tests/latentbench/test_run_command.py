@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import tempfile
@@ -234,6 +235,22 @@ def test_a_run_is_told_by_its_datasets_label_with_the_value_that_ranks_there(cli
     assert "0 to do" in cli("run", "toys.yaml", "--datasets", "toy-blobs")[1]
 
 
+def test_what_a_run_says_to_do_next_can_be_pasted(cli: Cli, toys: Path) -> None:
+    folder = Path("my parts & co's")
+    folder.mkdir()
+    board = folder / "toys.yml"
+    board.write_text(BOARD)
+    out = folder / "results"
+    code, printed, _ = cli("run", str(board), "--models", "pca", "--seeds", "1", "--out", str(out))
+    assert code == 0
+    (told,) = [line for line in printed.splitlines() if line.startswith("leaderboard: ")]
+    program, *words = shlex.split(told.partition(": ")[2])
+    assert program == "latentbench"
+    assert words[:2] == ["leaderboard", str(board)]
+    assert main(words) == 0
+    assert (out / "toys.md").is_file()
+
+
 def test_one_dataset_of_a_board_is_run_by_its_label_and_the_table_of_means_says_so(cli: Cli) -> None:
     Path("toys.yaml").write_text(SEVERAL)
     code, out, _ = cli("run", "toys.yaml", "--datasets", "many", "--set", "many.size=48", "--jobs", "1")
@@ -389,6 +406,8 @@ def test_show_tells_what_a_record_holds(cli: Cli) -> None:
         (["toys.yaml", "--set", "latent_dims=3"], "did you mean 'latent_dim'?"),
         (["toys.yaml", "--set", "latent_dim=zero"], "model 'centre-distance': 'latent_dim': "),
         (["toys.yaml", "--executor", "locl"], "unknown executor 'locl': did you mean 'local'?"),
+        (["toys.yaml", "--models", ""], "Invalid value for '--models': it names nothing"),
+        (["toys.yaml", "--datasets", "toy-blobs,"], "Invalid value for '--datasets': there is an empty name"),
         (["toys.yaml", "--seeds", "0"], "--seeds"),
         (["toys.yaml", "--job", "2"], "--jobs"),
         (["toys.yaml", "--out", "toys.yaml"], "toys.yaml"),

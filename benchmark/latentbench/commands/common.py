@@ -3,10 +3,13 @@
 import logging
 from collections.abc import Callable
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from latentbench.errors import command_line
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
@@ -34,6 +37,11 @@ class Invocation:
         from latentbench.plugins.registry import Plugins
 
         return Plugins.load(self.plugin_files, VERBS)
+
+    def command_line(self, *words: str | Path) -> str:
+        """A command to be pasted, with the plugin files of this call: what is said of it needs the same plugins."""
+        files = chain.from_iterable(("--plugin", file) for file in self.plugin_files)
+        return command_line(*words, *files)
 
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)

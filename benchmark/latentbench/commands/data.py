@@ -100,7 +100,9 @@ def _each(
     for chosen in datasets:
         found = _status(chosen, data_root)
         if found["state"] == "missing":
-            click.echo(f"dataset '{chosen.name}' is not there: `latentbench data status {chosen.name}`")
+            root = [] if data_root == Path("data") else ["--data-root", data_root]
+            how = invocation.command_line("data", "status", chosen.name, *root)
+            click.echo(f"dataset '{chosen.name}' is not there: {how}")
             continue
         try:
             if found["state"] == "broken":

@@ -15,6 +15,7 @@ from latentbench.commands.common import (
     pass_invocation,
     results_option,
 )
+from latentbench.commands.parameters import names_option
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -24,16 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
-    return [name.strip() for name in value.split(",") if name.strip()] if value else None
-
-
 @click.command("run")
 @click.argument("board")
-@click.option(
-    "--models", metavar="A,B", callback=_names, help="Just these of the board's models and variants, by label."
-)
-@click.option("--datasets", metavar="A,B", callback=_names, help="Just these of its datasets, by label or name.")
+@names_option("--models", "Just these of the board's models and variants, by label.")
+@names_option("--datasets", "Just these of its datasets, by label or name.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Seeds 0 to N-1 of each, instead of the board's number.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="[NAME.]OPTION=VALUE",
@@ -141,7 +136,7 @@ def command(
     lost += [f"executor '{executor}' told nothing of {run}" for run in silent.values()]
 
     failed = [record for record in records.values() if record is not None and record.status == "failed"]
-    results = "" if out == Path("results") else f" --results {out}"
+    results = [] if out == Path("results") else ["--results", str(out)]
     done = [record for record in records.values() if record is not None and record.status == "finished"]
     click.echo(f"{len(done)} of {len(runs)} runs are finished; their records are in {out}")
     if stale and not rerun:
@@ -151,12 +146,17 @@ def command(
         click.echo(f"{refused} runs are transductive, which the board does not allow: its tables leave them out")
     lacking = sum(_lacks(records[run.spec.key], the_board.values(run.entry), plugins) for run in runs)
     if lacking:
-        click.echo(f"{lacking} finished runs lack a value that the board shows: latentbench evaluate {board}{results}")
-    click.echo(f"leaderboard: latentbench leaderboard {board}{results}")
+        root = [] if data_root == Path("data") else ["--data-root", str(data_root)]
+        evaluate = invocation.command_line("evaluate", board, *results, *root)
+        click.echo(f"{lacking} finished runs lack a value that the board shows: {evaluate}")
+    click.echo(f"leaderboard: {invocation.command_line('leaderboard', board, *results)}")
     if lost:
         raise LatentbenchError(f"{len(lost)} of {len(runs)} runs did not end", lost[0])
     if failed:
-        raise LatentbenchError(f"{len(failed)} of {len(runs)} runs failed", _first_failure(failed[0], results))
+        raise LatentbenchError(
+            f"{len(failed)} of {len(runs)} runs failed",
+            _first_failure(failed[0], invocation.command_line("show", failed[0].key, *results)),
+        )
 
 
 def _tell_stale(stale: "Collection[Record]", finished: int, plugins: "Plugins") -> None:
@@ -184,6 +184,6 @@ def _lacks(record: "Record | None", shown: list[str], plugins: "Plugins") -> boo
     return bool(lacking(record, plugins, [ValueName.parse(name).metric for name in shown]))
 
 
-def _first_failure(record: "Record", results: str) -> str:
+def _first_failure(record: "Record", show: str) -> str:
     message = record.failure.message if record.failure else ""
-    return f"{message} (latentbench show {record.key}{results}; --retry-failed makes failed runs again)"
+    return f"{message} ({show}; --retry-failed makes failed runs again)"

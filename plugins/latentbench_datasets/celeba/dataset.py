@@ -1,5 +1,6 @@
 """CelebA, whole or a subset: faces under correlation shift of two attributes, and novelty under that shift."""
 
+import shlex
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -253,7 +254,7 @@ class CelebA(Faces):
 
     def how_to_get(self, folder: Path) -> str:
         """By the command, or by hand."""
-        command = f"latentbench data prepare {self.name} --data-root {folder.parent}"
+        command = f"latentbench data prepare {self.name} --data-root {shlex.quote(str(folder.parent))}"
         return f"`{command}` downloads and unpacks it; or {files.by_hand(folder)}"
 
     def check_count(self, images: int) -> None:

@@ -79,8 +79,9 @@ def test_a_valid_object_is_called_by_its_name(kind, offer, name):
     assert KINDS[kind].name(offer) == name
 
 
-def test_a_board_is_called_as_its_file(tmp_path):
-    path = tmp_path / "mine.yaml"
+@pytest.mark.parametrize("file", ["mine.yaml", "mine.yml"])
+def test_a_board_is_called_as_its_file(tmp_path, file):
+    path = tmp_path / file
     path.touch()
     assert KINDS["boards"].name(path) == "mine"
 
