@@ -6,7 +6,9 @@ __all__ = ["VERBS"]
 VERBS = {
     "run": "Run BOARD, a board's name or its YAML file.",
     "plan": "List the runs of BOARD, a board's name or its YAML file.",
-    "show": "Show the run whose key begins with RUN: what was measured, how, where and at what cost.",
+    "runs": "List the runs in the results folder, with their keys.",
+    "show": "Show RUN: what was measured, how, where and at what cost.",
+    "rm": "Remove runs from the results folder.",
     "leaderboard": (
         "Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records."
     ),
