@@ -13,7 +13,7 @@ from latentbench.commands.common import (
     pass_invocation,
     results_option,
 )
-from latentbench.commands.parameters import names_option
+from latentbench.commands.parameters import metrics_offered, names_option
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["command"]
 
 @click.command("evaluate")
 @click.argument("runs", nargs=-1, metavar="[BOARD | KEY]...")
-@names_option("--metrics", "Just these, even of runs that have them.  [default: all that a run lacks]")
+@names_option("--metrics", "Just these, even of runs that have them.  [default: all that a run lacks]", metrics_offered)
 @results_option("--results")
 @data_root_option
 @device_option
