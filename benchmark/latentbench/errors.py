@@ -40,4 +40,4 @@ def command_line(*words: str | PathLike[str]) -> str:
     >>> command_line("run", "my parts.yaml", "--seeds", "3")
     "latentbench run 'my parts.yaml' --seeds 3"
     """
-    return shlex.join(["latentbench", *map(fspath, words)])
+    return shlex.join(["latentbench", *(fspath(word) for word in words)])
