@@ -1,5 +1,6 @@
 """A board: its datasets, models, variants, seeds, budget and ranking value. Errors in its YAML file name the line."""
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,19 @@ from latentbench.value_name import FORM, ValueName
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["Board", "BoardDataset", "Label", "ValueText", "Variant", "find_board", "is_board_file", "load_board"]
+__all__ = [
+    "Board",
+    "BoardDataset",
+    "Label",
+    "ValueText",
+    "Variant",
+    "all_boards",
+    "find_board",
+    "is_board_file",
+    "load_board",
+]
+
+log = logging.getLogger("latentbench")
 
 #: Endings of a board's file.
 _SUFFIXES = (".yaml", ".yml")
@@ -180,6 +193,17 @@ def find_board(board: str, plugins: "Plugins") -> Board:
 def is_board_file(text: str | Path) -> bool:
     """Whether a text or path ends as the path of a board's file does, in ``.yaml`` or ``.yml``."""
     return Path(text).suffix.lower() in _SUFFIXES
+
+
+def all_boards(plugins: "Plugins") -> dict[str, Board]:
+    """Every board that plugins offer, by name; a board with a mistake is left out with a warning."""
+    boards = {}
+    for name, offer in plugins.offers("boards").items():
+        try:
+            boards[name] = load_board(offer.value)
+        except LatentbenchError as error:
+            log.warning("%s; left out", error)
+    return boards
 
 
 def load_board(path: Path) -> Board:

@@ -8,6 +8,7 @@ VERBS = {
     "plan": "List the runs of BOARD, a board's name or its YAML file.",
     "runs": "List the runs in the results folder, with their keys.",
     "show": "Show RUN: what was measured, how, where and at what cost.",
+    "compare": "Compare A and B: in which settings they differ, and how far each value does.",
     "rm": "Remove runs from the results folder.",
     "leaderboard": (
         "Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records."

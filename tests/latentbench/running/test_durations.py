@@ -57,7 +57,8 @@ def test_a_record_that_is_added_counts():
 
 @given(st.lists(st.integers(1, 50), max_size=12), st.integers(1, 4))
 def test_the_wall_time_is_that_of_a_clock_which_starts_a_run_whenever_a_slot_is_free(durations, slots):
-    waiting, left, clock = list(durations), [], 0
+    left: list[int] = []
+    waiting, clock = list(durations), 0
     while waiting or left:
         while waiting and len(left) < slots:
             left.append(waiting.pop(0))
