@@ -1,5 +1,6 @@
 """A board: its datasets, models, variants, seeds, budget and ranking value. Errors in its YAML file name the line."""
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,22 @@ from latentbench.value_name import FORM, ValueName
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["Board", "BoardDataset", "Label", "ValueText", "Variant", "find_board", "load_board"]
+__all__ = [
+    "Board",
+    "BoardDataset",
+    "Label",
+    "ValueText",
+    "Variant",
+    "all_boards",
+    "find_board",
+    "is_board_file",
+    "load_board",
+]
+
+log = logging.getLogger("latentbench")
+
+#: Endings of a board's file.
+_SUFFIXES = (".yaml", ".yml")
 
 #: Characters that a label must not contain, because they have a meaning on the command line.
 _NO_LABEL = re.compile(r"[\s,=]")
@@ -113,6 +129,12 @@ class Board(Options):
     average: bool = Field(False, description="a table of means over the datasets comes first")
 
     _source: Source | None = PrivateAttr(None)
+    _asked_for: str = PrivateAttr("")
+
+    @property
+    def on_the_command_line(self) -> str:
+        """What a command names the board by: the path of its file where it was asked for so, else its name."""
+        return self._asked_for or self.name
 
     def __eq__(self, other: object) -> bool:
         """Boards are equal if their contents are, whatever file they come from."""
@@ -158,12 +180,30 @@ class Board(Options):
 
 
 def find_board(board: str, plugins: "Plugins") -> Board:
-    """The board of that name, or the one in the file of that path (it ends in ``.yaml``).
+    """The board of that name, or the one in the file of that path (``is_board_file``).
 
     Raises:
         LatentbenchError: no such board or file, or a mistake in it.
     """
-    return load_board(Path(board) if board.endswith(".yaml") else plugins.get("boards", board).value)
+    found = load_board(Path(board) if is_board_file(board) else plugins.get("boards", board).value)
+    found._asked_for = board
+    return found
+
+
+def is_board_file(text: str | Path) -> bool:
+    """Whether a text or path ends as the path of a board's file does, in ``.yaml`` or ``.yml``."""
+    return Path(text).suffix.lower() in _SUFFIXES
+
+
+def all_boards(plugins: "Plugins") -> dict[str, Board]:
+    """Every board that plugins offer, by name; a board with a mistake is left out with a warning."""
+    boards = {}
+    for name, offer in plugins.offers("boards").items():
+        try:
+            boards[name] = load_board(offer.value)
+        except LatentbenchError as error:
+            log.warning("%s; left out", error)
+    return boards
 
 
 def load_board(path: Path) -> Board:
