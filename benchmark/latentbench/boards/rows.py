@@ -107,7 +107,7 @@ class Row:
     rank: RankInterval | None = None
     """None where the value that ranks is missing, or its uncertainty is not known; and for a null or a twin."""
     replicates: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
-    """By the column's name, for the column that ranks: (B, n) over weightings of the test images, n being the seeds of
+    """By the column's name, for the columns that rank: (B, n) over weightings of the test images, n being the seeds of
     the summary, in their order. Absent where a seed has none."""
     twin: "Row | None" = None
     """The runs of the same configuration without a training step."""
