@@ -22,6 +22,7 @@ __all__ = [
     "class_split",
     "failures",
     "heading",
+    "heading_lines",
     "listed",
     "notes",
     "provenance",
@@ -55,11 +56,16 @@ Note = Sequence[Part]
 
 def heading(column: Column) -> Note:
     """``accuracy ↑ test, uncorrelated`` for ``accuracy@test/uncorrelated``."""
+    return _joined(heading_lines(column), " ")
+
+
+def heading_lines(column: Column) -> list[Note]:
+    """The heading in lines: what was measured, which part of it, and where."""
     name = ValueName.parse(column.name)
-    arrow = {True: "↑", False: "↓", None: ""}[column.higher_is_better]
-    selector = Code(name.selector) if name.selector else ""
-    words = [Title(column.title), selector, arrow, Title(", ".join(filter(None, (name.split, name.condition))))]
-    return _joined([word for word in words if word], " ")
+    arrow = {True: "↑ ", False: "↓ ", None: ""}[column.higher_is_better]
+    part: list[Note] = [[Code(name.selector)]] if name.selector else []
+    place = ", ".join(filter(None, (name.split, name.condition)))
+    return [[Title(column.title)], *part, [arrow, Title(place)]]
 
 
 def about(board: Board, table: Table | Means) -> Note:
@@ -88,7 +94,7 @@ def ranked_by(table: Table | Means, group: Group[Row]) -> Note | None:
     earlier = table.ranking[: table.ranking.index(group.ranking)]
     if not earlier and len(table.groups) == 1:
         return None
-    return ["Ranked by ", group.ranking, *([", without ", *_joined(earlier)] if earlier else [])]
+    return ["Ranked by ", group.ranking, *([": rows that have no ", *_joined(earlier)] if earlier else [])]
 
 
 def seeds_differ(rows: Iterable[Row]) -> bool:
@@ -128,7 +134,9 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
         yield from _comparisons(group)
     yield from _readouts(table)
     yield from _missing_means(table) if isinstance(table, Means) else _unmeasured(table)
-    if rows and (empty := [column for column in table.columns if column not in table.ranking and not _is_there(table, column)]):
+    if rows and (
+        empty := [column for column in table.columns if column not in table.ranking and not _is_there(table, column)]
+    ):
         yield ["No run has ", *_joined(empty), "."]
     for column in table.columns:
         if column.left_out:

@@ -126,7 +126,7 @@ def test_the_page_has_a_grid_for_each_group_and_the_csv_says_what_ranks_a_row() 
     shown = files["b.md"].partition("<details>")[0]
     headings = [line for line in shown.splitlines() if line.startswith("#")]
     assert headings == [
-        "# B", "## `d`", "### Ranked by AUPRO ↑ test", "### Ranked by AUROC ↑ test, without AUPRO ↑ test"
+        "# B", "## `d`", "### Ranked by AUPRO ↑ test", "### Ranked by AUROC ↑ test: rows that have no AUPRO ↑ test"
     ]  # fmt: skip
     by_maps, by_scores = shown.split("### Ranked by ")[1:]
     assert "| `vae`" in by_maps
@@ -144,7 +144,7 @@ def test_the_page_has_a_grid_for_each_group_and_the_csv_says_what_ranks_a_row() 
 
 def test_a_group_by_itself_says_what_its_rows_lack() -> None:
     text = render(board(MAPS, SCORES), DETECTORS)["b.md"]
-    assert "### Ranked by AUROC ↑ test, without aupro test\n" in text
+    assert "### Ranked by AUROC ↑ test: rows that have no aupro test\n" in text
 
 
 def test_means_are_in_groups_as_well() -> None:

@@ -18,7 +18,7 @@ _PLAIN = re.compile(
 #: For ``str.translate``: what TeX gives a meaning, or joins with its neighbour.
 TEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
-    | {character: f"{{{character}}}" for character in "`'-"}
+    | {character: f"{{{character}}}" for character in "`'"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", '"': r"\char34{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 )
@@ -44,7 +44,7 @@ def plain_markdown(text: str) -> str:
 
 def latex_text(text: str) -> str:
     """``text`` as plain text of LaTeX."""
-    return _short(text).translate(TEX)
+    return re.sub("-(?=-)", "-{}", _short(text).translate(TEX))
 
 
 def csv_text(text: str) -> str:

@@ -37,7 +37,7 @@ from latentbench.boards.render.grids import (
     there,
     twins_grids,
 )
-from latentbench.boards.render.reading import in_short, reading
+from latentbench.boards.render.reading import introduction, reading
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.standings import Group, Table, grouped
 
@@ -56,7 +56,7 @@ def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
     blocks = [f"# {board.title}"]
     if board.description:
         blocks.append(_text(board.description))
-    blocks += [_text(" ".join(map(sentence, in_short(board))))]
+    blocks += [_text(" ".join(map(sentence, introduction(board))))]
     for table in tables:
         blocks += [f"## {_name(table, tables)}", *_table(board, table)]
     data = [table for table in tables if isinstance(table, Table)]

@@ -8,18 +8,23 @@ from latentbench.boards.notes import Code, Note
 from latentbench.boards.standings import Table
 from latentbench.config import format_options
 
-__all__ = ["in_short", "reading"]
+__all__ = ["IN_SHORT", "introduction", "reading"]
+
+#: What a reader of ranks and cells has to know at least.
+IN_SHORT = (
+    "A rank is an interval: 2-4 leaves open which of the second to fourth places a row has. Behind a value stands its "
+    "95 % interval in brackets, or ± half of its interval over seeds."
+)
 
 
-def in_short(board: Board) -> Iterator[Note]:
+def introduction(board: Board) -> Iterator[Note]:
     """What a board's page says before its tables."""
     budget = format_options(board.budget.model_dump(exclude_none=True)) or "unlimited"
     threads = f", {board.threads} CPU threads for each run" if board.threads > 1 else ""
     yield ["Board ", Code(board.name), f", budget: {budget}{threads}."]
+    yield [IN_SHORT]
     yield [
-        "A rank is an interval: 2-4 leaves open which of the second to fourth places a row has. Behind a value stands "
-        "its 95 % interval in brackets, or ± half of its interval over seeds. What explains the tables is folded "
-        "below; ",
+        "What explains the tables is folded below; ",
         Code(f"{board.name}.csv"),
         " has every value in full precision.",
     ]

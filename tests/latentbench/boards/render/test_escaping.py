@@ -107,10 +107,10 @@ def test_long_text_is_cut(escape):
 SPELT = {
     **{rf"\{character}": character for character in "&%$#_{}"},
     r"\textbackslash{}": "\\", r"\textasciicircum{}": "^", r"\textasciitilde{}": "~", r"\char34{}": '"',
-    r"\textless{}": "<", r"\textgreater{}": ">", r"\textbar{}": "|", "{`}": "`", "{'}": "'", "{-}": "-",
+    r"\textless{}": "<", r"\textgreater{}": ">", r"\textbar{}": "|", "{`}": "`", "{'}": "'", "-{}": "-",
 }  # fmt: skip
 #: A spelt character or one that means itself: letters, digits and marks that make no ligature with themselves.
-TOKEN = re.compile("|".join([*map(re.escape, SPELT), r"[A-Za-z0-9 .,;:!?()\[\]*+/=@]"]))
+TOKEN = re.compile("|".join([*map(re.escape, SPELT), r"[A-Za-z0-9 .,;:!?()\[\]*+/=@-]"]))
 
 
 @SETTINGS
@@ -119,6 +119,7 @@ def test_latex_text_is_spelt_in_characters_that_mean_themselves(text):
     spelt = latex_text(text)
     tokens = TOKEN.findall(spelt)
     assert "".join(tokens) == spelt
+    assert "--" not in spelt
     assert "".join(SPELT.get(token, token) for token in tokens) == printable(text)
 
 
