@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import inf
 from statistics import median
 from typing import Any, Literal
@@ -116,7 +117,7 @@ class Row:
     beside_twin: Mapping[str, Beside] = field(default_factory=dict)
     """By the column's name: the row's value beside that of its twin, over the seeds that both have."""
 
-    @property
+    @cached_property
     def summaries(self) -> Mapping[str, Summary]:
         """By the column's name, over the seeds that have the value."""
         return {name: Summary.of([*by_seed.values()]) for name, by_seed in self.numbers.items() if by_seed}
