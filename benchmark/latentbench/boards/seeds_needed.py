@@ -103,9 +103,8 @@ class Uncertainty:
     @property
     def all_freedom(self) -> float:
         """Degrees of freedom of the variance."""
-        return float(
-            satterthwaite(*(np.array(part) for part in (self.seeds, self.freedom, self.rest)), self.rest_freedom)
-        )
+        seeds, freedom, rest = np.array(self.seeds), np.array(self.freedom), np.array(self.rest)
+        return float(satterthwaite(seeds, freedom, rest, self.rest_freedom))
 
 
 def seeds_to_tell(gap: float, of: Uncertainty, level: float) -> SeedRange | None:

@@ -26,7 +26,7 @@ from latentbench.records.store import Store
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["LEAST_SEEDS", "Evidence", "Obstacle", "Side", "evidence"]
+__all__ = ["LEAST_SEEDS", "Evidence", "Obstacle", "Side", "evidence", "named_values"]
 
 #: Fewer give no verdict.
 LEAST_SEEDS = 3
@@ -102,7 +102,7 @@ class _Records:
         self.store = Store(results)
         values, datasets = set[str](), set[str]()
         for paper, claim in selecting:
-            values.update(value for _, value in _named(claim))
+            values.update(value for _, value in named_values(claim))
             if isinstance(claim.selection, Runs):
                 datasets.add(claim.selection.dataset)
             elif isinstance(claim.selection, OnBoard):
@@ -121,7 +121,7 @@ class _Records:
         assert isinstance(selection, OnBoard)
         sides = []
         board = self._ledger.board(paper, selection)
-        for label, value in _named(claim):
+        for label, value in named_values(claim):
             column, rows = self._row(board, selection.dataset, value)
             side = _side(column, rows.get(label), label, board, selection)
             if isinstance(side, Obstacle):
@@ -172,7 +172,7 @@ class _Records:
         return Evidence(found, _compared(claim, found, [*rows.values()], replicates))
 
 
-def _named(claim: Claim) -> list[tuple[str, str]]:
+def named_values(claim: Claim) -> list[tuple[str, str]]:
     """The rows that a claim needs and the value of each: its own, then those that it is compared with."""
     selection = claim.selection
     if isinstance(selection, Runs):

@@ -98,9 +98,11 @@ class Computed(Options):
 
 def _form(value: Any) -> str:
     """Which of the forms a selection has, by its keys."""
-    if not isinstance(value, dict):
-        return {OnBoard: "board", Computed: "function"}.get(type(value), "runs")
-    return next((key for key in ("function", "board") if key in value), "runs")
+    if isinstance(value, OnBoard):
+        return "board"
+    if isinstance(value, Computed):
+        return "function"
+    return next((key for key in ("function", "board") if isinstance(value, dict) and key in value), "runs")
 
 
 Selection = Annotated[

@@ -20,9 +20,10 @@ def measured_text(one: Judgement) -> str:
     claim, numbers = one.claim, one.measured
     if isinstance(claim.test, Gap) and len(one.evidence.sides) == 2:
         return f"{_size(numbers[0], claim)} ahead of {_other(claim.test.over)}"
-    text = ", ".join(_number(number, claim) for number in numbers)
     half = one.evidence.sides[0].summary.half_width if len(one.evidence.sides) == 1 else None
-    return f"{text} ± {half / claim.factor:.2g}" if half else text
+    if half:
+        return _with_unit(f"{numbers[0]:.4g} ± {half / claim.factor:.2g}", claim)
+    return ", ".join(_number(number, claim) for number in numbers)
 
 
 def evidence_line(one: Judgement) -> str:
@@ -34,7 +35,7 @@ def evidence_line(one: Judgement) -> str:
             if one.seeds_to_settle
             else "no number of seeds that would settle it is in sight"
         )
-    return "; ".join(filter(None, parts))
+    return "; ".join(part.rstrip(".") for part in parts if part)
 
 
 def as_json(one: Judgement) -> dict[str, Any]:
@@ -105,7 +106,11 @@ def _finding(one: Judgement) -> str:
 
 
 def _number(number: float, claim: Claim) -> str:
-    return f"{number:.4g} %" if claim.unit == "percent" else f"{number:.4g}"
+    return _with_unit(f"{round(number, 9):z.4g}", claim)
+
+
+def _with_unit(text: str, claim: Claim) -> str:
+    return f"{text} %" if claim.unit == "percent" else text
 
 
 def _size(number: float, claim: Claim) -> str:

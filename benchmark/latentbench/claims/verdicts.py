@@ -127,8 +127,8 @@ def _without_tests(paper: Paper, claim: Claim, found: Evidence, plugins: "Plugin
         return Judgement(paper, claim, outcome, outcome, computed=value)
     if found.obstacle:
         verdict: Verdict = "not run" if found.obstacle.not_run else "inconclusive"
-        told = {"reasons": [found.obstacle.reason], "command": found.obstacle.command}
-        return Judgement(paper, claim, verdict, evidence=found, **told)
+        reason, command = found.obstacle.reason, found.obstacle.command
+        return Judgement(paper, claim, verdict, reasons=[reason], command=command, evidence=found)
     return Judgement(paper, claim, "inconclusive", evidence=found)
 
 

@@ -64,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 2 for any error, reported in one line on stderr; 130 when interrupted; 1 when the reader of
-        a pipe has gone.
+        a pipe has gone, or when ``verify`` has found that something does not come out.
     """
     logging.basicConfig(format="latentbench: %(message)s")
     invocation = Invocation()
