@@ -57,7 +57,8 @@ def load_ledger(files: Sequence[Path], plugins: "Plugins") -> Ledger:
             board, that is not there. With file and line.
     """
     papers: dict[str, Paper] = {}
-    for path in [*files, *(offer.value for offer in plugins.offers("claims").values())]:
+    offered = [offer.value for offer in plugins.offers("claims").values()]
+    for path in {path.resolve(): path for path in (*files, *offered)}.values():
         paper = load_paper(path)
         if paper.name in papers:
             raise LatentbenchError(f"{path}: there is a paper '{paper.name}' already, in {papers[paper.name].path}")

@@ -245,6 +245,14 @@ class Paper(Options):
         """The file that the paper was read from."""
         return self._source.path if self._source else None
 
+    def line(self, claim: Claim) -> int:
+        """Where a claim begins in the paper's file, from 0."""
+        return self._source.find(self._loc(claim))[1] if self._source else 0
+
+    def _loc(self, claim: Claim) -> tuple[str, int]:
+        """The place of a claim; equal claims are told apart."""
+        return "claims", next(place for place, one in enumerate(self.claims) if one is claim)
+
     def differences_of(self, claim: Claim) -> list[str]:
         """In what the protocol of a claim differs from ours; nothing where it is exact."""
         return [*claim.differences, *self.differences] if claim.protocol != "exact" else []
@@ -252,8 +260,9 @@ class Paper(Options):
     def mistake(self, claim: Claim, loc: Sequence[int | str], what: str, mend: str = "") -> LatentbenchError:
         """An error about one part of a claim, with file and line where it was read from a file."""
         what = f"claim '{claim.id}': {what}"
-        place = ("claims", next(place for place, one in enumerate(self.claims) if one is claim), *loc)
-        return self._source.mistake(place, what, mend) if self._source else LatentbenchError(what, mend)
+        if self._source is None:
+            return LatentbenchError(what, mend)
+        return self._source.mistake((*self._loc(claim), *loc), what, mend)
 
 
 def load_paper(path: Path) -> Paper:

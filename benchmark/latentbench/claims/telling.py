@@ -1,11 +1,14 @@
 """Verdicts in words: what is published, what was measured, and one line of evidence; and the same as JSON."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, Other
+from latentbench.boards.published import Published
+from latentbench.boards.standings import make_column
+from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Other
 from latentbench.claims.verdicts import Judgement
 
-__all__ = ["as_json", "evidence_line", "measured_text", "published_text"]
+__all__ = ["as_json", "evidence_line", "measured_text", "published_on", "published_text"]
 
 
 def published_text(claim: Claim) -> str:
@@ -36,6 +39,24 @@ def evidence_line(one: Judgement) -> str:
             else "no number of seeds that would settle it is in sight"
         )
     return "; ".join(part.rstrip(".") for part in parts if part)
+
+
+def published_on(board: str, judged: Iterable[Judgement]) -> list[Published]:
+    """What is published of the rows of a board, as its tables show it."""
+    return [
+        Published(
+            dataset=selection.dataset,
+            row=selection.row,
+            column=one.evidence.sides[0].column if one.evidence.sides else make_column(selection.value, []),
+            claim=one.name,
+            cell=str(one.claim.cell),
+            published=published_text(one.claim),
+            here=measured_text(one),
+            verdict=one.verdict,
+        )
+        for one in judged
+        if isinstance(selection := one.claim.selection, OnBoard) and selection.board == board
+    ]
 
 
 def as_json(one: Judgement) -> dict[str, Any]:

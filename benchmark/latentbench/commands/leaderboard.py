@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
+from latentbench.commands.common import (
+    CLAIMS,
+    Invocation,
+    claims_option,
+    common_options,
+    pass_invocation,
+    results_option,
+)
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from latentbench.boards.board import Board
+    from latentbench.boards.published import Published
     from latentbench.plugins.registry import Plugins
     from latentbench.records.record import Record
     from latentbench.records.replicates import Replicates
@@ -37,13 +45,19 @@ log = logging.getLogger("latentbench")
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder to write the tables into.  [default: beside the records]",
 )
+@claims_option
 @common_options
 @pass_invocation
-def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: Path | None) -> None:
+def command(
+    invocation: Invocation, boards: tuple[str, ...], results: Path, to: Path | None, claims: Path | None
+) -> None:
     """Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records.
 
     A board becomes two files, BOARD.md and BOARD.csv. What the test images add to the uncertainty of the values that
     rank is computed once from the predictions and targets kept with a record, and is then kept beside it.
+
+    Numbers that papers print of a board's rows are shown beside ours: those of the claims that plugins bring, and of the
+    folder of claims, which by default counts only for the records beside it.
     """
     from latentbench.boards.board import find_board
     from latentbench.boards.lineup import read_lineup
@@ -56,8 +70,10 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
     records = dict(store.records())
     _warn_of_other_code(records.values(), invocation.plugins)
     replicates = replicates_of(chosen.values(), records, store, invocation.plugins)
+    published = _published(results, claims, invocation.plugins)
     rendered = {
-        name: render(board, records.values(), read_lineup(results, board), replicates) for name, board in chosen.items()
+        name: render(board, records.values(), read_lineup(results, board), replicates, published(board.name))
+        for name, board in chosen.items()
     }
     missing = next((name for name in boards if not rendered[name]), None)
     if missing or not any(rendered.values()):
@@ -72,6 +88,18 @@ def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: 
             if path.suffix == ".md" and sys.stdout.isatty():
                 click.echo(text)
             click.echo(path)
+
+
+def _published(results: Path, claims: Path | None, plugins: "Plugins") -> "Callable[[str], list[Published]]":
+    """What is published of the rows of a board, by the board's name, with the verdicts that the records give."""
+    from latentbench.claims.ledger import claim_files, load_ledger
+    from latentbench.claims.telling import published_on
+    from latentbench.claims.verdicts import judge
+
+    beside = CLAIMS.is_dir() and (CLAIMS.parent / "results").resolve() == results.resolve()
+    files = claim_files(claims or CLAIMS) if claims or beside else []
+    judged = judge(load_ledger(files, plugins), results, plugins)
+    return lambda board: published_on(board, judged)
 
 
 def _warn_of_other_code(records: "Iterable[Record]", plugins: "Plugins") -> None:

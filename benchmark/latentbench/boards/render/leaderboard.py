@@ -1,10 +1,11 @@
 """A board's leaderboard as files, from records alone: the same records give the same bytes anywhere."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from latentbench.boards.board import Board
 from latentbench.boards.lineup import Lineup
 from latentbench.boards.means import Means, means
+from latentbench.boards.published import Published
 from latentbench.boards.render.markdown import markdown
 from latentbench.boards.render.table_csv import table_csv
 from latentbench.boards.standings import Table, standings
@@ -15,7 +16,11 @@ __all__ = ["render"]
 
 
 def render(
-    board: Board, records: Iterable[Record], lineup: Lineup | None = None, replicates: Replicates | None = None
+    board: Board,
+    records: Iterable[Record],
+    lineup: Lineup | None = None,
+    replicates: Replicates | None = None,
+    published: Sequence[Published] = (),
 ) -> dict[str, str]:
     """The leaderboard of ``board``.
 
@@ -26,6 +31,8 @@ def render(
             for what is shown without them.
         replicates: of the values that rank; without them intervals and ranks are over seeds alone.
 
+        published: what papers have of the board's rows; the Markdown shows it.
+
     Returns:
         File name -> text, for ``<board>.md`` and ``<board>.csv``; empty if no record is the board's.
     """
@@ -34,4 +41,4 @@ def render(
         return {}
     averages = means(board, tables, replicates)
     shown: list[Table | Means] = [averages, *tables] if averages else [*tables]
-    return {f"{board.name}.md": markdown(board, shown), f"{board.name}.csv": table_csv(shown)}
+    return {f"{board.name}.md": markdown(board, shown, published), f"{board.name}.csv": table_csv(shown)}

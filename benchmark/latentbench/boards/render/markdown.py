@@ -7,6 +7,7 @@ from tabulate import tabulate
 from latentbench.boards.board import Board
 from latentbench.boards.means import Means
 from latentbench.boards.notes import Code, Note, Part, Title, failures, notes, other_settings, provenance
+from latentbench.boards.published import Published
 from latentbench.boards.render.escaping import code_span, plain_markdown
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.significance import Summary
@@ -20,8 +21,12 @@ __all__ = ["markdown", "sentence"]
 _NOT_AHEAD_OF_NULL, _NOT_AHEAD_OF_TWIN = "†", "‡"
 
 
-def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
-    """The tables as one Markdown text: for each its grid, its notes, its failed runs and what it was made from."""
+def markdown(board: Board, tables: Sequence[Table | Means], published: Sequence[Published] = ()) -> str:
+    """The tables as one Markdown text: for each its grid, what papers have of it, its notes, and what it is made from.
+
+    A dataset's published numbers stand at its first table.
+    """
+    left = list(published)
     blocks = [f"# {board.title}", *([" ".join(board.description.split())] if board.description else [])]
     images = any(row.replicates for table in tables for row in table.rows)
     blocks.append(
@@ -43,6 +48,9 @@ def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
             blocks += ["### Nulls", _grid(table, nulls)]
         if any(row.twin for row in table.rows):
             blocks += _untrained(table)
+        if isinstance(table, Table) and (here := [one for one in left if one.dataset == table.label]):
+            blocks += _published(board, here)
+            left = [one for one in left if one.dataset != table.label]
         if (others := other_settings(table)) is not None:
             blocks.append(sentence(others))
         for title, found in parts.items():
@@ -137,6 +145,25 @@ def _untrained(table: Table | Means) -> list[str]:
     grid = tabulate(rows, headers=headings, colalign=align, tablefmt="pipe", disable_numparse=True)
     title = "Untrained twins: the mean over their seeds and, in brackets, what training adds to it"
     return [f"<details><summary>{title}</summary>", grid, "</details>"]
+
+
+def _published(board: Board, here: Sequence[Published]) -> Iterator[str]:
+    """What papers print of a table's rows, beside our numbers."""
+    yield "### Published numbers"
+    yield f"{code_span(f'latentbench verify {board.name}')} tells what each verdict rests on."
+    lines = [
+        [
+            code_span(one.row),
+            _heading(one.column),
+            " ± ".join(map(plain_markdown, one.here.split(" ± "))) or "-",
+            plain_markdown(one.published),
+            one.verdict,
+            f"{code_span(one.claim)}: {plain_markdown(one.cell)}",
+        ]
+        for one in here
+    ]
+    headings = ["model", "value", "here", "published", "verdict", "where"]
+    yield tabulate(lines, headers=headings, tablefmt="pipe", disable_numparse=True)
 
 
 def _untrained_cell(row: Row, column: Column) -> str:
