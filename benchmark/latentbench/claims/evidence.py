@@ -123,7 +123,7 @@ class _Records:
         board = self._ledger.board(paper, selection)
         for label, value in named_values(claim):
             column, rows = self._row(board, selection.dataset, value)
-            side = _side(column, rows.get(label), label, board, selection)
+            side = _side(column, rows.get(label), label, selection, self._ledger.called(paper, selection))
             if isinstance(side, Obstacle):
                 return side
             sides.append(side)
@@ -162,7 +162,8 @@ class _Records:
             return Evidence(obstacle=found)
         if isinstance(claim.test, Citation):
             return Evidence(found)
-        if obstacle := _too_little(claim, found):
+        called = self._ledger.called(paper, claim.selection) if isinstance(claim.selection, OnBoard) else ""
+        if obstacle := _too_little(claim, found, called):
             return Evidence(found, obstacle=obstacle)
         if isinstance(claim.test, Equivalence):
             return Evidence(found, _equivalence(claim, claim.test, found[0], replicates))
@@ -188,20 +189,20 @@ def named_values(claim: Claim) -> list[tuple[str, str]]:
     return [(selection.row, selection.value), *((one.row, one.value or selection.value) for one in others)]
 
 
-def _side(column: Column, row: Row | None, label: str, board: Board, selection: OnBoard) -> Side | Obstacle:
+def _side(column: Column, row: Row | None, label: str, selection: OnBoard, board: str) -> Side | Obstacle:
     """The value of a row; or why there is none, with the command that makes it."""
-    run = f"latentbench run {selection.board} --datasets {selection.dataset} --models {label}"
+    run = f"latentbench run {board} --datasets {selection.dataset} --models {label}"
     if row is None or not row.records:
         return Obstacle(f"no record of {label} on {selection.dataset}", run)
     if not row.finished:
         return Obstacle(f"every run of {label} on {selection.dataset} failed", f"{run} --retry-failed")
     records = [one for one in row.finished if column.value(one) is not None]
     if not records:
-        return Obstacle(f"the records of {label} lack {column.name}", f"latentbench evaluate {selection.board}")
+        return Obstacle(f"the records of {label} lack {column.name}", f"latentbench evaluate {board}")
     return Side(label, column, records, row.deterministic)
 
 
-def _too_little(claim: Claim, sides: Iterable[Side]) -> Obstacle | None:
+def _too_little(claim: Claim, sides: Iterable[Side], board: str) -> Obstacle | None:
     """Another version of the metric than the claim is about, or fewer seeds than a verdict takes."""
     selection = claim.selection
     assert isinstance(selection, OnBoard | Runs)
@@ -217,7 +218,7 @@ def _too_little(claim: Claim, sides: Iterable[Side]) -> Obstacle | None:
             reason = f"{have} seed{'s' if have > 1 else ''} of {side.label}, and a verdict takes {LEAST_SEEDS}"
             if isinstance(selection, Runs):
                 return Obstacle(reason, not_run=False)
-            run = f"latentbench run {selection.board} --datasets {selection.dataset} --models {side.label}"
+            run = f"latentbench run {board} --datasets {selection.dataset} --models {side.label}"
             return Obstacle(reason, f"{run} --seeds {LEAST_SEEDS}", not_run=False)
     return None
 

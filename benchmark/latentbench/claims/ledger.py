@@ -33,6 +33,11 @@ class Ledger:
         """The board that a claim of the paper selects from."""
         return self.boards[paper.name, selection.board]
 
+    def called(self, paper: Paper, selection: OnBoard) -> str:
+        """What the command line calls that board: its name, or the path of its file."""
+        at_path = selection.board.endswith(".yaml") and paper.path
+        return str(paper.path.parent / selection.board) if at_path and paper.path else selection.board
+
 
 def claim_files(path: Path) -> list[Path]:
     """The files of claims at a path: the file itself, or those of a folder.

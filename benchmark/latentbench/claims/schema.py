@@ -74,6 +74,11 @@ class OnBoard(Options):
     value: ValueText = Field(description="metric[part]@split/condition; the board need not show it")
     metric_version: int = Field(1, ge=1, description="the version of the metric that was compared with the paper's")
 
+    @property
+    def board_name(self) -> str:
+        """The board's name, which is also that of its file."""
+        return Path(self.board).stem if self.board.endswith(".yaml") else self.board
+
 
 class Runs(Options):
     """The measured number as that of all finished runs of one setting, on whatever board."""

@@ -55,7 +55,7 @@ def published_on(board: str, judged: Iterable[Judgement]) -> list[Published]:
             verdict=one.verdict,
         )
         for one in judged
-        if isinstance(selection := one.claim.selection, OnBoard) and selection.board == board
+        if isinstance(selection := one.claim.selection, OnBoard) and selection.board_name == board
     ]
 
 

@@ -56,8 +56,8 @@ def command(
     A board becomes two files, BOARD.md and BOARD.csv. What the test images add to the uncertainty of the values that
     rank is computed once from the predictions and targets kept with a record, and is then kept beside it.
 
-    Numbers that papers print of a board's rows are shown beside ours: those of the claims that plugins bring, and of the
-    folder of claims, which by default counts only for the records beside it.
+    Numbers that papers print of a board's rows are shown beside ours: those of the claims that plugins bring, and of
+    the folder of claims, which by default counts only for the records beside it.
     """
     from latentbench.boards.board import find_board
     from latentbench.boards.lineup import read_lineup
