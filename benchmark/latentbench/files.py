@@ -1,4 +1,4 @@
-"""Atomic replacement of files, and folders in which one process works at a time."""
+"""Atomic replacement of files, folders in which one process works at a time, and the folder of caches."""
 
 import os
 import shutil
@@ -16,7 +16,19 @@ try:
 except ImportError:  # files that it replaces while they are open, and processes that it forks, are POSIX's as well
     raise LatentbenchError("latentbench runs on Linux and other POSIX systems", "on Windows, use WSL") from None
 
-__all__ = ["LOCK", "StorageError", "discard", "replacing", "taken", "workplace"]
+__all__ = [
+    "CACHE_VARIABLE",
+    "LOCK",
+    "StorageError",
+    "cache_folder",
+    "discard",
+    "replacing",
+    "taken",
+    "workplace",
+]
+
+#: Environment variable: the folder of what may be deleted and is then made again.
+CACHE_VARIABLE = "LATENTBENCH_CACHE"
 
 #: The file in a ``workplace`` whose lock says that a process works there.
 LOCK = ".lock"
@@ -24,6 +36,13 @@ LOCK = ".lock"
 
 class StorageError(LatentbenchError):
     """A file could not be written. The run is not at fault: it stays unfinished and can be resumed."""
+
+
+def cache_folder() -> Path:
+    """The folder that the environment variable LATENTBENCH_CACHE names, by default one of the user's own."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "latentbench"
 
 
 @contextmanager
