@@ -1,4 +1,4 @@
-"""Atomic replacement of files, and folders in which one process works at a time."""
+"""Atomic replacement of files, folders in which one process works at a time, and the folder of caches."""
 
 import fcntl
 import os
@@ -12,7 +12,10 @@ from typing import BinaryIO
 
 from latentbench.errors import LatentbenchError
 
-__all__ = ["LOCK", "StorageError", "discard", "replacing", "workplace"]
+__all__ = ["CACHE_VARIABLE", "LOCK", "StorageError", "cache_folder", "discard", "replacing", "workplace"]
+
+#: Environment variable: the folder of what may be deleted and is then made again.
+CACHE_VARIABLE = "LATENTBENCH_CACHE"
 
 #: The file in a ``workplace`` whose lock says that a process works there.
 LOCK = ".lock"
@@ -20,6 +23,13 @@ LOCK = ".lock"
 
 class StorageError(LatentbenchError):
     """A file could not be written. The run is not at fault: it stays unfinished and can be resumed."""
+
+
+def cache_folder() -> Path:
+    """The folder that the environment variable LATENTBENCH_CACHE names, by default one of the user's own."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "latentbench"
 
 
 @contextmanager

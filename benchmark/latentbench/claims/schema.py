@@ -262,7 +262,8 @@ def load_paper(path: Path) -> Paper:
     """
     source, values = read_yaml(path, "claims")
     if not isinstance(values, dict):
-        raise source.mistake((), "a file of claims maps keys to values", f"its keys are {', '.join(Paper.model_fields)}")
+        mend = f"its keys are {', '.join(Paper.model_fields)}"
+        raise source.mistake((), "a file of claims maps keys to values", mend)
     try:
         paper = Paper.model_validate(values)
     except ValidationError as error:
@@ -291,7 +292,7 @@ def _parts(error: ValidationError) -> dict[str, type[Options]]:
 
 
 def _contradictions_between(paper: Paper) -> Iterator[tuple[Claim, tuple[int | str, ...], str, str]]:
-    """What is wrong between claims, or between a claim and its paper: the claim, the place in it, what, and the mend."""
+    """What is wrong between claims, or a claim and its paper: the claim, the place in it, what, and the mend."""
     by_id: dict[str, Claim] = {}
     for claim in paper.claims:
         if claim.id in by_id:

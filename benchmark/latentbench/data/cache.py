@@ -40,12 +40,9 @@ import numpy.typing as npt
 from latentbench.data.contents import FileSet, Memory, digest
 from latentbench.data.splits import content_hash
 from latentbench.errors import LatentbenchError
-from latentbench.files import LOCK, StorageError, discard, replacing, workplace
+from latentbench.files import CACHE_VARIABLE, LOCK, StorageError, cache_folder, discard, replacing, workplace
 
 __all__ = ["CACHE_VARIABLE", "HalfMade", "Prepared", "Shelf", "cache_roots"]
-
-#: Environment variable: the folder to prepare data in.
-CACHE_VARIABLE = "LATENTBENCH_CACHE"
 
 _DESCRIPTION = "prepared.json"
 _HALF_MADE = ".part"
@@ -60,10 +57,8 @@ _EVERY = 1.0
 def cache_roots(data_root: Path) -> list[Path]:
     """Folders in which to look for arrays prepared from a data root, in this order."""
     own = hashlib.sha256(str(data_root.resolve()).encode()).hexdigest()[:8]
-    if named := os.environ.get(CACHE_VARIABLE):
-        return [Path(named) / own]
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    return [data_root / ".prepared", user / "latentbench" / own]
+    ours = cache_folder() / own
+    return [ours] if os.environ.get(CACHE_VARIABLE) else [data_root / ".prepared", ours]
 
 
 @dataclass(frozen=True)
