@@ -21,7 +21,7 @@ from scipy.special import gammaincinv, ndtr, stdtrit
 
 from latentbench.boards.comparison import Comparison, satterthwaite
 
-__all__ = ["MOST_SEEDS", "POWER", "SeedRange", "Uncertainty", "later_freedom", "seeds_needed", "seeds_to_tell"]
+__all__ = ["MOST_SEEDS", "POWER", "SeedRange", "Uncertainty", "seeds_needed", "seeds_to_tell"]
 
 Array = npt.NDArray[np.float64]
 
@@ -60,19 +60,8 @@ def seeds_needed(comparison: Comparison, first: int, second: int) -> SeedRange |
     Returns:
         The range, of more seeds than the two rows have; None where it is not in sight.
     """
-    return seeds_to_tell(
-        float(abs(comparison.difference[first, second])),
-        Uncertainty(
-            have=int(max(comparison.counts[[first, second]])),
-            seed=float(comparison.variances[first] + comparison.variances[second]),
-            seeds=float(comparison.seeds[first, second]),
-            freedom=float(comparison.least_freedom[first, second]),
-            later=partial(later_freedom, comparison, first, second),
-            rest=float(comparison.images[first, second]),
-            rest_freedom=comparison.images_freedom,
-        ),
-        comparison.next_level,
-    )
+    of = Uncertainty.of_pair(comparison, first, second)
+    return seeds_to_tell(float(abs(comparison.difference[first, second])), of, comparison.next_level)
 
 
 @dataclass(frozen=True)
@@ -92,6 +81,19 @@ class Uncertainty:
     rest: float = 0.0
     """Such as the variance over test images."""
     rest_freedom: float = inf
+
+    @classmethod
+    def of_pair(cls, comparison: Comparison, first: int, second: int) -> "Uncertainty":
+        """Of the difference of two rows of a table."""
+        return cls(
+            have=int(max(comparison.counts[[first, second]])),
+            seed=float(comparison.variances[first] + comparison.variances[second]),
+            seeds=float(comparison.seeds[first, second]),
+            freedom=float(comparison.least_freedom[first, second]),
+            later=partial(_later_freedom, comparison, first, second),
+            rest=float(comparison.images[first, second]),
+            rest_freedom=comparison.images_freedom,
+        )
 
     @property
     def variance(self) -> float:
@@ -137,7 +139,7 @@ def seeds_to_tell(gap: float, of: Uncertainty, level: float) -> SeedRange | None
     return SeedRange(*needed)
 
 
-def later_freedom(comparison: Comparison, first: int, second: int, n: npt.NDArray[np.int64]) -> Array:
+def _later_freedom(comparison: Comparison, first: int, second: int, n: npt.NDArray[np.int64]) -> Array:
     """(M,), degrees of freedom of the seeds' part of the variance when both rows have n (M,) seeds."""
     varying = [place for place in (first, second) if comparison.variances[place] > 0]
     pooled = comparison.prior.pooled + sum(n - comparison.counts[place] for place in varying)

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from latentbench.boards.board import Board, BoardDataset, Variant
 from latentbench.boards.comparison import Comparison, compare
@@ -20,7 +21,17 @@ from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
 from latentbench.spec import UNTRAINED, Budget
 
-__all__ = ["Gathered", "Table", "gather", "grouped", "make_column", "ranked", "ranking_values", "standings"]
+__all__ = [
+    "Gathered",
+    "Table",
+    "gather",
+    "grouped",
+    "make_column",
+    "ranked",
+    "ranking_values",
+    "stacked",
+    "standings",
+]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -374,10 +385,7 @@ def _row(line: _Line, columns: Sequence[Column], replicates: Replicates) -> Row:
     by_seed = sorted(line.records, key=lambda record: record.spec.seed)
     finished = [record for record in by_seed if record.status == "finished"]
     ranking = columns[0]
-    of_seeds = [
-        replicates.get(record.key, {}).get(ranking.name) for record in finished if ranking.value(record) is not None
-    ]
-    known = [of_seed for of_seed in of_seeds if of_seed is not None]
+    known = stacked(ranking, finished, replicates)
     return Row(
         label=line.label,
         model=by_seed[0].spec.model,
@@ -387,9 +395,16 @@ def _row(line: _Line, columns: Sequence[Column], replicates: Replicates) -> Row:
         failed=[record for record in by_seed if record.status == "failed"],
         seeds=len(finished),
         numbers={column.name: _numbers(column, finished) for column in columns},
-        replicates={ranking.name: np.stack(known, axis=1)} if known and len(known) == len(of_seeds) else {},
+        replicates={} if known is None else {ranking.name: known},
         twin=_row(_Line(line.label, line.options, line.twins, (), ()), columns, replicates) if line.twins else None,
     )
+
+
+def stacked(column: Column, finished: Iterable[Record], replicates: Replicates) -> npt.NDArray[np.float64] | None:
+    """(B, n) replicates of a value of one row's runs, those that have it; None if those of any are not known."""
+    of_seeds = [replicates.get(one.key, {}).get(column.name) for one in finished if column.value(one) is not None]
+    known = [of_seed for of_seed in of_seeds if of_seed is not None]
+    return np.stack(known, axis=1) if known and len(known) == len(of_seeds) else None
 
 
 def _numbers(column: Column, finished: Iterable[Record]) -> dict[int, float]:

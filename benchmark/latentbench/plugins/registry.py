@@ -1,10 +1,12 @@
 """The plugin registry: plugins are loaded and queried in isolation, so that a broken one does not affect the others."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import pluggy
 
@@ -27,7 +29,7 @@ class Offer:
 
     name: str
     value: Any
-    """By kind: a class (models, datasets, metrics, executors), a path (boards) or a click.Command (commands)."""
+    """By kind: a class (models, datasets, metrics, executors), a path (boards, claims), a click.Command (commands)."""
     plugin: PluginInfo
 
 
@@ -87,6 +89,29 @@ class Plugins:
             raise LatentbenchError(f"unknown {KINDS[kind].noun} '{name}'", did_you_mean(name, offers) + hint)
         return offers[name]
 
+    def function(self, name: str) -> Callable[..., Any]:
+        """The function called ``package.module:function``, of a package that a plugin is in.
+
+        Of a plugin that is a local file the package is the file's name. No other module is ever imported, because the
+        name may come from anywhere.
+
+        Raises:
+            LatentbenchError: no plugin is in such a package, or there is no such module or function in it.
+        """
+        path, _, attribute = name.partition(":")
+        package = path.partition(".")[0]
+        plugin = next((one for one in self._plugins if one.package == package), None)
+        if plugin is None:
+            packages = {one.package for one in self._plugins if one.package}
+            raise LatentbenchError(f"no plugin is in a package '{package}'", did_you_mean(package, packages))
+        try:
+            function = getattr(plugin.module if path == plugin.info.name else import_module(path), attribute)
+        except (ImportError, AttributeError) as error:
+            raise LatentbenchError(f"there is no function '{name}'", str(error)) from None
+        if not callable(function):
+            raise LatentbenchError(f"'{name}' is no function")
+        return cast(Callable[..., Any], function)
+
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call a lifecycle hook of every plugin. One that raises is marked broken, and logged once for each hook."""
         for plugin in self._plugins:
@@ -124,10 +149,20 @@ class _Plugin:
         self.info = found.info
         self._named = found.named
         self._manager = _manager()
+        self.module: object = None
+        """What holds the hook implementations; None if it cannot be loaded."""
         try:
-            self._manager = _manager(found.load())
+            self.module = found.load()
+            self._manager = _manager(self.module)
         except _FAULTS as error:
             self.mark_broken(error)
+
+    @property
+    def package(self) -> str:
+        """The package that it is in; of a local file, the file's name without its ending; empty if it is not loaded."""
+        if not isinstance(self.module, ModuleType):
+            return ""
+        return self.info.name if self._named else self.module.__name__.partition(".")[0]
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """What the plugin's functions for ``hook`` return."""

@@ -14,20 +14,26 @@ import json
 import logging
 import sqlite3
 from array import array
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from math import nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from latentbench.errors import LatentbenchError
 from latentbench.files import cache_folder
 from latentbench.records.record import Artefact, Facts, Record, Value
+from latentbench.records.replicates import REPLICATES, kept_replicates, replicates_path, unpacked
 from latentbench.records.store import Store, read_record
 
-__all__ = ["index_path", "indexed_records"]
+__all__ = ["index_path", "indexed_records", "indexed_replicates"]
 
 log = logging.getLogger("latentbench")
+
+Array = npt.NDArray[np.float64]
 
 #: What an indexed record shares with the others of its shape, beside the spec.
 _SHARED = ("status", "null", "deterministic", "batches", "environment", "targets")
@@ -35,6 +41,7 @@ _SHARED = ("status", "null", "deterministic", "batches", "environment", "targets
 _TABLES = """
 CREATE TABLE code (digest TEXT);
 CREATE TABLE shared (id INTEGER PRIMARY KEY, content TEXT UNIQUE);
+CREATE TABLE replicates (digest TEXT PRIMARY KEY, origin TEXT, names TEXT, arrays BLOB);
 CREATE TABLE records (
     path TEXT PRIMARY KEY, digest TEXT,
     shape INTEGER, facts INTEGER, seed INTEGER, finished TEXT, predictions TEXT, numbers BLOB
@@ -68,6 +75,35 @@ def indexed_records(
     shapes = {number: _shape(shared[number]) for number in {row.shape for row in rows.values()}}
     facts = {number: _facts(shared[number], values) for number in {row.facts for row in rows.values()}}
     return {path: _record(path.stem, row, shapes[row.shape], facts[row.facts]) for path, row in rows.items()}
+
+
+def indexed_replicates(store: Store, records: Iterable[Record]) -> dict[str, dict[str, Array]]:
+    """The replicates that are kept of these records' values, by the record's key, as ``read_replicates`` gives them.
+
+    Their files are read and hashed as those of records are; what the index spares is to unpack them.
+    """
+    found = {}
+    with _opened(index_path(store)) as index:
+        for record in records:
+            path = replicates_path(store, record)
+            try:
+                content = path.read_bytes()
+                digest = hashlib.sha256(content).hexdigest()
+                row = index.execute("SELECT * FROM replicates WHERE digest = ?", (digest,)).fetchone()
+                if row is None:
+                    origin, arrays = unpacked(content)
+                    row = digest, origin, json.dumps([*arrays]), b"".join(one.tobytes() for one in arrays.values())
+                    index.execute("INSERT INTO replicates VALUES (?, ?, ?, ?)", row)
+            except FileNotFoundError:
+                continue
+            except (OSError, LatentbenchError) as error:
+                log.warning("%s: %s; left out", path, error)
+                continue
+            origin, names, numbers = row[1], json.loads(row[2]), np.frombuffer(row[3], np.float32)
+            arrays = dict(zip(names, numbers.reshape(len(names), REPLICATES), strict=True))
+            found[record.key] = kept_replicates(origin, arrays, record)
+        index.commit()
+    return found
 
 
 def index_path(store: Store) -> Path:
