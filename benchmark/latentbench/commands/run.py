@@ -212,4 +212,5 @@ def _lacks(record: "Record | None", shown: list[str], plugins: "Plugins") -> boo
 def _first_failure(record: "Record", results: str) -> str:
     message = record.failure.message if record.failure else ""
     mend = f"latentbench show {record.key}{results}; --retry-failed makes failed runs again"
-    return f"{record.spec}: {message} ({mend})"
+    whose = "" if message.startswith(str(record.spec)) else f"{record.spec}: "
+    return f"{whose}{message} ({mend})"
