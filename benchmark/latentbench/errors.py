@@ -1,11 +1,13 @@
 """The exception that a user is meant to see, and how any other becomes one line: what is wrong, where, and the mend."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from os import PathLike, fspath
 from types import TracebackType
 
-__all__ = ["LatentbenchError", "blame", "describe", "did_you_mean", "origin"]
+__all__ = ["LatentbenchError", "blame", "command_line", "describe", "did_you_mean", "origin"]
 
 #: How the note begins that says where an exception was raised.
 _RAISED_IN = "raised in "
@@ -101,3 +103,12 @@ def did_you_mean(wrong: str, known: Iterable[str], remark: str = "") -> str:
     near = get_close_matches(wrong, names, n=3, cutoff=0.6)
     question = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"{question}{f'{remark}; ' if remark else ''}known: {', '.join(names) if names else '(none)'}"
+
+
+def command_line(*words: str | PathLike[str]) -> str:
+    """A command of latentbench that can be pasted into a shell.
+
+    >>> command_line("run", "my parts.yaml", "--seeds", "3")
+    "latentbench run 'my parts.yaml' --seeds 3"
+    """
+    return shlex.join(["latentbench", *(fspath(word) for word in words)])

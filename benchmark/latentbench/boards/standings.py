@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from latentbench.boards.board import Board, BoardDataset, Variant
 from latentbench.boards.comparison import Comparison, compare
@@ -20,13 +21,31 @@ from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
 from latentbench.spec import UNTRAINED, Budget
 
-__all__ = ["Table", "grouped", "make_column", "ranked", "ranking_values", "standings"]
+__all__ = ["Group", "Table", "grouped", "in_groups", "make_column", "ranked", "ranking_values", "standings"]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
 AnyRow = TypeVar("AnyRow", bound="Row")
+SomeRow = TypeVar("SomeRow", bound="Row", covariant=True)
 #: What the records of one table share: place of the board's dataset, harness and dataset version, split hash, options.
 _Place = tuple[int, int, int, str, str]
+
+
+@dataclass(frozen=True)
+class Group(Generic[SomeRow]):
+    """Rows of a table that one value ranks: those that have it, and none of the values that a board names before it."""
+
+    columns: Sequence[Column]
+    """The value that ranks, then the others of the table."""
+    rows: Sequence[SomeRow]
+    """Best first, then those without a value to rank by."""
+    comparison: Comparison
+    """Of the rows that have that value, in their order."""
+
+    @property
+    def ranking(self) -> Column:
+        """The value that ranks."""
+        return self.columns[0]
 
 
 @dataclass(frozen=True)
@@ -44,13 +63,13 @@ class Table:
     split_hash: str
     harness_version: int
     columns: Sequence[Column]
-    """The value that ranks, then the others that the board shows here."""
-    rows: Sequence[Row]
-    """One for each model and variant of the board that has runs: best first, then those without a value to rank by."""
+    """The first value that ranks, then the others that the board shows here."""
+    ranking: Sequence[Column]
+    """Those of them that rank: a row goes by the first that it has."""
+    groups: Sequence[Group[Row]]
+    """The rows of each value that ranks some, in the values' order; a single one without rows where there are none."""
     nulls: Sequence[Row]
     """Those that are nulls, in the same order; they have no ranks, and change none."""
-    comparison: Comparison
-    """Of the rows that have that value, in their order."""
     others: Sequence[Row]
     """Runs of the board's models in configurations that the board does not name, and untrained twins of no trained
     run; without ranks."""
@@ -67,6 +86,11 @@ class Table:
     """Finished runs by (row, third-party code) where other code made the row's last run: counted here, nowhere else."""
 
     @property
+    def rows(self) -> list[Row]:
+        """One for each model and variant of the board that has runs, group by group."""
+        return [row for group in self.groups for row in group.rows]
+
+    @property
     def shown(self) -> list[Row]:
         """All rows that the board names: models and nulls, and then the twins that there are."""
         rows = [*self.rows, *self.nulls]
@@ -78,7 +102,7 @@ def ranking_values(boards: Iterable[Board]) -> dict[str, list[str]]:
     names: defaultdict[str, set[str]] = defaultdict(set)
     for board in boards:
         for entry in board.datasets:
-            names[entry.name] |= {board.values(entry)[0], *([board.rank] if board.average and board.rank else [])}
+            names[entry.name] |= {*board.ranking(entry), *(board.ranking() if board.average else [])}
     return {dataset: sorted(of_dataset) for dataset, of_dataset in names.items()}
 
 
@@ -163,8 +187,9 @@ def _table(
         make_column(name, shown if any(name in one.values for one in shown) else current)
         for name in board.values(entry)
     ]
-    rows, nulls, comparison = ranked(
-        [_row(line, columns, replicates) for line in named], columns, seeds=board.seeds_of(entry) > 1
+    ranking = [column for name in board.ranking(entry) for column in columns if column.name == name]
+    groups, nulls = in_groups(
+        [_row(line, columns, ranking, replicates) for line in named], columns, ranking, seeds=board.seeds_of(entry) > 1
     )
     spec = records[0].spec
     return Table(
@@ -176,10 +201,10 @@ def _table(
         split_hash=spec.split_hash,
         harness_version=spec.harness_version,
         columns=columns,
-        rows=rows,
+        ranking=ranking,
+        groups=groups,
         nulls=nulls,
-        comparison=comparison,
-        others=[_row(line, columns, replicates) for line in others],
+        others=[_row(line, columns, ranking, replicates) for line in others],
         diagnosis=entry.diagnosis,
         guessed=guessed,
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
@@ -334,14 +359,10 @@ def _differing(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _row(line: _Line, columns: Sequence[Column], replicates: Replicates) -> Row:
+def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], replicates: Replicates) -> Row:
     by_seed = sorted(line.records, key=lambda record: record.spec.seed)
     finished = [record for record in by_seed if record.status == "finished"]
-    ranking = columns[0]
-    of_seeds = [
-        replicates.get(record.key, {}).get(ranking.name) for record in finished if ranking.value(record) is not None
-    ]
-    known = [of_seed for of_seed in of_seeds if of_seed is not None]
+    of_images = {column.name: _replicates(column, finished, replicates) for column in ranking}
     return Row(
         label=line.label,
         model=by_seed[0].spec.model,
@@ -351,13 +372,55 @@ def _row(line: _Line, columns: Sequence[Column], replicates: Replicates) -> Row:
         failed=[record for record in by_seed if record.status == "failed"],
         seeds=len(finished),
         numbers={column.name: _numbers(column, finished) for column in columns},
-        replicates={ranking.name: np.stack(known, axis=1)} if known and len(known) == len(of_seeds) else {},
-        twin=_row(_Line(line.label, line.options, line.twins, (), ()), columns, replicates) if line.twins else None,
+        replicates={name: found for name, found in of_images.items() if found is not None},
+        twin=_row(_Line(line.label, line.options, line.twins, (), ()), columns, ranking, replicates)
+        if line.twins
+        else None,
     )
+
+
+def _replicates(column: Column, finished: Iterable[Record], replicates: Replicates) -> npt.NDArray[np.float64] | None:
+    """(B, n), those of the n seeds that have the value; None where those of any are not known."""
+    of_seeds = [
+        replicates.get(record.key, {}).get(column.name) for record in finished if column.value(record) is not None
+    ]
+    known = [of_seed for of_seed in of_seeds if of_seed is not None]
+    return np.stack(known, axis=1) if known and len(known) == len(of_seeds) else None
 
 
 def _numbers(column: Column, finished: Iterable[Record]) -> dict[int, float]:
     return {record.spec.seed: value.value for record in finished if (value := column.value(record)) is not None}
+
+
+def in_groups(
+    rows: Iterable[AnyRow], columns: Sequence[Column], ranking: Sequence[Column], *, seeds: bool
+) -> tuple[list[Group[AnyRow]], list[AnyRow]]:
+    """The rows in groups, each ranked by the first of several values that its rows have; and the nulls.
+
+    Rows that have none of these values stand last in the first group. Every group is read against all nulls.
+
+    Args:
+        rows: of one table.
+        columns: its columns.
+        ranking: those that rank, in their order.
+        seeds: as of ``ranked``.
+    """
+
+    def by_first(some: Iterable[AnyRow]) -> dict[Column | None, list[AnyRow]]:
+        return grouped(some, lambda row: next((one for one in ranking if row.numbers.get(one.name)), None))
+
+    everything = list(rows)
+    models, nulls = by_first(row for row in everything if not row.null), by_first(row for row in everything if row.null)
+    nulls_in_order = [row for one in (*ranking, None) for row in _best_first(nulls.get(one, []), one or ranking[0])]
+    first = next((one for one in ranking if one in models), ranking[0])
+    groups = []
+    for column in ranking:
+        of_column = models.get(column, []) + (models.get(None, []) if column is first else [])
+        if of_column or column is first:
+            ordered = [column, *(one for one in columns if one is not column)]
+            placed, _, comparison = ranked([*of_column, *nulls_in_order], ordered, seeds=seeds)
+            groups.append(Group(ordered, placed, comparison))
+    return groups, nulls_in_order
 
 
 def ranked(

@@ -6,7 +6,12 @@ __all__ = ["VERBS"]
 VERBS = {
     "run": "Run BOARD, a board's name or its YAML file.",
     "plan": "List the runs of BOARD, a board's name or its YAML file.",
-    "show": "Show the run whose key begins with RUN: what was measured, how, where and at what cost.",
+    "runs": "List the runs in the results folder, with their keys.",
+    "show": "Show RUN: what was measured, how, where and at what cost.",
+    "compare": "Compare A and B: in which settings they differ, and how far each value does.",
+    "rm": "Remove runs from the results folder.",
+    "repeat": "Make RUN again from its record alone, in another folder: to check it, or to have its weights.",
+    "score": "Score pictures of your own, files or folders of them, with the model of RUN.",
     "leaderboard": (
         "Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records."
     ),

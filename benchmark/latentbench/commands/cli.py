@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from types import FrameType
 
@@ -16,6 +17,7 @@ import click
 import latentbench
 from latentbench.commands import VERBS
 from latentbench.commands.common import Invocation, common_options
+from latentbench.commands.defaults import Defaults
 from latentbench.commands.output import shown_output
 from latentbench.errors import LatentbenchError, describe, origin
 
@@ -38,10 +40,18 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None:
+        command = self.get_command(ctx, args[0])
+        if command is None:
             mend = ctx.ensure_object(Invocation).plugins.did_you_mean(args[0], self.list_commands(ctx))
             raise LatentbenchError(f"unknown command '{args[0]}'", mend)
+        defaults = ctx.ensure_object(Invocation).defaults
+        defaults.check(partial(self._commands, ctx))
+        ctx.default_map = {**(ctx.default_map or {}), args[0]: defaults.of(command, args[0])}
         return super().resolve_command(ctx, args)
+
+    def _commands(self, ctx: click.Context) -> dict[str, click.Command]:
+        found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        return {name: command for name, command in found.items() if command is not None}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         offers = ctx.ensure_object(Invocation).plugins.offers("commands")
@@ -55,7 +65,7 @@ class _Verbs(click.Group):
         super().invoke(ctx)  # what a verb returns is no exit code
 
 
-@click.group(cls=_Verbs)
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(latentbench.__version__)
 @common_options
 def group() -> None:
@@ -103,7 +113,14 @@ def _run(args: Sequence[str] | None) -> int:
     logging.basicConfig(format="latentbench: %(message)s")
     invocation = Invocation()
     try:
-        code = group.main(args, prog_name="latentbench", standalone_mode=False, obj=invocation)
+        invocation.defaults = Defaults.read()
+        code = group.main(
+            args,
+            prog_name="latentbench",
+            standalone_mode=False,
+            obj=invocation,
+            default_map=invocation.defaults.of(group),
+        )
         _mention_broken(invocation)
         click.echo(nl=False)  # flushes: here a reader that has gone can still be told from a defect
     except click.exceptions.NoArgsIsHelpError as error:

@@ -2,12 +2,18 @@
 
 import logging
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from latentbench.commands.defaults import Defaults
+from latentbench.errors import command_line
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
@@ -18,6 +24,7 @@ __all__ = [
     "cores",
     "data_root_option",
     "device_option",
+    "fitted",
     "pass_invocation",
     "results_option",
 ]
@@ -30,7 +37,11 @@ class Invocation:
 
     def __init__(self) -> None:
         self.debug = False
+        self.quiet = False
+        """Whether progress is left out, and of lists everything but the names."""
         self.plugin_files: list[Path] = []
+        self.defaults = Defaults()
+        """Of the options, from a file."""
 
     @cached_property
     def plugins(self) -> "Plugins":
@@ -44,12 +55,17 @@ class Invocation:
 
         return Plugins.load(self.plugin_files, VERBS)
 
+    def command_line(self, *words: str | Path) -> str:
+        """A command to be pasted, with the plugin files of this call: what is said of it needs the same plugins."""
+        files = chain.from_iterable(("--plugin", str(file)) for file in self.plugin_files)
+        return command_line(*words, *files)
+
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
 
 
 def common_options(function: F) -> F:
-    """Options ``--plugin`` and ``--debug``, which may stand before the command and after it."""
+    """The options that stand before the command or after it: ``--plugin``, ``--verbose``, ``--quiet``, ``--debug``."""
     plugin = click.option(
         "--plugin",
         metavar="FILE.py",
@@ -68,7 +84,25 @@ def common_options(function: F) -> F:
         callback=_note_debug,
         help="Show the traceback of an error.",
     )
-    return plugin(debug(function))
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_note_verbose,
+        help="Say more of what is going on.",
+    )
+    quiet = click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_note_quiet,
+        help="Leave out progress; of a list, print the names alone.",
+    )
+    return plugin(verbose(quiet(debug(function))))
 
 
 def _note_files(context: click.Context, _: click.Parameter, files: tuple[Path, ...]) -> None:
@@ -82,6 +116,26 @@ def _note_debug(context: click.Context, _: click.Parameter, debug: bool) -> None
     if debug:
         context.ensure_object(Invocation).debug = True
         logging.getLogger("latentbench").setLevel(logging.DEBUG)
+
+
+def _note_verbose(context: click.Context, _: click.Parameter, verbose: bool) -> None:
+    log = logging.getLogger("latentbench")
+    if verbose and not context.ensure_object(Invocation).debug:
+        log.setLevel(logging.INFO)
+
+
+def _note_quiet(context: click.Context, _: click.Parameter, quiet: bool) -> None:
+    if quiet:
+        context.ensure_object(Invocation).quiet = True
+
+
+def fitted(table: str) -> list[str]:
+    """The lines of a table, on a terminal cut to its width."""
+    lines = table.splitlines()
+    if not sys.stdout.isatty():
+        return lines
+    width = shutil.get_terminal_size().columns
+    return [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
 
 
 data_root_option = click.option(
@@ -101,7 +155,9 @@ device_option = click.option(
     "--device",
     metavar="DEVICE",
     default="auto",
+    envvar="LATENTBENCH_DEVICE",
     show_default=True,
+    show_envvar=True,
     help="Device to compute on: cpu, cuda, cuda:1, ...; auto is CUDA if it is available, else the CPU.",
 )
 
@@ -114,12 +170,15 @@ def cores() -> int:
 
 
 def results_option(flag: str) -> Callable[[F], F]:
-    """An option called ``flag`` for the folder of the records."""
+    """An option for the folder of the records: ``flag``, and ``--results`` in any case."""
     return click.option(
-        flag,
+        *dict.fromkeys((flag, "--results")),
+        flag.lstrip("-"),
         metavar="FOLDER",
         type=click.Path(file_okay=False, path_type=Path),
         default=Path("results"),
+        envvar="LATENTBENCH_RESULTS",
         show_default=True,
+        show_envvar=True,
         help="Folder of the records.",
     )

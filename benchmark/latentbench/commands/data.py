@@ -41,7 +41,10 @@ def prepare(invocation: Invocation, dataset: str | None, overrides: tuple[str, .
 
     def ready(chosen: "Dataset") -> str:
         whose = invocation.plugins.get("datasets", chosen.name).plugin.blamed_for(f"dataset '{chosen.name}'")
-        with blame(f"{whose}, prepare()"), _shown(f"preparing {chosen.name}") as chosen.progress:
+        with (
+            blame(f"{whose}, prepare()"),
+            _shown(f"preparing {chosen.name}", invocation.quiet) as chosen.progress,
+        ):
             chosen.prepare(data_root)
         with blame(f"{whose}, load()"):
             chosen.load(data_root)  # shows whether what was decoded is enough for these options
@@ -81,7 +84,10 @@ def verify(invocation: Invocation, dataset: str | None, overrides: tuple[str, ..
 
     def verified(chosen: "Dataset") -> str:
         whose = invocation.plugins.get("datasets", chosen.name).plugin.blamed_for(f"dataset '{chosen.name}'")
-        with blame(f"{whose}, verify()"), _shown(f"verifying {chosen.name}") as chosen.progress:
+        with (
+            blame(f"{whose}, verify()"),
+            _shown(f"verifying {chosen.name}", invocation.quiet) as chosen.progress,
+        ):
             split_hash = chosen.verify(data_root)
         return f"dataset '{chosen.name}' is what it should be; split hash {split_hash}"
 
@@ -104,7 +110,9 @@ def _each(
     for chosen in datasets:
         found = _status(chosen, data_root)
         if found["state"] == "missing":
-            click.echo(f"dataset '{chosen.name}' is not there: `latentbench data status {chosen.name}`")
+            root = [] if data_root == Path("data") else ["--data-root", str(data_root)]
+            how = invocation.command_line("data", "status", chosen.name, *root)
+            click.echo(f"dataset '{chosen.name}' is not there: {how}")
             continue
         try:
             if found["state"] == "broken":
@@ -172,9 +180,9 @@ def _as_text(row: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _shown(title: str) -> Iterator[Callable[[int, int], None]]:
+def _shown(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.console import Console

@@ -27,13 +27,17 @@ class Display:
         runs: the runs that remain to be done.
         total: number of the board's runs, including finished ones.
         title: one line that names the board and the folder of the results.
+        quiet: tell of nothing but runs that do not end well.
     """
 
-    def __init__(self, runs: Sequence[Planned], total: int, title: str) -> None:
+    def __init__(self, runs: Sequence[Planned], total: int, title: str, *, quiet: bool = False) -> None:
         self._names = {run.spec.key: str(run) for run in runs}
         self._told: dict[str, float] = {}
         self._bars: dict[str, TaskID] = {}
         self._live = None
+        self._quiet = quiet
+        if quiet:
+            return
         print(f"{title}: {total} runs, {total - len(runs)} done before, {len(runs)} to do", flush=True)
         if sys.stdout.isatty() and runs:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -52,6 +56,8 @@ class Display:
 
     def progress(self, progress: Progress) -> None:
         """Show the progress of a training run."""
+        if self._quiet:
+            return
         losses = [f"{name} {value:.4g}" for name, value in progress.losses.items()]
         name = self._names[progress.key]
         if self._live:
@@ -65,6 +71,8 @@ class Display:
 
     def outcome(self, outcome: Outcome, record: Record | None, headline: str) -> None:
         """A run has ended; ``headline`` is the value to show of a finished one."""
+        if self._quiet and outcome.status == "finished":
+            return
         line = f"{self._names[outcome.key]}: {outcome.status}"
         if record and headline in record.values:
             line += f", {headline} {record.values[headline].value:.3f}"

@@ -130,7 +130,7 @@ def _check_metric(offer: Any) -> None:
 
 
 def _check_board(offer: Any) -> None:
-    if not isinstance(offer, Path) or offer.suffix != ".yaml" or not offer.is_file():
+    if not isinstance(offer, Path) or offer.suffix.lower() not in (".yaml", ".yml") or not offer.is_file():
         raise OfferError(f"is not the Path of a .yaml file: {offer!r}")
 
 

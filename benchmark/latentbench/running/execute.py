@@ -37,7 +37,7 @@ from latentbench.running.training import TrainingLoop
 from latentbench.spec import RunSpec
 from latentbench.value_name import ValueName
 
-__all__ = ["execute", "give_up", "load_data"]
+__all__ = ["checkpoint_path", "execute", "give_up", "load_data"]
 
 log = logging.getLogger("latentbench")
 
@@ -109,6 +109,11 @@ def give_up(task: Task, kind: str, reason: str) -> Outcome:
     return Outcome(task.spec.key, "failed", reason)
 
 
+def checkpoint_path(store: Store, spec: RunSpec) -> Path:
+    """Where the checkpoint of an unfinished run is, if it has one."""
+    return store.work(spec) / "checkpoint.pt"
+
+
 def load_data(plugins: Plugins, dataset: str, options: dict[str, Any], data_root: Path) -> Data:
     """The dataset made ready; the last two are kept, because the runs of a board share theirs.
 
@@ -173,6 +178,7 @@ def _run(
             changes.append(f"{phase}: {change}")
             log.warning("%s, %s: %s", spec, phase, change)
         phase, state = next_phase, ProcessState.now()
+        log.info("%s: %s", spec, phase)
         progress(Progress(spec.key, last_step, last_total, phase=phase))
 
     def notify(step: int, total: int, losses: dict[str, float]) -> None:
@@ -202,7 +208,7 @@ def _run(
             device=device,
             seed=spec.seed,
             max_steps=spec.budget.max_steps,
-            checkpoint=store.work(spec) / "checkpoint.pt",
+            checkpoint=checkpoint_path(store, spec),
             code=present_code(spec, plugins),
             checkpoint_seconds=execution.checkpoint_seconds,
             notify=notify,

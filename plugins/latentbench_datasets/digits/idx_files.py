@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.client
+import shlex
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class IdxFiles:
     def _complete(self, data_root: Path, dataset: str) -> dict[str, bytes]:
         """Each file's decompressed bytes, if all are there and are the published ones."""
         raw = data_root / self._folder
-        command = f"latentbench data prepare {dataset} --data-root {data_root}"
+        command = f"latentbench data prepare {dataset} --data-root {shlex.quote(str(data_root))}"
         if missing := self._missing(raw):
             refuse_broken_links(raw / name for missed in self.sha256 for name in (missed, f"{missed}.gz"))
             get = f"from {self.by_hand}" if self.by_hand else f"with `{command}`"

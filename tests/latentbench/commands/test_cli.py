@@ -16,7 +16,8 @@ import pytest
 from latentbench.commands import VERBS
 from latentbench.commands.cli import main
 
-HEAVY = {"torch", "torchvision", "numpy", "pandas", "sklearn", "scipy", "rich", "matplotlib"}
+REPOSITORY = Path(__file__).parents[3]
+HEAVY = {"torch", "torchvision", "pandas", "sklearn", "scipy", "rich", "matplotlib"}
 
 
 @pytest.fixture(autouse=True)
@@ -76,10 +77,23 @@ def test_the_installed_script_and_the_module_are_the_same_command_line():
     assert (result.returncode, result.stdout) == (0, f"latentbench, version {version('latentbench')}\n")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["list", "boards"], ["list", "boards", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["list", "boards"],
+        ["list", "boards", "--json"],
+        ["runs"],
+        ["show", "last"],
+        ["rm", "last"],
+    ],
+)
 def test_verbs_that_train_nothing_import_nothing_heavy(arguments):
     code = "import sys; from latentbench.commands.cli import main; main(sys.argv[1:]); print(*sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    where = {**os.environ, "LATENTBENCH_RESULTS": str(REPOSITORY / "leaderboards" / "results")}
+    program = [sys.executable, "-c", code, *arguments]
+    result = subprocess.run(program, capture_output=True, text=True, check=True, env=where, stdin=subprocess.DEVNULL)
     modules = {name.split(".")[0] for name in result.stdout.splitlines()[-1].split()}
     assert "latentbench" in modules
     assert modules & HEAVY == set()
@@ -92,6 +106,40 @@ def test_the_help_imports_no_verb():
     assert {f"latentbench.commands.{verb}" for verb in VERBS}.isdisjoint(modules)
 
 
+@pytest.mark.parametrize("command", [[], ["run"], ["data", "prepare"], ["holes", "waic"]])
+def test_h_is_short_for_help(command, capsys):
+    assert main([*command, "--help"]) == 0
+    help_ = capsys.readouterr().out
+    assert main([*command, "-h"]) == 0
+    assert capsys.readouterr().out == help_
+    assert "-h, --help" in help_
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([], ["warning", "quiet: False"]),
+        (["-v"], ["info", "warning", "quiet: False"]),
+        (["--verbose"], ["info", "warning", "quiet: False"]),
+        (["-q"], ["warning", "quiet: True"]),
+        (["--quiet"], ["warning", "quiet: True"]),
+        (["-v", "-q"], ["info", "warning", "quiet: True"]),
+        (["--debug", "-v"], ["debug", "info", "warning", "quiet: False"]),
+    ],
+)
+def test_verbose_says_more_and_quiet_leaves_out_progress(tmp_path, place, flags, told):
+    body = """
+        import logging
+        log = logging.getLogger("latentbench")
+        log.debug("debug"), log.info("info"), log.warning("warning")
+        click.echo(f"quiet: {click.get_current_context().obj.quiet}", err=True)
+    """
+    plugin = ["--plugin", str(command_file(tmp_path, body, decorators="@common_options"))]
+    result = process([*plugin, *flags, "act"] if place == "before" else [*plugin, "act", *flags])
+    assert [line.removeprefix("latentbench: ") for line in result.stderr.splitlines()] == told
+
+
 # What goes wrong
 
 
@@ -101,7 +149,7 @@ def test_the_help_imports_no_verb():
         (
             ["lst"],
             "unknown command 'lst': did you mean 'list'? "
-            "known: check-records, data, evaluate, extractor, findings, holes, leaderboard, list, plan, run, show",
+            "known: check-records, data, evaluate, extractor, findings, holes, leaderboard, list, plan, rm, run, ",
         ),
         (["list", "--jsn"], "No such option '--jsn'. Did you mean '--json'? (see latentbench list --help)"),
         (["--plugn", "x.py"], "No such option '--plugn'. Did you mean '--plugin'? (see latentbench --help)"),

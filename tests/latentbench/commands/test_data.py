@@ -92,7 +92,7 @@ def test_without_a_dataset_it_is_all_that_are_there_and_a_faulty_one_costs_no_ot
     done = {"prepare": "is ready in data", "verify": "is what it should be"}[verb]
     assert f"dataset 'digits-shift' {done}" in out
     assert f"dataset 'textures' {done}" in out
-    assert "dataset 'mine' is not there: `latentbench data status mine`" in out
+    assert "dataset 'mine' is not there: latentbench data status mine --plugin " in out
     assert not (tmp_path / "data").exists()  # nothing is downloaded
     assert "dataset 'faulty': ZeroDivisionError" in err
     assert err.endswith("latentbench: error: not done for faulty: see the lines above\n")

@@ -90,8 +90,9 @@ def test_a_name_that_no_folder_could_have_is_refused_in_a_short_line(length):
     assert KINDS["models"].name(Long) == "a" * 64
 
 
-def test_a_board_is_called_as_its_file(tmp_path):
-    path = tmp_path / "mine.yaml"
+@pytest.mark.parametrize("file", ["mine.yaml", "mine.yml"])
+def test_a_board_is_called_as_its_file(tmp_path, file):
+    path = tmp_path / file
     path.touch()
     assert KINDS["boards"].name(path) == "mine"
 

@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,7 +196,10 @@ def test_a_key_prefix_must_name_one_run(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for seed in range(40):
         store.save_record(record(spec(seed=seed)))
-    with pytest.raises(LatentbenchError, match=r"40 runs in .* with a key that begins with ''"):
+    first, shared = Counter(path.stem[0] for path in store.paths()).most_common(1)[0]  # 40 keys, 16 digits
+    with pytest.raises(LatentbenchError, match=rf"{shared} runs in .* with a key that begins with '{first}'"):
+        store.find(first)
+    with pytest.raises(LatentbenchError, match=r"no run in .* with a key that begins with ''"):
         store.find("")
     with pytest.raises(LatentbenchError, match=r"no run in .* 'xyz': 40 records are there"):
         store.find("xyz")
