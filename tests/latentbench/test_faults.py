@@ -14,7 +14,7 @@ FAULTS = """
 from pathlib import Path
 
 import torch
-from latentbench import Data, DataInfo, Executor, LatentbenchError, Metric, StoredSplit, hookimpl
+from latentbench import Data, DataInfo, Executor, LatentbenchError, Metric, Model, Options, StoredSplit, hookimpl
 from toys import Blobs, CentreDistance
 
 
@@ -105,6 +105,15 @@ class ExitsInScore(CentreDistance):
         return None
 
 
+class Forgetful(Model):
+    class Config(Options):
+        pass
+    def fit(self, train, validation, trainer):
+        self.mean = 0.3
+    def score(self, images):
+        return (images.mean((1, 2, 3)) - self.mean).abs()
+
+
 class OfScores(Metric):
     title, source, capability, targets = "Of scores", "here", "score", ("anomaly",)
     higher_is_better, bounds = True, (0.0, 1.0)
@@ -145,7 +154,7 @@ def latentbench_datasets():
 
 @hookimpl
 def latentbench_models():
-    return [BadScore, BadBuild, BadStep, DryStep, ExitsInScore]
+    return [BadScore, BadBuild, BadStep, DryStep, ExitsInScore, Forgetful]
 
 
 @hookimpl
@@ -261,6 +270,18 @@ def test_a_bad_model_is_told_with_its_plugin_phase_and_run(cli: Cli, model: str,
     code, _, err = cli("run", board("toy-blobs", models=model), "--executor", "here")
     assert code == 2
     assert re.search(f"error: 1 of 1 runs failed: {model} on toy-blobs, seed 0: {message}", err), err
+
+
+def test_a_model_whose_weights_hold_nothing_is_told_where_it_is_run(cli: Cli, caplog: pytest.LogCaptureFixture) -> None:
+    assert (
+        cli("run", board("toy-blobs", models="forgetful, centre-distance, null-brightness"), "--executor", "here")[0]
+        == 0
+    )
+    (told,) = [line for line in caplog.messages if "no parameters and no buffers" in line]
+    expected = (
+        r"forgetful on toy-blobs, seed 0: .*, so \w{16}\.safetensors is empty and .*: keep what fit\(\) learns in buf"
+    )
+    assert re.match(expected, told), told
 
 
 def test_a_bad_metric_costs_its_value_alone_and_is_told_with_its_plugin(

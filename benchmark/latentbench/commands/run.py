@@ -205,4 +205,5 @@ def _lacks(record: "Record | None", shown: list[str], plugins: "Plugins") -> boo
 
 def _first_failure(record: "Record", show: str) -> str:
     message = record.failure.message if record.failure else ""
-    return f"{record.spec}: {message} ({show}; --retry-failed makes failed runs again)"
+    whose = "" if message.startswith(str(record.spec)) else f"{record.spec}: "
+    return f"{whose}{message} ({show}; --retry-failed makes failed runs again)"

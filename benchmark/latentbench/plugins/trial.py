@@ -20,6 +20,8 @@ from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from latentbench.files import StorageError, replacing
 
 __all__ = ["fatal"]
@@ -132,8 +134,7 @@ def _files(point: EntryPoint) -> Iterator[tuple[str, Path]]:
 def _notes() -> Path:
     """Where outcomes are kept."""
     own = os.environ.get("LATENTBENCH_CACHE")
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "latentbench"
-    return (Path(own) if own else user) / "plugins"
+    return (Path(own) if own else user_cache_path("latentbench")) / "plugins"
 
 
 def _remembered(notes: Path) -> str | None:

@@ -222,7 +222,14 @@ def _run(
             what = f"model '{spec.model}' trains in a loop of its own, so it has no untrained twin"
             raise LatentbenchError(what, "derive its Config from latentbench.Options, not from Model.Config")
         with blame(f"{whose}, its state"):
-            weights = store.save_weights(spec, model.state_dict())
+            learned = model.state_dict()
+            weights = store.save_weights(spec, learned)
+        if not learned and not model_class.null:
+            log.warning(
+                "%s: the fitted model has no parameters and no buffers, so %s is empty and gives its results to nobody "
+                "again: keep what fit() learns in buffers",
+                *(spec, weights.file),
+            )
         enter("evaluating")
         with Meter(device) as evaluate:
             predictions = collect(
@@ -343,7 +350,7 @@ def _import_optimizers() -> None:
 
 def _reason(error: Exception | SystemExit, spec: RunSpec, phase: str) -> str:
     """Why the run failed, as one line for a user: in whose code, in which phase, what, and the mend."""
-    where = origin(error) or f"{spec} ({phase})"
+    where = origin(error) or phase
     if isinstance(error, SystemExit):
         return f"{where} called sys.exit({error.code!r}): a plugin must not end the process"
     if isinstance(error, torch.OutOfMemoryError):
