@@ -167,7 +167,10 @@ def test_what_records_hold_is_obeyed_by_no_terminal(text: str) -> None:
     evil = f"{text}\x1b[2J\r\n\u202e"
     failure = Failure(type="E", message=evil, traceback="")
     records = [*rows(evil, 0.5, title=evil), run("flow", 0, failure=failure), *rows(f"null {evil}", 0.1, null=True)]
-    lines = shown(records)
+    lines = shown(records, board=BOARD.model_copy(update={"title": evil.replace("\r\n", " ")}))
+    title = next(place for place, line in enumerate(lines) if not line)
+    assert "".join(lines[:title]).isprintable()
+    lines = lines[title:]
     words = "".join(lines)
     assert words.isprintable()
     assert not set(words) - set(map(chr, range(32, 127))) - set("±↑↓†‡§")
