@@ -136,7 +136,7 @@ Dataset `pairs` (`noise=0.4`), split `abababababab`.
 |      ? | `pca`   |                           0.600 |            1 |
 |      - | `flow`  |                               - | 0 (1 failed) |
 
-No rank: `pca` (one seed, which leaves its uncertainty unknown); `flow` (every run failed:
+No rank: `pca` (one seed, so the uncertainty over seeds is not known); `flow` (every run failed:
 `the loss is NaN in epoch 2`).
 
 <details><summary>How to read the tables</summary>
