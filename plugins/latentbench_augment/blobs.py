@@ -27,18 +27,20 @@ __all__ = [
 RAGGEDNESS = 0.45
 #: Height and width of the cells of the smooth noise by which it strays.
 RAGGED_CELL = (4.0, 4.0)
-#: The number of directions, evenly spaced from 0, in which the radius of an outline is tabulated.
-DIRECTIONS = 256
+#: The number of directions, evenly spaced from 0, in which the radius of an outline is tabulated; a power of 2.
+DIRECTIONS = 1024
 #: The number of control radii of a curve, a divisor of DIRECTIONS, and their range as shares of the ellipse's radius.
 CONTROL_RADII, CONTROL_RADIUS = 8, (0.3, 1.0)
 
 Outline = Callable[[Generator, Tensor, Tensor], Tensor]
-"""Takes a generator and half of the width and of the height, both (..., 1) float32; returns the outline's radius in each
-direction, (..., DIRECTIONS) float32."""
+"""Takes a generator and half of the width and of the height, both (N, 1) float32; returns the outline's radius in each
+direction, (N, DIRECTIONS) float32."""
 
 
 def ragged(generator: Generator, x: Tensor, y: Tensor, radius: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Approximately the signed distance of each pixel from the ragged edge of a blob.
+    """How far each pixel lies beyond the ragged edge of a blob, on the ray from its centre.
+
+    For a disc it is approximately the signed distance.
 
     Args:
         generator: what the raggedness is drawn from.
@@ -55,14 +57,14 @@ def ragged(generator: Generator, x: Tensor, y: Tensor, radius: Tensor, size: int
 
 
 def ellipse(generator: Generator, half_width: Tensor, half_height: Tensor) -> Tensor:
-    """An ellipse. Nothing is drawn."""
+    """An ellipse, without random numbers."""
     cosine, sine = _directions(generator.device)
     across, along = half_height * cosine, half_width * sine
     return half_width * half_height / (across * across + along * along).sqrt()
 
 
 def rectangle(generator: Generator, half_width: Tensor, half_height: Tensor) -> Tensor:
-    """A rectangle. Nothing is drawn."""
+    """A rectangle, without random numbers."""
     cosine, sine = _directions(generator.device)
     return torch.minimum(half_width / cosine.abs(), half_height / sine.abs())
 
@@ -84,7 +86,7 @@ OUTLINES: Mapping[str, Outline] = {"ellipse": ellipse, "rectangle": rectangle, "
 
 
 def radius_towards(table: Tensor, x: Tensor, y: Tensor, turn: Tensor) -> Tensor:
-    """The radius of turned outlines in the direction of each pixel, linear between the tabulated directions.
+    """The radius of turned outlines in the direction of each pixel, to the nearest of the tabulated directions.
 
     Args:
         table: their radius in each direction, (N, DIRECTIONS) float32.
@@ -95,10 +97,9 @@ def radius_towards(table: Tensor, x: Tensor, y: Tensor, turn: Tensor) -> Tensor:
     Returns:
         (N, H, W) float32.
     """
-    place = (torch.atan2(y, x) / (2 * pi) - turn) * DIRECTIONS + 2 * DIRECTIONS  # positive, so that it truncates down
-    first = place.to(torch.int64)
-    left, right = (table.gather(1, (first + step).flatten(1) % DIRECTIONS).view_as(place) for step in (0, 1))
-    return torch.lerp(left, right, place - first)
+    angle = torch.atan2(y, x) * (DIRECTIONS / (2 * pi)) + (2 - turn) * DIRECTIONS + 0.5  # > 0: it is truncated down
+    direction = angle.to(torch.int64) & (DIRECTIONS - 1)
+    return table.gather(1, direction.flatten(1)).view_as(angle)
 
 
 def _directions(device: torch.device) -> tuple[Tensor, Tensor]:

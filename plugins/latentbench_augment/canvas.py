@@ -1,4 +1,4 @@
-"""The canvas that surfaces and defects are drawn on: coordinates, antialiased edges, draws and smooth noise.
+"""The canvas that surfaces, defects and blobs are drawn on: coordinates, antialiased edges, draws and smooth noise.
 
 Every step is one basic operation that IEEE 754 rounds correctly (no sine, no power), or a sum that is exact: on the CPU
 the same draws give the same bits, whatever the machine.
@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 __all__ = ["SIDE", "coverage", "mirrored", "norm", "pixel_centres", "sign", "smooth_noise", "square_root", "uniform"]
 
-#: Side of an image, in the units that surfaces and defects are described in: they look the same at any resolution.
+#: Shorter side of an image, in the units of what is drawn: it looks the same at any resolution.
 SIDE = 64
 
 #: B-spline weights are multiples of 1 / _WEIGHT_LEVELS and coefficients whole numbers below 2**8, so that a product of
@@ -42,7 +42,7 @@ def coverage(distance: Tensor, size: int) -> Tensor:
 
 
 def mirrored(index: Tensor, size: int) -> Tensor:
-    """The indices, where those that lie outside [0, size) are mirrored at the image's border until they are within it."""
+    """Indices within [0, size): those that lie outside are mirrored at the image's border, as often as it takes."""
     index = index % (2 * size)
     return torch.minimum(index, 2 * size - 1 - index)
 

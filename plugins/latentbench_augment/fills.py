@@ -12,12 +12,12 @@ __all__ = ["FILLS", "TEXTURES", "fill"]
 
 #: The fill that needs a bank of textures.
 TEXTURES = "textures"
-#: Every fill by name; what each of them is says ``fill``.
+#: The names of all fills, which ``fill`` describes.
 FILLS = ("images", "elastic", "colour", "flat", TEXTURES)
 #: The range of the factor by which other images and textures are enlarged.
 ENLARGEMENT = (0.7, 1.4)
-#: How far an elastic warp displaces a pixel at most in each direction, and the cells of the smooth noise by which it
-#: does, in units of the canvas.
+#: The largest displacement of an elastic warp in each direction, and the cells of its smooth noise, in units of the
+#: canvas.
 ELASTIC, ELASTIC_CELL = 8.0, (10.0, 10.0)
 #: The largest shift of a colour channel, as a share of the range of the clean images.
 COLOUR_SHIFT = 0.5
@@ -26,14 +26,14 @@ COLOUR_SHIFT = 0.5
 def fill(images: Tensor, generator: Generator, fills: tuple[str, ...], textures: Tensor | None) -> Tensor:
     """Draw one of the fills for each image.
 
-    - "images": another image of the batch, or the same one, turned, enlarged or reduced, and displaced at random;
+    - "images": an image of the batch, mostly another one, turned, enlarged or reduced, and displaced at random;
     - "elastic": the image itself, warped by smooth displacement fields;
-    - "colour": the image itself, each channel shifted by a constant and clipped;
+    - "colour": the image itself, each channel shifted by a constant and clipped to the range of the clean images;
     - "flat": one colour, uniform in the range of the clean images;
-    - "textures": a texture, turned, enlarged or reduced, and displaced at random, scaled to the range of the clean images.
+    - "textures": a texture, turned, enlarged or reduced, displaced, and scaled to the range of the clean images.
 
-    The range is from the smallest to the largest value of the whole batch. What lies outside of an image that is turned
-    or displaced is mirrored at its border.
+    The range of the clean images is from the smallest to the largest value of the whole batch. Images and textures are
+    continued beyond their borders by mirroring.
 
     Args:
         images: the clean images, (B, C, H, W) float32.

@@ -29,18 +29,18 @@ def draw_blobs(
         size: height and width in pixels.
         shapes: names of ``OUTLINES``, one of which is drawn for each blob.
         blobs: the least and the largest number of blobs of an image.
-        side: the range of a blob's width and height, as shares of the image's shorter side.
+        side: the range of a blob's width and height, as shares of the image's shorter side, log-uniform.
 
     Returns:
-        (count, height, width) float32: approximately the signed distance from the nearest edge in units of the canvas,
-        negative inside.
+        (count, height, width) float32: how far each pixel lies beyond the edge of a blob (``blobs.ragged``), in units,
+        for the blob for which it is least; negative inside.
     """
     device, most, shorter = generator.device, blobs[1], min(size)
     height, width = (SIDE * length / shorter for length in size)
     drawn = count * most
     x = pixel_centres(size[1], shorter, device) - uniform(generator, 0, width, drawn, 1, 1)
     y = pixel_centres(size[0], shorter, device)[:, None] - uniform(generator, 0, height, drawn, 1, 1)
-    halves = uniform(generator, *side, 2, drawn, 1) * (SIDE / 2)
+    halves = side[0] * (side[1] / side[0]) ** uniform(generator, 0, 1, 2, drawn, 1) * (SIDE / 2)
     tables = torch.stack([OUTLINES[shape](generator, *halves) for shape in shapes])
     shape = torch.randint(len(shapes), (drawn,), generator=generator, device=device)
     table = tables[shape, torch.arange(drawn, device=device)]
@@ -52,12 +52,13 @@ def draw_blobs(
 
 
 def covering(distance: Tensor, coverage: tuple[float, float]) -> Tensor:
-    """The pixels inside, after all blobs of an image have grown or shrunk by the margin that its coverage needs, if any.
+    """The pixels inside, after all blobs of an image have grown or shrunk by the margin that its coverage needs.
 
-    The margin is an order statistic of the distances, so that nothing is tried and drawn again.
+    Without need the margin is 0. It is an order statistic of the distances, so that nothing is drawn again. Pixels of
+    equal distance are in or out together; should they be so many that only one bound can be kept, it is the upper one.
 
     Args:
-        distance: from the edge, negative inside: (B, H, W) float32.
+        distance: how far each pixel lies beyond the edge, negative inside: (B, H, W) float32.
         coverage: the least and the largest share of the pixels that are inside. One pixel always is.
 
     Returns:
@@ -80,7 +81,7 @@ def covering(distance: Tensor, coverage: tuple[float, float]) -> Tensor:
 
 
 def softened(mask: Tensor, width: float) -> Tensor:
-    """A mask whose edges are smoothed by a Gaussian. Its mean stays the same, because the image is mirrored at its border.
+    """Masks whose edges are smoothed by a Gaussian. Their means stay the same: images are mirrored at their borders.
 
     Args:
         mask: (B, H, W) float32 in [0, 1].

@@ -1,7 +1,7 @@
 """Gaussian noise drawn on a coarse grid and enlarged (Kascenas et al., MIDL 2022)."""
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 import torch
 from torch import Generator, Tensor
@@ -16,11 +16,11 @@ __all__ = ["GridNoise"]
 class GridNoise:
     """x^ = x + e, clipped to [0, 1]: e is Gaussian at the nodes of a grid and bilinear between them.
 
-    Corruption of the denoising autoencoder of Kascenas et al. ("Denoising Autoencoders for Unsupervised Anomaly Detection
-    in Brain MRI", MIDL 2022, section 3). Theirs is the coarse noise of mean 0 and of standard deviation ``sd`` at the
-    nodes, 16 of them on each side, enlarged to 128 pixels and rolled around by a random number of pixels. Ours are a
-    random place of the grid in each image instead of the roll, which has a seam; square cells on images that are not
-    square; and the clipping. Theirs is added to the foreground alone, which only makes sense on a black ground.
+    The corruption of the denoising autoencoder of Kascenas et al. ("Denoising Autoencoders for Unsupervised Anomaly
+    Detection in Brain MRI", MIDL 2022). Theirs has 16 nodes along each side of 128 pixels, is rolled around the image
+    by random numbers of pixels, and is added to the foreground alone, which a black ground tells. Ours are: a random
+    place of the grid in each image instead of the roll, which has a seam; square cells where images are not square;
+    noise on all pixels; and the clipping.
 
     Raises:
         LatentbenchError: an option has a value that it cannot have.
@@ -29,13 +29,13 @@ class GridNoise:
     cells: int | None = 16
     """The number of cells along the shorter side of the image; None: noise of its own for each pixel."""
     sd: float = 0.2
-    """Standard deviation at the nodes. Between them it is less: in the mean over places, the variance is 4/9 of that."""
+    """Standard deviation at the nodes, or of the pixels' noise. Between nodes it is less: a pixel's is 2/3 of it."""
 
     def __post_init__(self) -> None:
         if self.cells is not None and self.cells < 1:
-            raise LatentbenchError(f"grid noise with cells={self.cells}", "use 1 or more, or None for pixels")
-        if not 0 <= self.sd < float("inf"):
-            raise LatentbenchError(f"grid noise with sd={self.sd}", "use a finite number from 0")
+            raise LatentbenchError(f"grid noise cannot have cells={self.cells}", "1 or more, or None for pixels")
+        if not 0 <= self.sd < inf:
+            raise LatentbenchError(f"grid noise cannot have sd={self.sd}", "a finite number from 0")
 
     def __call__(self, images: Tensor, generator: Generator) -> Corrupted:
         """Add noise to a batch.

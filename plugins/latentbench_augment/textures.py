@@ -18,34 +18,38 @@ _MODES = {1: "L", 3: "RGB"}
 
 
 def read_textures(folder: Path | str, *, channels: int, size: int, limit: int = 200) -> Tensor:
-    """Read the images below a folder, cut to their central square and resized. Nothing is downloaded.
+    """Read the images below a folder: their central squares, resized. Nothing is downloaded.
 
     Args:
         folder: for instance ``images`` of the Describable Textures Dataset (Cimpoi et al., CVPR 2014).
         channels: 1 or 3; colours become luma and grey becomes equal channels.
         size: height and width of the result.
-        limit: read no more than so many, evenly spaced among the files by their paths, so that every sub-folder of a
-            large set has a part. 200 RGB textures of 128 pixels take 39 MB.
+        limit: read no more than so many, evenly spaced among the files by their paths, so that all sub-folders have a
+            part. 200 textures of 3 channels and 128 pixels take 39 MB.
 
     Returns:
         (N, channels, size, size) float32 in [0, 1], on the CPU.
 
     Raises:
-        LatentbenchError: there is no image, or a file is none.
+        LatentbenchError: there is no file that ends like an image's; or one cannot be read, or has more than 8 bits.
     """
     if channels not in _MODES:
         raise LatentbenchError(f"textures of {channels} channels", "1 and 3 can be read")
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
+    paths = Path(folder).rglob("*")
+    files = sorted(path for path in paths if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."))
     if not files:
-        raise LatentbenchError(f"no textures in {folder}", f"it needs images that end in {', '.join(_SUFFIXES)}")
+        raise LatentbenchError(f"no textures in {folder}", f"put images there that end in {', '.join(_SUFFIXES)}")
     count = min(limit, len(files))
     chosen = [files[index * len(files) // count] for index in range(count)]
     return torch.stack([_read(path, _MODES[channels], size) for path in chosen])
 
 
 def _read(path: Path, mode: str, size: int) -> Tensor:
+    """One texture, (channels, size, size)."""
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise LatentbenchError(f"texture {path} has more than 8 bits", "save it with 8 bits")
             square = ImageOps.fit(image.convert(mode), (size, size), Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise LatentbenchError(f"texture {path} cannot be read ({error})", "replace or remove it") from None
