@@ -28,7 +28,7 @@ from latentbench.model import Model
 from latentbench.records.record import BatchDependence, Value
 from latentbench.value_name import ValueName
 
-__all__ = ["Measurement", "Predictions", "collect", "evaluation_of", "measure", "refuse_transductive"]
+__all__ = ["Measurement", "Predictions", "collect", "evaluation_of", "measure", "output_on", "refuse_transductive"]
 
 #: Images that a model is given, or draws, at a time.
 BATCH_SIZE = 500
@@ -148,6 +148,37 @@ def collect(
     return Predictions(
         arrays, readouts=passes.facts, refused=passes.refused, images=passes.images, batches=passes.dependences()
     )
+
+
+def output_on(
+    model: Model, data: Data, splits: Sequence[str], capability: str, *, owner: str, device: torch.device, seed: int
+) -> dict[str, Parts]:
+    """What one capability gives for the images of some splits; read from codes where the model lacks it.
+
+    Args:
+        model: a fitted model, on ``device``; it is left in eval mode.
+        data: on ``device``.
+        splits: their names.
+        capability: its name.
+        owner: the model's plugin, for errors.
+        device: where model and data are.
+        seed: the run's.
+
+    Returns:
+        By split; what ``collect`` would give. No parts where the model has no such capability, nor codes to read it
+        from.
+
+    Raises:
+        LatentbenchError: an output breaks its capability's promise, or a readout refuses the codes.
+    """
+    able = capabilities_of(model)
+    passes = _Passes(model, data, owner, device, seed, BATCH_SIZE)
+    if capability in able:
+        return {split: passes.run(split, capability) for split in splits}
+    found = {split: passes.read(split, capability) if "encode" in able else {} for split in splits}
+    if refusal := passes.refused.get(capability):
+        raise LatentbenchError(refusal)
+    return found
 
 
 def refuse_transductive(model: str, predictions: Predictions) -> None:

@@ -164,6 +164,11 @@ class Faces(PreparedDataset):
         parts = np.bincount(listing.partition, minlength=len(_ROLES)).tolist()
         return {"images": count, **{f"{role} part": part for role, part in zip(_ROLES, parts, strict=True)}}
 
+    def read_picture(self, path: Path, info: DataInfo) -> npt.NDArray[np.uint8]:
+        """A face, aligned as those of CelebA: the same square is cut out of its centre."""
+        _, side = _crop(path)
+        return read_centre(path, side, info.height)
+
     def assemble(self, prepared: Prepared) -> Data:
         """The three splits, which share the one array of images."""
         images, attributes, partition = (prepared.arrays[name] for name in ("images", "attributes", "partition"))

@@ -203,6 +203,11 @@ class MvtecLayout(PreparedDataset):
             **graded,
         }
 
+    def read_picture(self, path: Path, info: DataInfo) -> npt.NDArray[np.uint8]:
+        """A picture as ``convert`` reads images: scaled from ``value_range``, or from the range that it declares."""
+        value_range = Range(*self.config.value_range) if self.config.value_range else None
+        return read_image(path, info.channels, (info.height, info.width), value_range)
+
     def _scaled(self, images: Sequence[Path]) -> dict[str, int]:
         """The number of images that are scaled from another range than that of 8 bits, by the range.
 
