@@ -10,6 +10,8 @@ VERBS = {
     "show": "Show RUN: what was measured, how, where and at what cost.",
     "compare": "Compare A and B: in which settings they differ, and how far each value does.",
     "rm": "Remove runs from the results folder.",
+    "repeat": "Make RUN again from its record alone, in another folder: to check it, or to have its weights.",
+    "score": "Score pictures of your own, files or folders of them, with the model of RUN.",
     "leaderboard": (
         "Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records."
     ),
