@@ -1,6 +1,5 @@
 """``latentbench run``: carry out a board's runs, resuming what was cut off and leaving alone what is finished."""
 
-import os
 from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
@@ -94,6 +93,7 @@ def command(
     """
     from latentbench.boards.board import find_board
     from latentbench.commands.display import Display
+    from latentbench.commands.from_python import slots_on
     from latentbench.devices import resolve_device
     from latentbench.executor import Execution
     from latentbench.running.plan import parse_override
@@ -109,7 +109,7 @@ def command(
         models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
         retry_failed=retry_failed, rerun=rerun,
     )  # fmt: skip
-    slots = jobs or (max(1, len(os.sched_getaffinity(0)) // (threads or the_board.threads)) if where == "cpu" else 1)
+    slots = jobs or slots_on(where, threads or the_board.threads)
     title = f"board {the_board.name}, {where}, results in {out}"
     if dry_run:
         click.echo(f"{title}: {len(work.runs)} runs, {len(work.runs) - len(work.to_do)} done before")
