@@ -1,6 +1,5 @@
 """Atomic replacement of files, and folders in which one process works at a time."""
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -8,11 +7,16 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from latentbench.errors import LatentbenchError
 
-__all__ = ["LOCK", "StorageError", "discard", "replacing", "workplace"]
+try:
+    import fcntl
+except ImportError:  # files that it replaces while they are open, and processes that it forks, are POSIX's as well
+    raise LatentbenchError("latentbench runs on Linux and other POSIX systems", "on Windows, use WSL") from None
+
+__all__ = ["LOCK", "StorageError", "discard", "replacing", "taken", "workplace"]
 
 #: The file in a ``workplace`` whose lock says that a process works there.
 LOCK = ".lock"
@@ -90,6 +94,19 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def taken(lock: IO[Any]) -> bool:
+    """Take the lock of an open file, if no other process has it; the system lets go of it when this process ends.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _held(folder: Path) -> BinaryIO | None:
     """Create ``folder`` and lock it; returns the open lock file, or None if the lock cannot be had."""
     try:
@@ -98,9 +115,8 @@ def _held(folder: Path) -> BinaryIO | None:
     except OSError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Whoever held it until now may have moved the folder away.
-        if os.path.samestat(os.fstat(lock.fileno()), (folder / LOCK).stat()):
+        if taken(lock) and os.path.samestat(os.fstat(lock.fileno()), (folder / LOCK).stat()):
             return lock
     except OSError:
         pass

@@ -115,3 +115,12 @@ def test_a_workplace_that_is_moved_away_is_no_more_the_next_ones(
 def test_a_workplace_that_cannot_be_made_is_the_systems_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), workplace(tmp_path / "missing" / "place"):
         pass
+
+
+def test_a_system_without_posix_locks_is_told_in_one_line():
+    code = (
+        "import sys; sys.modules['fcntl'] = None; from latentbench.commands.cli import main; exit(main(['show', '1']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    expected = "latentbench: error: latentbench runs on Linux and other POSIX systems: on Windows, use WSL\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)

@@ -1,6 +1,7 @@
 """What the commands share: options with one meaning everywhere, and the plugins of one call of the command line."""
 
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Invocation",
     "common_options",
+    "cores",
     "data_root_option",
     "device_option",
     "fitted",
@@ -158,6 +160,13 @@ device_option = click.option(
     show_envvar=True,
     help="Device to compute on: cpu, cuda, cuda:1, ...; auto is CUDA if it is available, else the CPU.",
 )
+
+
+def cores() -> int:
+    """CPU cores that this process may use; where the system does not tell, those of the machine."""
+    if hasattr(os, "sched_getaffinity"):  # macOS has not
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def results_option(flag: str) -> Callable[[F], F]:

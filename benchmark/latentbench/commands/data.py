@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from latentbench.commands.common import Invocation, common_options, data_root_option, pass_invocation
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, blame, describe
 
 if TYPE_CHECKING:
     from latentbench.data.dataset import Dataset
@@ -40,10 +40,13 @@ def prepare(invocation: Invocation, dataset: str | None, overrides: tuple[str, .
     """
 
     def ready(chosen: "Dataset") -> str:
-        with _shown(f"preparing {chosen.name}", invocation.quiet) as chosen.progress:
+        whose = invocation.plugins.get("datasets", chosen.name).plugin.blamed_for(f"dataset '{chosen.name}'")
+        with blame(f"{whose}, prepare()"), _shown(f"preparing {chosen.name}", invocation.quiet) as chosen.progress:
             chosen.prepare(data_root)
-        chosen.load(data_root)  # shows whether what was decoded is enough for these options
-        facts = ", ".join(f"{name}: {count}" for name, count in chosen.status(data_root).facts.items())
+        with blame(f"{whose}, load()"):
+            chosen.load(data_root)  # shows whether what was decoded is enough for these options
+        with blame(f"{whose}, status()"):
+            facts = ", ".join(f"{name}: {count}" for name, count in chosen.status(data_root).facts.items())
         return f"dataset '{chosen.name}' is ready in {data_root}{f' ({facts})' if facts else ''}"
 
     _each(invocation, dataset, overrides, data_root, ready)
@@ -77,7 +80,8 @@ def verify(invocation: Invocation, dataset: str | None, overrides: tuple[str, ..
     """
 
     def verified(chosen: "Dataset") -> str:
-        with _shown(f"verifying {chosen.name}", invocation.quiet) as chosen.progress:
+        whose = invocation.plugins.get("datasets", chosen.name).plugin.blamed_for(f"dataset '{chosen.name}'")
+        with blame(f"{whose}, verify()"), _shown(f"verifying {chosen.name}", invocation.quiet) as chosen.progress:
             split_hash = chosen.verify(data_root)
         return f"dataset '{chosen.name}' is what it should be; split hash {split_hash}"
 
@@ -108,8 +112,8 @@ def _each(
             if found["state"] == "broken":
                 raise LatentbenchError(found["note"])
             click.echo(act(chosen))
-        except LatentbenchError as error:
-            click.echo(f"dataset '{chosen.name}': {error}", err=True)
+        except Exception as error:
+            click.echo(f"dataset '{chosen.name}': {describe(error)}", err=True)
             failed.append(chosen.name)
     if failed:
         raise LatentbenchError(f"not done for {', '.join(failed)}", "see the lines above")
@@ -144,7 +148,7 @@ def _status(dataset: "Dataset", data_root: Path) -> dict[str, Any]:
         found = dataset.status(data_root)
         state, folder, facts, note = str(found.state), found.folder, dict(found.facts), found.note
     except Exception as error:
-        state, folder, facts, note = "broken", None, {}, f"{type(error).__name__}: {error}"
+        state, folder, facts, note = "broken", None, {}, describe(error)
     return {
         "name": dataset.name,
         "state": state,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from latentbench.commands.output import shown
 from latentbench.executor import Outcome, Progress
 from latentbench.records.record import Record
 from latentbench.running.plan import Planned
@@ -82,6 +83,6 @@ class Display:
         if self._live:
             if outcome.key in self._bars:
                 self._live.remove_task(self._bars.pop(outcome.key))
-            self._live.console.print(line, highlight=False, markup=False)
+            self._live.console.print(shown(line), highlight=False, markup=False)
         else:
             print(line, flush=True)

@@ -1,13 +1,13 @@
 """``latentbench run`` from Python: for scripts and notebooks."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from latentbench.boards.board import find_board
 from latentbench.commands import VERBS
+from latentbench.commands.common import cores
 from latentbench.commands.display import Display
 from latentbench.devices import resolve_device
 from latentbench.errors import LatentbenchError
@@ -99,7 +99,7 @@ def run(
     slots = jobs or slots_on(where, threads or the_board.threads)
     title = f"board {the_board.name}, {where}, results in {results}"
     with Display([*work.to_do.values()], total=len(work.runs), title=title, quiet=not progress) as display:
-        lost = work.carry_out(loaded.get("executors", executor).value(), how, slots, display)
+        lost = work.carry_out(loaded.get("executors", executor), how, slots, display)
     if lost:
         raise LatentbenchError(f"{len(lost)} of {len(work.runs)} runs did not end", lost[0])
     for record in work.failed:
@@ -109,7 +109,7 @@ def run(
 
 def slots_on(device: str, threads: int) -> int:
     """Runs at a time where the user does not say: as the CPU has cores for their threads, or one on another device."""
-    return max(1, len(os.sched_getaffinity(0)) // threads) if device == "cpu" else 1
+    return max(1, cores() // threads) if device == "cpu" else 1
 
 
 def _names(names: str | Sequence[str] | None) -> list[str] | None:

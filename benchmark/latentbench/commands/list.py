@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from latentbench.commands.common import Invocation, common_options, fitted, pass_invocation
 from latentbench.config import format_options
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
     from latentbench.config import Options
@@ -21,7 +21,7 @@ __all__ = ["command"]
 
 #: What can be listed -> the columns of its table. The JSON has everything.
 _COLUMNS = {
-    "plugins": ("name", "distribution", "version", "status", "offers", "reason"),
+    "plugins": ("name", "distribution", "version", "status", "offers"),
     "models": ("name", "version", "capabilities", "plugin", "options"),
     "datasets": ("name", "version", "title", "licence", "plugin"),
     "metrics": ("name", "version", "title", "capability", "targets", "direction", "bounds", "plugin"),
@@ -49,7 +49,9 @@ def command(invocation: Invocation, what: str, name: str | None, as_json: bool) 
     rows = [row for row in _ROWS[what](invocation.plugins) if name in (None, row["name"])]
     if not rows:
         known = [row["name"] for row in _ROWS[what](invocation.plugins)]
-        raise LatentbenchError(f"unknown {what.removesuffix('s')} '{name}'", did_you_mean(str(name), known))
+        raise LatentbenchError(
+            f"unknown {what.removesuffix('s')} '{name}'", invocation.plugins.did_you_mean(str(name), known)
+        )
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
         return
@@ -62,8 +64,10 @@ def command(invocation: Invocation, what: str, name: str | None, as_json: bool) 
     from tabulate import tabulate
 
     cells = [[_short(row[column]) for column in _COLUMNS[what]] for row in rows]
-    table = tabulate(cells, headers=_COLUMNS[what], tablefmt="plain", disable_numparse=True)
-    click.echo(table if what == "plugins" else "\n".join(fitted(table)))  # why a plugin is broken stands last
+    click.echo("\n".join(fitted(tabulate(cells, headers=_COLUMNS[what], tablefmt="plain", disable_numparse=True))))
+    for row in rows:
+        if row.get("reason"):
+            click.echo(f"\n{row['name']} ({row['distribution']} {row['version']}) is broken: {row['reason']}")
 
 
 def _plugins(plugins: "Plugins") -> Iterator[dict[str, Any]]:
@@ -113,6 +117,8 @@ def _datasets(plugins: "Plugins") -> Iterator[dict[str, Any]]:
 
 
 def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
+    from latentbench.metric import why_unavailable
+
     for offer in plugins.offers("metrics").values():
         metric = offer.value
         yield {
@@ -125,7 +131,7 @@ def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
             "bounds": [bound if isfinite(bound) else None for bound in metric.bounds],
             "samples": metric.samples,
             "instrument": metric.instrument,
-            "unavailable": metric.unavailable(),
+            "unavailable": why_unavailable(metric) or None,
             "source": metric.source,
             **_provider(offer),
         }
@@ -231,8 +237,8 @@ def _short(value: Any) -> str:
 def _cell(value: Any) -> str:
     """A value as the text of a table cell."""
     match value:
-        case dict():
-            return "; ".join(f"{kind}: {_cell(names)}" for kind, names in value.items())
+        case dict():  # of names by kind, which have lists of their own
+            return ", ".join(f"{kind}: {len(names)}" for kind, names in value.items()) or "-"
         case list() | tuple():
             return ", ".join(_cell(one) for one in value)
         case None:

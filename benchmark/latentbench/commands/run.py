@@ -89,7 +89,7 @@ def command(
     Finished runs are kept, unfinished ones are resumed from their checkpoints. Of a plugin that is not built in, a
     changed file or another version of the distribution is other code: finished runs of other code are named, and made
     again with --rerun; checkpoints of other code are not resumed from. What `latentbench rm` removed is made again in
-    any case. Exit code 2 if any run failed.
+    any case. Exit code 2 if any run failed, or a dataset could not be used.
     """
     from latentbench.boards.board import find_board
     from latentbench.commands.display import Display
@@ -101,7 +101,7 @@ def command(
 
     plugins = invocation.plugins
     the_board = find_board(board, plugins)
-    run_in = plugins.get("executors", executor).value()
+    run_in = plugins.get("executors", executor)
     parsed = [parse_override(text) for text in overrides]
     where = resolve_device(device)
     work = Work.of(
@@ -135,11 +135,17 @@ def command(
         evaluate = invocation.command_line("evaluate", board, *results, *root)
         click.echo(f"{lacking} finished runs lack a value that the board shows: {evaluate}")
     click.echo(f"leaderboard: {invocation.command_line('leaderboard', board, *results)}")
+    told = []
     if lost:
-        raise LatentbenchError(f"{len(lost)} of {len(work.runs)} runs did not end", lost[0])
+        told.append(f"{len(lost)} of {len(work.runs)} runs did not end: {lost[0]}")
     if failed := work.failed:
         show = invocation.command_line("show", failed[0].key, *results)
-        raise LatentbenchError(f"{len(failed)} of {len(work.runs)} runs failed", _first_failure(failed[0], show))
+        told.append(f"{len(failed)} of {len(work.runs)} runs failed: {_first_failure(failed[0], show)}")
+    if work.unusable:
+        reasons = "; ".join(work.unusable.values())
+        told.append(f"{len(work.unusable)} of {len(the_board.datasets)} datasets were left out: {reasons}")
+    if told:
+        raise LatentbenchError("; ".join(told))
 
 
 def _tell_what_would_run(work: "Work", device: str, slots: int) -> None:
@@ -187,4 +193,5 @@ def _lacks(record: "Record | None", shown: list[str], plugins: "Plugins") -> boo
 
 def _first_failure(record: "Record", show: str) -> str:
     message = record.failure.message if record.failure else ""
-    return f"{message} ({show}; --retry-failed makes failed runs again)"
+    whose = "" if message.startswith(str(record.spec)) else f"{record.spec}: "
+    return f"{whose}{message} ({show}; --retry-failed makes failed runs again)"

@@ -42,7 +42,8 @@ def command(invocation: Invocation, run: str, results: Path, full: bool, as_json
         click.echo(path.read_text().rstrip())
         return
     told = _full if full else _short
-    click.echo("\n".join([*_head(path, record), *told(path, record, outdated(record, invocation.plugins.infos()))]))
+    lines = [*_head(path, record), *told(path, record, outdated(record, invocation.plugins.infos()))]
+    click.echo("\n".join(map(_on_one_line, lines)))
 
 
 def _head(path: Path, record: "Record") -> Iterator[str]:
@@ -125,11 +126,16 @@ def _full(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator[
         yield f"facts       {_pairs(record.facts)}"
     if record.values:
         rows = [
-            (name, value.value, "↑" if value.higher_is_better else "↓", value.readout)
+            (
+                _on_one_line(name),
+                value.value,
+                "higher" if value.higher_is_better else "lower",
+                _on_one_line(value.readout),
+            )
             for name, value in record.values.items()
         ]
         yield ""
-        yield tabulate(rows, headers=("value", "", "better", "read by"), floatfmt=".4f")
+        yield from tabulate(rows, headers=("value", "", "better", "read by"), floatfmt=".4f").splitlines()
     later = {value.metric: value.measured for value in record.values.values() if value.measured}
     for metric, measured in later.items():
         yield f"{metric}: measured on {measured.at} from {measured.source}, with {measured.plugin}"
@@ -138,9 +144,14 @@ def _full(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator[
     if record.failure:
         yield ""
         yield record.failure.message
-        yield from record.failure.log
-        yield record.failure.traceback.rstrip()
+        for part in (*record.failure.log, record.failure.traceback):
+            yield from (f"  {line}" for line in part.splitlines())  # no line of it can be taken for one of the above
 
 
 def _pairs(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items()) or "-"
+
+
+def _on_one_line(text: str) -> str:
+    """A text of the record's, in which a line end is shown and ends no line."""
+    return text.replace("\n", "\\u000a")

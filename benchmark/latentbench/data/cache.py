@@ -59,7 +59,7 @@ _EVERY = 1.0
 
 def cache_roots(data_root: Path) -> list[Path]:
     """Folders in which to look for arrays prepared from a data root, in this order."""
-    own = hashlib.sha256(str(data_root.resolve()).encode()).hexdigest()[:8]
+    own = hashlib.sha256(os.fsencode(data_root.resolve())).hexdigest()[:8]
     if named := os.environ.get(CACHE_VARIABLE):
         return [Path(named) / own]
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())

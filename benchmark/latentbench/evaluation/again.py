@@ -15,7 +15,7 @@ from latentbench.evaluation.evaluate import Measurement, Predictions, collect, m
 from latentbench.evaluation.kept import KeptSplit, kept_data, kept_targets
 from latentbench.evaluation.loading import load_model, load_run_data
 from latentbench.evaluation.readouts import READOUTS
-from latentbench.metric import Metric
+from latentbench.metric import Metric, why_unavailable
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
 from latentbench.records.code import with_plugins
@@ -44,7 +44,7 @@ def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None
     return [
         name
         for name in sorted(set(offers) if among is None else set(among) & set(offers))
-        if name not in has | tried and offers[name].value.capability in able and not offers[name].value.unavailable()
+        if name not in has | tried and offers[name].value.capability in able and not why_unavailable(offers[name].value)
     ]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from latentbench.data.splits import Data, DataInfo
 from latentbench.devices import resolve_device
-from latentbench.errors import LatentbenchError, command_line
+from latentbench.errors import LatentbenchError, blame, command_line
 from latentbench.evaluation.kept import kept_data
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
@@ -117,8 +117,9 @@ def load_model(path: Path, record: Record, store: Store, plugins: Plugins, info:
     if then.get("model") != now.get("model"):
         what = f"its weights were made by other code of model '{spec.model}'"
         raise LatentbenchError(what, f"{describe_change(then, now)}; so run it again with --rerun")
-    model: Model = offer.value(offer.value.Config.parse(spec.config, f"model '{spec.model}'"), info)
-    model.load_state_dict(load(content))
+    with blame(offer.plugin.blamed_for(f"model '{spec.model}', build() and its state")):
+        model: Model = offer.value(offer.value.Config.parse(spec.config, f"model '{spec.model}'"), info)
+        model.load_state_dict(load(content))
     return model.eval()
 
 
@@ -130,7 +131,8 @@ def load_run_data(record: Record, plugins: Plugins, data_root: Path) -> Data:
     """
     spec = record.spec
     offer = plugins.get("datasets", spec.dataset)
-    data: Data = offer.value(offer.value.Config.parse(spec.options, f"dataset '{spec.dataset}'")).load(data_root)
+    with blame(offer.plugin.blamed_for(f"dataset '{spec.dataset}', load()")):
+        data: Data = offer.value(offer.value.Config.parse(spec.options, f"dataset '{spec.dataset}'")).load(data_root)
     if data.split_hash != spec.split_hash:
         raise LatentbenchError(
             f"dataset '{spec.dataset}' in {data_root} has another split hash than the run's", "name another --data-root"

@@ -16,6 +16,8 @@ KindName = Literal["models", "datasets", "metrics", "boards", "executors", "comm
 
 #: Names are used in file names, option lists and value names, so they must not contain what has a meaning there.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+#: Characters of the longest name: names are those of files and folders, of which systems take 255 bytes, and of rows.
+_LONGEST = 64
 _TARGETS = ("anomaly", "mask", "attributes")
 #: What a model may need of a dataset: names of fields of ``DataInfo`` that must not be empty.
 _NEEDS = ("attributes",)
@@ -43,11 +45,13 @@ class Kind:
             OfferError: the object breaks the contract of its kind; names the object and the defect.
         """
         name = offer.stem if isinstance(offer, Path) else getattr(offer, "name", None)
-        label = f"{self.noun} '{name}'" if isinstance(name, str) else f"{self.noun} {_describe(offer)}"
+        label = f"{self.noun} '{name[:_LONGEST]}'" if isinstance(name, str) else f"{self.noun} {_describe(offer)}"
         try:
             self.check(offer)
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise OfferError("needs a name of lower-case letters, digits, '.', '_' and '-'")
+            if len(name) > _LONGEST:
+                raise OfferError(f"has a name of {len(name):,} characters: {_LONGEST} are the most")
         except (OfferError, LatentbenchError) as error:
             raise OfferError(f"{label} {error}") from error
         return name

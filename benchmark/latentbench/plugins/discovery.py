@@ -5,14 +5,15 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
-from importlib.metadata import Distribution, entry_points
+from functools import partial
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError, describe, did_you_mean
+from latentbench.plugins.contracts import OfferError
 from latentbench.plugins.hookspecs import PROJECT
 
 __all__ = ["Found", "PluginInfo", "find_files", "find_installed"]
@@ -50,6 +51,10 @@ class PluginInfo:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+    def blamed_for(self, what: str) -> str:
+        """``what`` is the plugin's, as the beginning of an error: "plugin 'acme 1.2': model 'vae'"."""
+        return what if self.builtin else f"plugin '{self}': {what}"
 
 
 @dataclass(frozen=True)
@@ -103,16 +108,60 @@ def find_files(paths: Sequence[Path]) -> list[Found]:
 
 
 def _entry_points() -> Iterator[Found]:
-    @cache
-    def identity(distribution: Distribution) -> tuple[str, str]:
-        try:
-            return distribution.name or "unknown", distribution.version or "unknown"
-        except Exception:  # what its missing or unreadable metadata raise depends on Python's version
-            return "unknown", "unknown"
+    """The entry points of all distributions, each looked at on its own: one that cannot be read hides no other.
 
-    for point in entry_points(group=PROJECT):
-        name, version = identity(point.dist)
-        yield Found(PluginInfo(point.name, name, version, builtin=_canonical(name) == PROJECT), point.load)
+    Of several versions of a distribution the first on the path counts, and what is listed twice is one plugin.
+    """
+    seen: set[tuple[str, str]] = set()
+    for found in distributions():
+        try:
+            points, fault = list(found.entry_points.select(group=PROJECT)), ""
+        except Exception as error:  # it is no UTF-8, or no list of names and values
+            points, fault = [], f"its entry_points.txt, in {found.locate_file('')}, cannot be read ({describe(error)})"
+        if not points and not fault:
+            continue
+        name, version = _identity(found)
+        if _is_hidden(found, name, version):
+            continue
+        builtin = _canonical(name) == PROJECT
+        plugins = [(point.value, point.name, partial(_load, point, builtin)) for point in points]
+        for what, title, load in plugins or [(fault, name, partial(_refuse, fault))]:
+            if (name, what) not in seen:
+                seen.add((name, what))
+                yield Found(PluginInfo(title, name, version, builtin), load)
+
+
+def _identity(found: Distribution) -> tuple[str, str]:
+    """Name and version of a distribution."""
+    try:
+        return found.name or "unknown", found.version or "unknown"
+    except Exception:  # what its missing or unreadable metadata raise depends on Python's version
+        return "unknown", "unknown"
+
+
+def _is_hidden(found: Distribution, name: str, version: str) -> bool:
+    """Whether another version of the distribution comes first on the path."""
+    try:
+        first = distribution(name)
+    except (PackageNotFoundError, ValueError):  # it has no name
+        return False
+    return (first.locate_file(""), *_identity(first)) != (found.locate_file(""), name, version)
+
+
+def _load(point: EntryPoint, builtin: bool) -> object:
+    """Import what an entry point leads to; third-party code only where it has let another process live."""
+    if not EntryPoint.pattern.match(point.value):
+        raise OfferError(f"its entry point '{point.value}' is not of the form MODULE or MODULE:OBJECT")
+    if not builtin:
+        from latentbench.plugins.trial import fatal  # only third-party code needs it
+
+        if reason := fatal(point):
+            raise OfferError(reason)
+    return point.load()
+
+
+def _refuse(reason: str) -> object:
+    raise OfferError(reason)
 
 
 def _names(info: PluginInfo) -> tuple[str, str]:

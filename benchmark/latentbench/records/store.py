@@ -13,7 +13,6 @@ Records from elsewhere are untrusted: they are parsed by schema, their key must 
 that of their key, and nothing is ever unpickled.
 """
 
-import fcntl
 import hashlib
 import logging
 import shutil
@@ -28,7 +27,7 @@ import numpy.typing as npt
 
 from latentbench.config import differing, format_options
 from latentbench.errors import LatentbenchError
-from latentbench.files import StorageError, replacing
+from latentbench.files import StorageError, replacing, taken
 from latentbench.records.arrays import SUFFIX, pack, unpack
 from latentbench.records.form import decode, encode
 from latentbench.records.migrate import NewerRecordError
@@ -255,18 +254,20 @@ class Store:
 
         Raises:
             BusyError: another process held it for ``patience`` seconds.
-            StorageError: the folder cannot be written.
+            StorageError: the folder cannot be written, or its file system has no locks.
         """
         with (self._made_work(spec) / "lock").open("w") as file:
             deadline = time.monotonic() + patience
             while True:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise BusyError(f"another process is carrying out {spec} in {self.root}") from None
-                    time.sleep(0.1)
+                    if taken(file):
+                        break
+                except OSError as error:
+                    what = f"cannot lock {file.name}: {error.strerror}"
+                    raise StorageError(what, "choose a folder on another file system with --out") from error
+                if time.monotonic() > deadline:
+                    raise BusyError(f"another process is carrying out {spec} in {self.root}")
+                time.sleep(0.1)
             with suppress(OSError):  # it is there for people who list the runs
                 (self.work(spec) / _SPEC).write_text(spec.model_dump_json())
             yield

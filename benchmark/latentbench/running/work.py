@@ -1,14 +1,16 @@
 """A board's runs in a results folder: which are done, which remain, and carrying these out."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
 from latentbench.boards.board import Board
 from latentbench.boards.lineup import Lineup, write_lineup
-from latentbench.executor import Execution, Executor, Outcome, Progress, Task
-from latentbench.plugins.registry import Plugins
+from latentbench.errors import LatentbenchError, blame, describe
+from latentbench.executor import Execution, Outcome, Progress, Task
+from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.code import is_stale
 from latentbench.records.record import Record
 from latentbench.records.store import Store
@@ -16,6 +18,8 @@ from latentbench.running.execute import checkpoint_path
 from latentbench.running.plan import Override, Planned, lineup_of, plan
 
 __all__ = ["Watcher", "Work"]
+
+log = logging.getLogger("latentbench")
 
 
 class Watcher(Protocol):
@@ -41,6 +45,8 @@ class Work:
     """By key: finished runs that other code made than would make them now."""
     to_do: Mapping[str, Planned]
     """By key: those that remain."""
+    unusable: Mapping[str, str]
+    """By label: datasets that cannot be used, and why, in one line. The others are run."""
     store: Store
 
     @classmethod
@@ -78,9 +84,15 @@ class Work:
             LatentbenchError: as ``plan``; or a record is of a later version of latentbench.
         """
         lineup = lineup_of(board, plugins)
+        unusable: dict[str, str] = {}
+
+        def leave_out(label: str, error: LatentbenchError) -> None:
+            unusable[label] = f"'{label}': {describe(error)}"
+            log.warning("left out %s; the other datasets are run", unusable[label])
+
         runs = plan(
             board, plugins, data_root,
-            models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=overrides,
+            models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=overrides, onerror=leave_out,
         )  # fmt: skip
         store = Store(out)
         records = {run.spec.key: store.read(run.spec) for run in runs}
@@ -91,10 +103,10 @@ class Work:
             for run in runs
             if run.spec.key in again or _is_open(records[run.spec.key], retry_failed)
         }  # fmt: skip
-        return cls(board, lineup, runs, records, stale, to_do, store)
+        return cls(board, lineup, runs, records, stale, to_do, unusable, store)
 
-    def carry_out(self, executor: Executor, how: Execution, slots: int, watcher: Watcher) -> list[str]:
-        """Carry out what remains, at most ``slots`` runs at a time, and write the board's lineup.
+    def carry_out(self, executor: Offer, how: Execution, slots: int, watcher: Watcher) -> list[str]:
+        """Carry out what remains by an executor, at most ``slots`` runs at a time, and write the board's lineup.
 
         Returns:
             One line for each run that did not end, and so has no record.
@@ -105,7 +117,9 @@ class Work:
         write_lineup(self.store.root, self.board, self.lineup)
         lost: list[str] = []
         silent = dict(self.to_do)
-        for outcome in executor.run([Task(run.spec, how) for run in self.to_do.values()], slots, watcher.progress):
+        tasks = [Task(run.spec, how) for run in self.to_do.values()]
+        outcomes = executor.value().run(tasks, slots, watcher.progress)
+        for outcome in _blaming(outcomes, executor.plugin.blamed_for(f"executor '{executor.name}', run()")):
             run = silent.pop(outcome.key)
             record = self.store.read(run.spec) if outcome.status != "lost" else None
             self.records[outcome.key] = record
@@ -133,6 +147,12 @@ class Work:
     def failed(self) -> list[Record]:
         """The records of failed runs, in the order of the runs."""
         return [record for record in self.records.values() if record is not None and record.status == "failed"]
+
+
+def _blaming(outcomes: Iterable[Outcome], whose: str) -> Iterator[Outcome]:
+    """The same outcomes; what is raised instead of one carries a note of whose it is."""
+    with blame(whose):
+        yield from outcomes
 
 
 def _is_open(record: Record | None, retry_failed: bool) -> bool:

@@ -209,16 +209,43 @@ def test_a_command_sets_the_exit_code_by_exit_and_not_by_what_it_returns(tmp_pat
     assert main(["--plugin", str(command_file(tmp_path, body)), "act"]) == code
 
 
-def test_an_interrupt_from_outside_ends_it_with_130(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "ignored", "code", "word"),
+    [
+        (signal.SIGINT, False, 130, "interrupted"),
+        (signal.SIGTERM, False, 143, "terminated"),
+        (signal.SIGTERM, True, 143, "terminated"),
+    ],
+    ids=["interrupt", "terminate", "terminate where interrupts are ignored"],
+)
+def test_a_signal_from_outside_ends_it_in_order(tmp_path, number, ignored, code, word):
+    """Interrupts are ignored by what a script starts in the background, which these tests may be, too."""
     path = command_file(tmp_path, "import time\nprint('ready', flush=True)\ntime.sleep(60)")
     command = [sys.executable, "-m", "latentbench", "--plugin", str(path), "act"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    start = f"import os, signal; signal.signal(signal.SIGINT, signal.SIG_{'IGN' if ignored else 'DFL'}); "
+    start += f"os.execv({sys.executable!r}, {command!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", start], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         assert child.stdout.readline() == "ready\n"
-        child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=30) == 130
-        assert child.stderr.read().strip().startswith("latentbench: error: interrupted: what is finished is kept")
+        if ignored:
+            child.send_signal(signal.SIGINT)
+        child.send_signal(number)
+        assert child.wait(timeout=60) == code
+        assert child.stderr.read().strip().startswith(f"latentbench: error: {word}: what is finished is kept")
+
+
+def test_a_handler_of_the_caller_is_left_and_the_default_put_back(capsys):
+    assert main(["--version"]) == 0
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    own = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert main(["--version"]) == 0
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, own)
 
 
 @pytest.mark.parametrize("body", ["click.echo('x' * 100_000)", "print('x')"], ids=["at once", "at the end"])

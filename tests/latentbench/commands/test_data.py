@@ -1,6 +1,7 @@
 """``latentbench data``: what a dataset does and tells, in the folder that was asked for and with its options."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -71,13 +72,17 @@ def test_the_folder_is_the_options_then_the_environments_then_data(
 
 def test_what_the_dataset_cannot_do_is_told_in_one_line(plugin, capsys):
     assert main([*plugin, "data", "prepare", "mine", "--data-root", "forbidden"]) == 2
-    assert capsys.readouterr().err == "latentbench: error: the server says no: ask again\n"
+    told = (
+        r"latentbench: error: plugin 'plugin sha256:\w+': dataset 'mine', prepare\(\): the server says no: ask again\n"
+    )
+    assert re.fullmatch(told, capsys.readouterr().err)
 
 
 def test_what_cannot_be_loaded_afterwards_is_not_called_ready(plugin, capsys):
     assert main([*plugin, "data", "prepare", "mine", "--set", "size=9"]) == 2
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "latentbench: error: there are 8 images: ask for fewer\n")
+    assert out == ""
+    assert err.endswith(": dataset 'mine', load(): there are 8 images: ask for fewer\n")
 
 
 @pytest.mark.parametrize("verb", ["prepare", "verify"])
@@ -216,5 +221,5 @@ def test_image_folders_are_prepared_found_and_verified(monkeypatch, tmp_path, ca
     assert capsys.readouterr().out.startswith("mvtec-like: outdated\n")
     assert main(["data", "prepare", "mvtec-like", *of_it]) == 2
     error = capsys.readouterr().err
-    assert f"latentbench: error: image {folder}/test/hole/0.png is empty (0 bytes)" in error
+    assert f"latentbench: error: dataset 'mvtec-like', prepare(): image {folder}/test/hole/0.png is empty" in error
     assert "Traceback" not in error

@@ -60,7 +60,9 @@ def test_a_broken_plugin_is_listed_with_distribution_version_and_reason(install,
     }
     assert main(["list"]) == 0
     out, err = capsys.readouterr()
-    assert re.search(rf"^bad-metrics +bad-metrics +0\.3\.1 +broken +{reason}$", out, re.MULTILINE)
+    assert re.search(r"^bad-metrics +bad-metrics +0\.3\.1 +broken +-$", out, re.MULTILINE)
+    assert out.endswith(f"\n\nbad-metrics (bad-metrics 0.3.1) is broken: {reason}\n")
+    assert max(len(line) for line in out.splitlines()) <= 110, "no reason is out of a terminal's sight"
     assert err.startswith("latentbench: warning: broken plugins: bad-metrics (bad-metrics 0.3.1);")
 
 

@@ -79,6 +79,17 @@ def test_a_valid_object_is_called_by_its_name(kind, offer, name):
     assert KINDS[kind].name(offer) == name
 
 
+@pytest.mark.parametrize("length", [65, 256, 10_000])
+def test_a_name_that_no_folder_could_have_is_refused_in_a_short_line(length):
+    class Long(GoodModel):
+        name = "a" * length
+
+    with pytest.raises(OfferError, match=rf"^model 'a{{64}}' has a name of {length:,} characters: 64 are the most$"):
+        KINDS["models"].name(Long)
+    Long.name = "a" * 64
+    assert KINDS["models"].name(Long) == "a" * 64
+
+
 @pytest.mark.parametrize("file", ["mine.yaml", "mine.yml"])
 def test_a_board_is_called_as_its_file(tmp_path, file):
     path = tmp_path / file

@@ -3,12 +3,15 @@
 import hashlib
 import os
 import pickle
+import re
+import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from latentbench.errors import LatentbenchError
+from latentbench.plugins.contracts import OfferError
 from latentbench.plugins.discovery import Found, find_files, find_installed
 
 
@@ -79,6 +82,51 @@ def test_an_unknown_name_in_the_environment_is_an_error_with_near_misses(install
         LatentbenchError, match=r"^LATENTBENCH_PLUGINS names the unknown plugin 'sonra': did you mean 'sonar'"
     ):
         find_installed()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[console_scripts]\nname\n", r"TypeError: .*"),
+        (b"[latentbench]\nd\xe9tecteur = other\n", r"UnicodeDecodeError: .* position 15: .*"),
+    ],
+    ids=["malformed", "latin-1"],
+)
+def test_a_distribution_whose_entry_points_cannot_be_read_is_named_and_hides_no_other(install, content, reason):
+    site = install("other", "", version="3.0")
+    install("good", "")
+    (site / "other-3.0.dist-info" / "entry_points.txt").write_bytes(content)
+    assert third_parties() == [("good", "good", "1.0"), ("other", "other", "3.0")]
+    broken = find_installed()[-1]
+    with pytest.raises(
+        OfferError, match=rf"^its entry_points.txt, in {re.escape(str(site))}, cannot be .* \({reason}\)$"
+    ):
+        broken.load()
+
+
+def test_an_entry_point_that_is_no_name_of_a_module_says_so(install):
+    install("odd", "", target="odd module!")
+    with pytest.raises(OfferError, match=r"^its entry point 'odd module!' is not of the form MODULE or MODULE:OBJECT$"):
+        find_installed()[-1].load()
+
+
+def test_an_entry_point_that_is_listed_twice_is_one_plugin(install):
+    site = install("twin", "")
+    (site / "twin-1.0.dist-info" / "entry_points.txt").write_text("[latentbench]\ntwin = twin\nagain = twin\n")
+    shutil.copytree(site / "twin-1.0.dist-info", site / "twin.egg-info")
+    (site / "twin.egg-info" / "METADATA").rename(site / "twin.egg-info" / "PKG-INFO")
+    assert third_parties() == [("twin", "twin", "1.0")]
+
+
+def test_a_distribution_that_another_version_hides_is_left_out(install, tmp_path, monkeypatch):
+    site = install("shade", "", version="1.0")
+    new = tmp_path / "new" / "shade-2.0.dist-info"
+    new.mkdir(parents=True)
+    (new / "METADATA").write_text("Metadata-Version: 2.1\nName: shade\nVersion: 2.0\n")
+    assert third_parties() == [("shade", "shade", "1.0")]
+    monkeypatch.syspath_prepend(new.parent)
+    assert third_parties() == []
+    assert (site / "shade-1.0.dist-info").is_dir()
 
 
 def test_a_file_is_known_by_its_path_and_the_hash_of_its_text(tmp_path):

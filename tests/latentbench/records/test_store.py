@@ -1,5 +1,7 @@
 """The store keeps records whole, finds them by key, and trusts no file."""
 
+import errno
+import fcntl
 import hashlib
 import multiprocessing
 import os
@@ -14,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from latentbench.errors import LatentbenchError
+from latentbench.files import StorageError
 from latentbench.records.record import Environment, Failure, Record, Value
 from latentbench.records.store import BusyError, Store, read_record
 from latentbench.spec import RunSpec
@@ -35,6 +38,15 @@ def record(of: RunSpec, **changes: object) -> Record:
         "finished": "f", "environment": where,
     }  # fmt: skip
     return Record.model_validate({**fields, **changes})
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=r"^cannot lock .*lock: No locks available: choose a folder on another file"):
+        Store(tmp_path).lock(spec()).__enter__()
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,8 @@ def plain_markdown(text: str) -> str:
 
 
 def csv_text(text: str) -> str:
-    """``text`` as a cell that no spreadsheet takes for a formula."""
-    safe = printable(text)
-    return f"'{safe}" if safe.startswith(("=", "+", "-", "@")) else safe
+    """``text`` as a cell that no spreadsheet takes for a formula, also where semicolons separate its cells."""
+    return re.sub(r"(^|;)([ \"']*)(?=[=+\-@])", r"\1\2'", printable(text))
 
 
 def _short(text: str) -> str:

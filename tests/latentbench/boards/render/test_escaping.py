@@ -85,6 +85,16 @@ def test_a_csv_cell_is_no_formula(text):
     assert csv_text(text)[0] == "'"
 
 
+@pytest.mark.parametrize("text", ["x;=1+1", "x; +1", "a cpu;-1;@x", 'x;"=1"', "x;'=1", 'x; " =1'])
+def test_nor_is_it_where_semicolons_separate_the_cells(text):
+    for cell in csv.reader(io.StringIO(csv_text(text)), delimiter=";"):
+        assert not any(part.lstrip(" \"'")[:1] in tuple("=+-@") and "'" not in part for part in cell), cell
+
+
+def test_semicolons_and_signs_that_begin_no_cell_stay():
+    assert csv_text("one cpu; another-one; a=b") == "one cpu; another-one; a=b"
+
+
 @SETTINGS
 @given(st.lists(texts, min_size=1, max_size=4))
 def test_csv_cells_come_back_one_by_one(row):
