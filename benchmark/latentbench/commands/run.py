@@ -1,7 +1,6 @@
 """``latentbench run``: carry out a board's runs, resuming what was cut off and leaving alone what is finished."""
 
 from collections.abc import Collection
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,10 +91,11 @@ def command(
     any case. Exit code 2 if any run failed, or a dataset could not be used.
     """
     from latentbench.boards.board import find_board
-    from latentbench.commands.display import Display
+    from latentbench.commands.display import Display, preparing
     from latentbench.commands.from_python import slots_on
     from latentbench.devices import resolve_device
     from latentbench.executor import Execution
+    from latentbench.running.durations import Durations
     from latentbench.running.plan import parse_override
     from latentbench.running.work import Work
 
@@ -104,11 +104,12 @@ def command(
     run_in = plugins.get("executors", executor)
     parsed = [parse_override(text) for text in overrides]
     where = resolve_device(device)
-    work = Work.of(
-        the_board, plugins, out, data_root,
-        models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
-        retry_failed=retry_failed, rerun=rerun,
-    )  # fmt: skip
+    with preparing(quiet=invocation.quiet) as progress:
+        work = Work.of(
+            the_board, plugins, out, data_root,
+            models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
+            retry_failed=retry_failed, rerun=rerun, progress=progress,
+        )  # fmt: skip
     slots = jobs or slots_on(where, threads or the_board.threads)
     title = f"board {the_board.name}, {where}, results in {out}"
     if dry_run:
@@ -118,7 +119,10 @@ def command(
     allowed = the_board.transductive == "allowed"
     files = tuple(invocation.plugin_files)
     how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
-    with Display([*work.to_do.values()], total=len(work.runs), title=title, quiet=invocation.quiet) as display:
+    durations = Durations(where, filter(None, work.records.values()))
+    with Display(
+        [*work.to_do.values()], len(work.runs), title, durations=durations, slots=slots, quiet=invocation.quiet
+    ) as display:
         lost = work.carry_out(run_in, how, slots, display)
 
     results = [] if out == Path("results") else ["--results", str(out)]
@@ -167,7 +171,9 @@ def _tell_what_would_run(work: "Work", device: str, slots: int) -> None:
 
 
 def _about(seconds: float | None) -> str:
-    return "-" if seconds is None else str(timedelta(seconds=max(1, round(seconds))))
+    from latentbench.commands.display import in_words
+
+    return "-" if seconds is None else in_words(seconds)
 
 
 def _tell_stale(stale: "Collection[Record]", finished: int, plugins: "Plugins") -> None:

@@ -20,7 +20,7 @@ from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 
-from latentbench.files import StorageError, replacing
+from latentbench.files import StorageError, replacing, user_cache
 
 __all__ = ["fatal"]
 
@@ -131,9 +131,7 @@ def _files(point: EntryPoint) -> Iterator[tuple[str, Path]]:
 
 def _notes() -> Path:
     """Where outcomes are kept."""
-    own = os.environ.get("LATENTBENCH_CACHE")
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "latentbench"
-    return (Path(own) if own else user) / "plugins"
+    return user_cache() / "plugins"
 
 
 def _remembered(notes: Path) -> str | None:

@@ -1,7 +1,7 @@
 """A board's runs in a results folder: which are done, which remain, and carrying these out."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -64,6 +64,7 @@ class Work:
         overrides: Sequence[Override] = (),
         retry_failed: bool = False,
         rerun: bool = False,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> Self:
         """Plan the runs and look for their records. Nothing is written.
 
@@ -79,6 +80,7 @@ class Work:
             overrides: options that differ from the presets and from the board's.
             retry_failed: whether failed runs are to be made again.
             rerun: whether finished runs that other code made are to be made again.
+            progress: called with a title, what is done and of how much, while a dataset is prepared.
 
         Raises:
             LatentbenchError: as ``plan``; or a record is of a later version of latentbench.
@@ -93,6 +95,7 @@ class Work:
         runs = plan(
             board, plugins, data_root,
             models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=overrides, onerror=leave_out,
+            progress=progress,
         )  # fmt: skip
         store = Store(out)
         records = {run.spec.key: store.read(run.spec) for run in runs}
