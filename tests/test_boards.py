@@ -1,6 +1,7 @@
 """Boards of several datasets, from image files to tables: of parts of one's own, and what there is of MVTec AD."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -93,11 +94,11 @@ def test_a_users_folders_get_the_board_of_mvtec_ad(root: Path, capsys: pytest.Ca
     assert "pca-2 on gear, seed 0: finished, auroc@test 1.000" in out
     assert "pca-2 on nut, seed 0: finished, auroc@test 1.000" in out
     assert main(["leaderboard", "my-parts.yaml"]) == 0
-    headings = [line for line in (root / "results/my-parts.md").read_text().splitlines() if line.startswith("## ")]
-    assert [heading.partition(", split")[0] for heading in headings] == [
-        "## Mean over 2 of 2 datasets: `gear`, `nut`, ranked by test images alone",
-        "## `gear`: `mvtec-like` (`folder=parts/gear`)",
-        "## `nut`: `mvtec-like` (`folder=parts/nut`)",
+    headings = re.findall(r"^## (.*)\n\n(.*)$", (root / "results/my-parts.md").read_text(), re.MULTILINE)
+    assert [(name, about.partition(", split")[0]) for name, about in headings] == [
+        ("Means", "Mean over 2 of 2 datasets (`gear`, `nut`), 1 seed, ranked by test images alone."),
+        ("`gear`", "Dataset `mvtec-like` (`folder=parts/gear`)"),
+        ("`nut`", "Dataset `mvtec-like` (`folder=parts/nut`)"),
     ]
     found = lines(root / "results/my-parts.csv")
     for value in ("auroc@test", "pixel-auroc@test", "aupro30@test"):
@@ -119,7 +120,7 @@ def test_a_folder_that_is_not_there_is_left_out_and_named_in_one_line(
     assert "1 of 1 runs are finished" in capsys.readouterr().out
     assert main(["leaderboard", "my-parts.yaml"]) == 0
     assert (
-        "## Mean over 1 of 2 datasets: `gear`, ranked by test images alone\n"
+        "\nMean over 1 of 2 datasets (`gear`), 1 seed, ranked by test images alone.\n"
         in (root / "results/my-parts.md").read_text()
     )
 

@@ -1,5 +1,6 @@
 """What the documentation shows works as it is printed there."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -30,7 +31,13 @@ def test_the_whole_plugin_of_the_first_page_keeps_the_contract_and_gets_a_row(
     run = ["--plugin", str(plugin), "run", "quick", "--models", "centre-distance", "--out", out]
     assert main([*run, "--datasets", "digits-shift,textures"]) == 0
     assert main(["--plugin", str(plugin), "leaderboard", "quick", "--results", out]) == 0
-    assert "`centre-distance`" in (tmp_path / "results" / "quick.md").read_text()
+    with (tmp_path / "results" / "quick.csv").open(newline="") as file:
+        places = [
+            (line["label"], line["ranked_by"], line["rank_first"])
+            for line in csv.DictReader(file)
+            if (line["variant"], line["group"]) == ("centre-distance", "model") and line["value"] == line["ranked_by"]
+        ]
+    assert places == [("digits-shift", "accuracy@test/uncorrelated", "1"), ("textures", "auroc@test", "1")]
     assert "4 of 4 runs are finished" in capsys.readouterr().out
 
 

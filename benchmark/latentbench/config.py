@@ -99,7 +99,7 @@ class TrainingOptions(Options):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="bfloat16: autocast of the forward pass in training and validation; weights, optimizer and "
-        "evaluation stay float32",
+        "evaluation stay float32. A CPU without instructions for it (AVX-512 BF16, AMX) takes several times as long",
     )
     memory_format: Literal["contiguous", "channels_last"] = Field(
         "contiguous",

@@ -1,4 +1,4 @@
-"""Atomic replacement of files, and folders in which one process works at a time."""
+"""Atomic replacement of files, folders in which one process works at a time, and the folder of caches."""
 
 import os
 import shutil
@@ -20,11 +20,11 @@ __all__ = [
     "CACHE_VARIABLE",
     "LOCK",
     "StorageError",
+    "cache_folder",
     "discard",
     "replacing",
     "size_in_words",
     "taken",
-    "user_cache",
     "workplace",
 ]
 
@@ -39,7 +39,7 @@ class StorageError(LatentbenchError):
     """A file could not be written. The run is not at fault: it stays unfinished and can be resumed."""
 
 
-def user_cache() -> Path:
+def cache_folder() -> Path:
     """The folder for what may be deleted at any time: the one that CACHE_VARIABLE names, else one of the user's own."""
     from platformdirs import user_cache_path
 

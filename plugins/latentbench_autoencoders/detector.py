@@ -113,10 +113,6 @@ class VariationalDetector(Autoencoder, ABC):
     def noise(self, count: int) -> Tensor:
         """(count, 1, E), on the CPU: the noise that ``Posterior.draw`` makes ``count`` draws of z from."""
 
-    def observed(self, images: Tensor) -> Tensor:
-        """(B, C, H, W): what of the images the model sees. By default all of it."""
-        return images
-
     def build(self, info: DataInfo) -> None:
         """Make the networks, draw the noise of the scores, and make room for what typicality compares with."""
         super().build(info)
@@ -138,10 +134,6 @@ class VariationalDetector(Autoencoder, ABC):
         """(B,): the score that the option ``score`` names; with ``scores``, all of them by name, that one first."""
         found = self._scores(images, self._score_names)
         return found if self.config.scores else found[self.config.score]
-
-    def localize(self, images: Tensor) -> Tensor:
-        """(B, H, W): the error of the reconstruction by pixel, 0 where it is perfect (``Likelihood.error``)."""
-        return super().localize(self.observed(images))
 
     def log_likelihood(self, images: Tensor) -> Tensor:
         """(B,) in nats: the importance-weighted lower bound on log p(x) from N draws (``Draws.log_likelihood``).

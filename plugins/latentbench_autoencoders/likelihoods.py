@@ -34,6 +34,10 @@ class Likelihood(ABC):
         """(B, C, H, W) in [0, 1]: the mean image."""
 
     @abstractmethod
+    def outputs(self, mean: Tensor) -> Tensor:
+        """(B, C, H, W), finite: the outputs whose mean image is ``mean``, in [0, 1]."""
+
+    @abstractmethod
     def negative_log(self, outputs: Tensor, x: Tensor) -> Tensor:
         """(B,) -log p(x | z) in nats, summed over pixels and channels."""
 
@@ -61,6 +65,10 @@ class Bernoulli(Likelihood):
     def mean(self, outputs: Tensor) -> Tensor:
         """The probability of a white pixel."""
         return outputs.sigmoid()
+
+    def outputs(self, mean: Tensor) -> Tensor:
+        """The log odds, of probabilities at least 1e-6 from 0 and 1."""
+        return mean.logit(eps=1e-6)
 
     def negative_log(self, outputs: Tensor, x: Tensor) -> Tensor:
         """(B,): -x log p - (1 - x) log(1 - p), summed over pixels and channels."""
@@ -92,6 +100,10 @@ class Gaussian(Likelihood):
         """The outputs, clamped to [0, 1]."""
         return outputs.clamp(0, 1)
 
+    def outputs(self, mean: Tensor) -> Tensor:
+        """The mean image itself."""
+        return mean
+
     def negative_log(self, outputs: Tensor, x: Tensor) -> Tensor:
         """(B,): ||x - mean||^2 / (2 sigma^2), plus the normalizing constant."""
         constant = x[0].numel() * (log(self.sigma) + log(2 * pi) / 2)
@@ -116,6 +128,10 @@ class SSIM(Likelihood):
     def mean(self, outputs: Tensor) -> Tensor:
         """The outputs through a sigmoid."""
         return outputs.sigmoid()
+
+    def outputs(self, mean: Tensor) -> Tensor:
+        """The log odds, of probabilities at least 1e-6 from 0 and 1."""
+        return mean.logit(eps=1e-6)
 
     def negative_log(self, outputs: Tensor, x: Tensor) -> Tensor:
         """(B,): the sum of the dissimilarities over pixels and channels."""

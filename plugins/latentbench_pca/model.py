@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from latentbench import DataInfo, LatentbenchError, Model, Options, Split
+from latentbench import DataInfo, LatentbenchError, Model, Options, Split, Where
 
 if TYPE_CHECKING:
     from latentbench import Trainer
@@ -42,6 +42,7 @@ class PCA(Model):
         "mvtec-ad": {"components": 64},
         "magnetic-tile": {"components": 64},
         "textures": {"components": 64},
+        Where("kolektor-sdd", image_size=(320, 128)): {"components": 64},
     }
 
     mean: Tensor

@@ -306,9 +306,10 @@ def test_one_dataset_of_a_board_is_run_by_its_label_and_the_table_of_means_says_
     assert code == 0
     assert "1 of 1 runs are finished" in out
     cli("leaderboard", "toys.yaml")
-    headings = [line for line in Path("results/toys.md").read_text().splitlines() if line.startswith("## ")]
-    assert headings[0] == "## Mean over 1 of 2 datasets: `many`, ranked by test images alone"
-    assert headings[1].startswith("## `many`: `toy-blobs` (`size=48`), split")
+    headings = re.findall(r"^## (.*)\n\n(.*)$", Path("results/toys.md").read_text(), re.MULTILINE)
+    assert headings[0] == ("Means", "Mean over 1 of 2 datasets (`many`), 1 seed, ranked by test images alone.")
+    assert headings[1][0] == "`many`"
+    assert headings[1][1].startswith("Dataset `toy-blobs` (`size=48`), split")
     assert len(headings) == 2
 
 
@@ -335,7 +336,8 @@ def test_a_variant_is_run_and_shown_under_its_label_and_what_set_changes_is_coun
     assert cli("run", "toys.yaml", "--jobs", "1", "--models", "narrow", "--set", "narrow.latent_dim=1")[0] == 0
     assert cli("leaderboard", "toys.yaml")[0] == 0
     text = Path("results/toys.md").read_text()
-    rows = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")][2:]
+    shown = text.partition("<details>")[0]
+    rows = [line.split("|")[2].strip() for line in shown.splitlines() if line.startswith("|")][2:]
     assert sorted(rows) == ["`centre-distance`", "`narrow`"]
     assert "1 run in 1 other setting stands in the CSV." in text
     assert "- `narrow` is `centre-distance` with `latent_dim=2`." in text

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch import distributions as dist
 
 import latentbench_autoencoders
-from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
+from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit, Where
 from latentbench.capabilities import capabilities_of
+from latentbench.plugins.registry import Plugins
 from latentbench.running.training import TrainingLoop
 from latentbench_autoencoders import detector
 from latentbench_autoencoders.ae import AE
+from latentbench_autoencoders.autoencoder import Autoencoder
 from latentbench_autoencoders.beta_vae import BetaVAE
 from latentbench_autoencoders.posteriors import Gaussian, kl_divergence
 from latentbench_autoencoders.vae import VAE
@@ -426,10 +428,19 @@ def test_the_kl_term_falls_when_beta_rises(images: Tensor) -> None:
     assert kl(0.1) > 2 * kl(1) > 4 * kl(10)
 
 
+def _preset(cls: type[Autoencoder], key: str | Where) -> Any:
+    """The Config for a dataset, or for one with options."""
+    if isinstance(key, str):
+        return cls.configure(key, {})
+    dataset = Plugins.load().get("datasets", key.dataset).value
+    return cls.configure(key.dataset, {}, dataset.Config.parse(key.options, str(key)))
+
+
 @pytest.mark.parametrize("cls", [AE, VAE, BetaVAE])
 def test_presets_are_valid_options(cls: type[AE | VAE]) -> None:
-    for dataset in cls.presets:
-        assert cls.configure(str(dataset), {}) != cls.Config()
+    for key, preset in cls.presets.items():
+        chosen = _preset(cls, key)
+        assert preset.items() <= vars(chosen).items(), key
 
 
 def test_beta_times_the_kl_equals_a_gaussian_of_variance_one_with_beta_times_the_variance(images: Tensor) -> None:
@@ -442,26 +453,21 @@ def test_beta_times_the_kl_equals_a_gaussian_of_variance_one_with_beta_times_the
     torch.testing.assert_close(0.1**2 * gradient(4, 0.1), gradient(0.04, 1), atol=1e-5, rtol=1e-4)
 
 
-def _preset(dataset: str) -> BetaVAE.Config:
-    config = BetaVAE.configure(dataset, {})
-    assert isinstance(config, BetaVAE.Config)
-    return config
-
-
 def test_every_preset_of_beta_vae_is_in_the_published_regime() -> None:
-    for dataset in ("any-other", *map(str, BetaVAE.presets)):
-        config = _preset(dataset)
+    for key in ("any-other", *BetaVAE.presets):
+        config = _preset(BetaVAE, key)
         assert config.reconstruction == "bernoulli" or (config.reconstruction, config.sigma) == ("gaussian", 1)
         assert config.beta > 1
 
 
 def test_the_readme_has_the_beta_and_the_normalized_beta_of_every_preset() -> None:
     text = (Path(latentbench_autoencoders.__file__).parent / "README.md").read_text()
-    row = r"^\| `([a-z-]+)` \| (\d+) x (\d+) x (\d+) \| (\d+) \| (\S+) \| (\S+) \|$"
+    row = r"^\| `(.+)` \| (\d+) x (\d+) x (\d+) \| (\d+) \| (\S+) \| (\S+) \|$"
     rows = re.findall(row, text, re.MULTILINE)
-    assert [dataset for dataset, *_ in rows] == [str(dataset) for dataset in BetaVAE.presets]
+    presets = {str(key): key for key in BetaVAE.presets}
+    assert [dataset for dataset, *_ in rows] == [*presets]
     for dataset, *size, latent_dim, beta, normalized in rows:
-        config, (channels, height, width) = _preset(dataset), map(int, size)
+        config, (channels, height, width) = _preset(BetaVAE, presets[dataset]), map(int, size)
         assert (int(latent_dim), float(beta)) == (config.latent_dim, config.beta), dataset
         model = BetaVAE(config, DataInfo(channels, height, width, 1))
         assert normalized == f"{model.facts()['normalized_beta']:.1e}", dataset

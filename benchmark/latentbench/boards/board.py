@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, ValidationError, model_validator
 
 from latentbench.boards.yaml_source import Source, first_mistake, read_yaml
 from latentbench.config import Options
@@ -53,6 +53,11 @@ def _label(value: str) -> str:
 
 #: A ``ValueName`` as text.
 ValueText = Annotated[str, AfterValidator(_value_name)]
+#: What ranks: a value, or several in the order in which a row is asked for them.
+Ranking = Annotated[
+    Annotated[ValueText, Tag("value")] | Annotated[list[ValueText], Field(min_length=1), Tag("values")],
+    Discriminator(lambda value: "values" if isinstance(value, list) else "value"),
+]
 #: The name of a dataset or a variant of a board in tables and on the command line.
 Label = Annotated[str, AfterValidator(_label)]
 
@@ -69,7 +74,7 @@ class BoardDataset(Options):
     )
     options: dict[str, Any] = {}
     optional: bool = Field(False, description="left out, with a warning, if its data is missing")
-    rank: ValueText | None = Field(None, description="the value that ranks here, in place of the board's")
+    rank: Ranking | None = Field(None, description="what ranks here, in place of the board's")
     columns: list[ValueText] | None = Field(None, description="further values to show, in place of the board's")
     seeds: int | None = Field(None, ge=1, description="runs of each model here, in place of the board's number")
     budget: Budget | None = Field(None, description="of every run here, in place of the board's")
@@ -117,8 +122,10 @@ class Board(Options):
     seeds: int = Field(1, ge=1, description="runs of each model, with seeds 0, 1, ...")
     budget: Budget = Budget()
     threads: int = Field(1, ge=1, description="CPU threads of each run, on which its result depends")
-    rank: ValueText | None = Field(
-        None, description="the value that ranks: metric[part]@split/condition; may be absent if every dataset has one"
+    rank: Ranking | None = Field(
+        None,
+        description="the value that ranks: metric[part]@split/condition. Of several, a row is ranked by the first that "
+        "it has, among the rows of which that is so. May be absent if every dataset has one",
     )
     columns: list[ValueText] = Field([], description="further values to show, in order")
     twins: bool = Field(True, description="each trained model is also run without a training step, with equal seeds")
@@ -140,10 +147,16 @@ class Board(Options):
         """Boards are equal if their contents are, whatever file they come from."""
         return isinstance(other, Board) and self.__dict__ == other.__dict__
 
-    def values(self, entry: BoardDataset) -> list[str]:
-        """The names of the values in the table of ``entry``: the one that ranks, then the columns."""
-        columns = self.columns if entry.columns is None else entry.columns
-        return list(dict.fromkeys(name for name in (entry.rank or self.rank, *columns) if name))
+    def ranking(self, entry: BoardDataset | None = None) -> list[str]:
+        """The names of the values that rank in the table of ``entry``, or of the means: a row goes by its first one."""
+        rank = (entry and entry.rank) or self.rank or []
+        return [rank] if isinstance(rank, str) else list(dict.fromkeys(rank))
+
+    def values(self, entry: BoardDataset | None = None) -> list[str]:
+        """The names of the values in the table of ``entry``, or of the means: the first that ranks comes first."""
+        ranking = self.ranking(entry)
+        columns = self.columns if entry is None or entry.columns is None else entry.columns
+        return list(dict.fromkeys([*ranking[:1], *columns, *ranking[1:]]))
 
     def lists(self, model: str) -> bool:
         """Whether the board runs the model in its preset."""

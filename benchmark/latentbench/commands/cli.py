@@ -81,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0; 2 for any error, reported in one line on stderr; 130 when interrupted, and 143 when told to
         end by SIGTERM, which is the way for a process that ignores interrupts, as a script's background jobs do; 1 when
-        the reader of a pipe has gone.
+        the reader of a pipe has gone, or when ``verify`` has found that something does not come out.
     """
     with shown_output(), _ending_when_told():
         return _run(args)

@@ -70,7 +70,8 @@ def _short(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
         for name, value in record.values.items():
             by_split[f"{value.metric}@{ValueName.parse(name).split}"].append(value)
         yield ""
-        yield tabulate([(name, *_range(values)) for name, values in by_split.items()], tablefmt="plain")
+        rows = [(_on_one_line(name), *_range(values)) for name, values in by_split.items()]
+        yield from tabulate(rows, tablefmt="plain").splitlines()
     if record.failure:
         yield ""
         yield record.failure.message

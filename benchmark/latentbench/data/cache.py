@@ -41,7 +41,7 @@ import numpy.typing as npt
 from latentbench.data.contents import FileSet, Memory, digest
 from latentbench.data.splits import content_hash
 from latentbench.errors import LatentbenchError
-from latentbench.files import CACHE_VARIABLE, LOCK, StorageError, discard, replacing, user_cache, workplace
+from latentbench.files import CACHE_VARIABLE, LOCK, StorageError, cache_folder, discard, replacing, workplace
 
 __all__ = ["HalfMade", "Prepared", "Shelf", "all_roots", "cache_roots", "clear", "prepared_folders", "size_of"]
 
@@ -60,13 +60,13 @@ def cache_roots(data_root: Path) -> list[Path]:
 
     What is prepared goes into the first that can be written.
     """
-    own = user_cache() / hashlib.sha256(os.fsencode(data_root.resolve())).hexdigest()[:8]
+    own = cache_folder() / hashlib.sha256(os.fsencode(data_root.resolve())).hexdigest()[:8]
     return [own] if os.environ.get(CACHE_VARIABLE) else [own, data_root / ".prepared"]
 
 
 def all_roots() -> list[Path]:
     """The folders of all data roots in the user's cache."""
-    return sorted(user_cache().glob("[0-9a-f]" * 8))
+    return sorted(cache_folder().glob("[0-9a-f]" * 8))
 
 
 def prepared_folders(root: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
@@ -22,6 +22,10 @@ __all__ = ["Found", "PluginInfo", "find_files", "find_installed"]
 CHOICE = "LATENTBENCH_PLUGINS"
 
 
+#: The folders of plugin files, from which these may have imported modules.
+_folders_of_files: set[Path] = set()
+
+
 @dataclass
 class PluginInfo:
     """Facts about a plugin."""
@@ -31,7 +35,7 @@ class PluginInfo:
     distribution: str
     """The distribution that ships it; for a file, its path."""
     version: str
-    """The distribution's version; for a file, the beginning of its SHA-256."""
+    """The distribution's version; for a file, the beginning of its SHA-256, and of that of siblings that it imports."""
     builtin: bool = False
     """Whether latentbench itself ships it."""
     reasons: list[str] = field(default_factory=list)
@@ -90,6 +94,8 @@ def find_installed() -> list[Found]:
 def find_files(paths: Sequence[Path]) -> list[Found]:
     """Plugins that are one local file each, in the order given.
 
+    A file may import modules and packages that lie beside it; what is installed comes first.
+
     Raises:
         LatentbenchError: no such file, or not Python.
     """
@@ -101,9 +107,12 @@ def find_files(paths: Sequence[Path]) -> list[Found]:
             content = path.read_bytes()
         except OSError as error:
             raise LatentbenchError(f"cannot read plugin {path}: {error.strerror}") from None
-        digest = _digest(content)
+        siblings = _siblings(path.resolve().parent, content)
+        digest = _digest(content, siblings)
         info = PluginInfo(path.stem, distribution=str(path), version=f"sha256:{digest}")
-        found[path.resolve()] = Found(info, partial(_import_file, path.resolve(), content, digest), named=True)
+        found[path.resolve()] = Found(
+            info, partial(_import_file, path.resolve(), content, digest, siblings), named=True
+        )
     return list(found.values())
 
 
@@ -174,18 +183,63 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _digest(content: bytes) -> str:
+def _digest(content: bytes, siblings: Mapping[str, bytes]) -> str:
+    """The beginning of the SHA-256 of a file's content, and of its siblings' where it has some."""
     import hashlib
 
-    return hashlib.sha256(content).hexdigest()[:12]
+    found = hashlib.sha256(content)
+    for name, other in sorted(siblings.items()):
+        found.update(f"{name} {hashlib.sha256(other).hexdigest()}".encode())
+    return found.hexdigest()[:12]
 
 
-def _import_file(path: Path, content: bytes, digest: str) -> ModuleType:
+def _siblings(folder: Path, content: bytes) -> dict[str, bytes]:
+    """The contents of the files beside a plugin file that it imports, directly or not, by their path in the folder."""
+    found: dict[str, bytes] = {}
+    left = [content]
+    while left:
+        for name in _imported(left.pop()):
+            package = folder / name / "__init__.py"
+            files = sorted(package.parent.rglob("*.py")) if package.is_file() else [folder / f"{name}.py"]
+            for file in files:
+                place = file.relative_to(folder).as_posix()
+                if place not in found and file.is_file():
+                    found[place] = file.read_bytes()
+                    left.append(found[place])
+    return found
+
+
+def _imported(content: bytes) -> set[str]:
+    """The top-level modules that a source file imports, anywhere in it; none where it cannot be parsed."""
+    import ast
+
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError, RecursionError):  # its import tells
+        return set()
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition(".")[0] for name in names}
+
+
+def _import_file(path: Path, content: bytes, digest: str, siblings: Mapping[str, bytes]) -> ModuleType:
     """Import a file once, under a name that no package has; its classes can be pickled by reference.
 
     What is executed is the content that was hashed. Python's bytecode cache goes by size and whole seconds, and would
     take a quick edit for the old file.
+
+    Raises:
+        OfferError: another plugin file has imported a sibling of the name of one of this file's.
     """
+    for place in siblings:
+        module = place.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
+        own = (path.parent / place).resolve()
+        loaded = Path(getattr(sys.modules.get(module), "__file__", None) or own).resolve()
+        if loaded != own and any(folder in loaded.parents for folder in _folders_of_files):
+            raise OfferError(f"its sibling {place} is hidden by {loaded}, of another plugin file: rename one of them")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    _folders_of_files.add(path.parent)
     name = "latentbench_file" + re.sub(r"\W", "_", f"{path}_{digest}")
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)

@@ -20,7 +20,7 @@ from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 
-from latentbench.files import StorageError, replacing, user_cache
+from latentbench.files import StorageError, cache_folder, replacing
 
 __all__ = ["fatal"]
 
@@ -131,7 +131,7 @@ def _files(point: EntryPoint) -> Iterator[tuple[str, Path]]:
 
 def _notes() -> Path:
     """Where outcomes are kept."""
-    return user_cache() / "plugins"
+    return cache_folder() / "plugins"
 
 
 def _remembered(notes: Path) -> str | None:

@@ -159,13 +159,13 @@ def warn_of_shared_images(label: str, data: Data) -> None:
 
 
 def _asked(board: Board) -> Iterator[_Asked]:
-    if board.rank:
-        yield ("rank",), ValueName.parse(board.rank), None
+    for number, name in enumerate(board.ranking()):
+        yield ("rank", number), ValueName.parse(name), None
     for number, column in enumerate(board.columns):
         yield ("columns", number), ValueName.parse(column), None
     for place, entry in enumerate(board.datasets):
-        if entry.rank:
-            yield ("datasets", place, "rank"), ValueName.parse(entry.rank), entry
+        for number, name in enumerate(board.ranking(entry) if entry.rank else ()):
+            yield ("datasets", place, "rank", number), ValueName.parse(name), entry
         for number, column in enumerate(entry.columns or ()):
             yield ("datasets", place, "columns", number), ValueName.parse(column), entry
 

@@ -111,6 +111,12 @@ class Work:
     def carry_out(self, executor: Offer, how: Execution, slots: int, watcher: Watcher) -> list[str]:
         """Carry out what remains by an executor, at most ``slots`` runs at a time, and write the board's lineup.
 
+        Args:
+            executor: what carries the runs out.
+            how: device, folders and limits of every run.
+            slots: runs at a time.
+            watcher: is told how the runs go.
+
         Returns:
             One line for each run that did not end, and so has no record.
 

@@ -5,6 +5,8 @@ import os
 import pickle
 import re
 import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -188,6 +190,64 @@ def test_a_file_that_fails_to_import_can_be_mended_and_imported_again(tmp_path):
     path.write_text("value = 'a longer text'\n")
     (found,) = find_files([path])
     assert module_of(found).value == "a longer text"
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Found]]:
+    """Call it with a folder's name and its files: it finds the plugin file ``mine.py`` there."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+
+    def beside(folder: str, **files: str) -> Found:
+        for name, text in files.items():
+            path = tmp_path / folder / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        (found,) = find_files([tmp_path / folder / "mine.py"])
+        return found
+
+    yield beside
+    for name in set(sys.modules) - before:
+        if "beside" in name:
+            del sys.modules[name]
+
+
+def test_a_file_may_import_what_lies_beside_it_at_once_and_later(beside):
+    later = "def later():\n    import later_beside\n    return later_beside.value\n"
+    found = beside(
+        "a",
+        mine=f"from helper_beside import value\nimport package_beside.part\n{later}",
+        helper_beside="from deep_beside import value",
+        deep_beside="value = 3",
+        later_beside="value = 4",
+        package_beside__part="",
+    )
+    (Path(found.info.distribution).parent / "package_beside" / "__init__.py").touch()
+    module = module_of(found)
+    assert (module.value, module.later()) == (3, 4)
+
+
+def test_what_is_installed_comes_before_what_lies_beside(beside):
+    assert module_of(beside("a", mine="import json\nvalue = json.loads('1')", json="1 / 0")).value == 1
+
+
+def test_a_file_is_another_version_when_what_it_imports_from_beside_changes_and_only_then(beside):
+    files = {"mine": "import helper_beside", "helper_beside": "import deep_beside", "deep_beside": "x = 1", "other": ""}
+    version = beside("a", **files).info.version
+    assert beside("a", other="x = 2").info.version == version
+    assert beside("a", deep_beside="x = 2").info.version != version
+    alone = beside("b", mine="import json").info.version
+    assert alone == f"sha256:{hashlib.sha256(b'import json').hexdigest()[:12]}", "as it is known without siblings"
+
+
+def test_a_module_that_two_files_have_beside_them_is_refused_for_the_second(beside):
+    one = beside("a", mine="import helper_beside", helper_beside="x = 1")
+    two = beside("b", mine="import helper_beside", helper_beside="x = 2")
+    module_of(one)
+    with pytest.raises(
+        OfferError, match=r"^its sibling helper_beside.py is hidden by .*a/helper_beside.py, of another pl"
+    ):
+        two.load()
 
 
 @pytest.mark.parametrize(

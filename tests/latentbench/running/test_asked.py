@@ -46,6 +46,10 @@ def board(folder: Path, text: str) -> Board:
             r"typos.yaml:4: .*unknown metric 'f1max'",
         ),
         (
+            "datasets: [toy-blobs]\nrank:\n  - auroc@test\n  - aupro3@test",
+            r"typos.yaml:7: 'aupro3@test': unknown metric 'aupro3': did you mean 'aupro30'",
+        ),
+        (
             "datasets: [toy-blobs]\nrank: auroc@tset",
             r"typos.yaml:5: 'auroc@tset': dataset 'toy-blobs' has no validation or test split 'tset': .*'test'",
         ),

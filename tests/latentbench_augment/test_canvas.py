@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 
-from latentbench_datasets.synthetic.canvas import SIDE, coverage, pixel_centres, smooth_noise, square_root, uniform
+from latentbench_augment.canvas import SIDE, coverage, pixel_centres, smooth_noise, square_root, uniform
 
 
 @pytest.mark.parametrize("cell", [1.0, 2.4, 7.0, 20.0, 64.0])
