@@ -23,11 +23,12 @@ __all__ = [
     "cache_folder",
     "discard",
     "replacing",
+    "size_in_words",
     "taken",
     "workplace",
 ]
 
-#: Environment variable: the folder of what may be deleted and is then made again.
+#: Environment variable: the folder for what may be deleted at any time.
 CACHE_VARIABLE = "LATENTBENCH_CACHE"
 
 #: The file in a ``workplace`` whose lock says that a process works there.
@@ -39,10 +40,23 @@ class StorageError(LatentbenchError):
 
 
 def cache_folder() -> Path:
-    """The folder that the environment variable LATENTBENCH_CACHE names, by default one of the user's own."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "latentbench"
+    """The folder for what may be deleted at any time: the one that CACHE_VARIABLE names, else one of the user's own."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else user_cache_path("latentbench", appauthor=False)
+
+
+def size_in_words(size: int) -> str:
+    """A number of bytes as people read it.
+
+    >>> size_in_words(123_456_789), size_in_words(4_200), size_in_words(12)
+    ('123 MB', '4.2 kB', '12 bytes')
+    """
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:,.{int(size < 10 * factor)}f} {unit}"
+    return f"{size} bytes"
 
 
 @contextmanager

@@ -40,13 +40,13 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        invocation = ctx.ensure_object(Invocation)
         command = self.get_command(ctx, args[0])
         if command is None:
-            mend = ctx.ensure_object(Invocation).plugins.did_you_mean(args[0], self.list_commands(ctx))
+            mend = invocation.plugins.did_you_mean(args[0], self.list_commands(ctx))
             raise LatentbenchError(f"unknown command '{args[0]}'", mend)
-        defaults = ctx.ensure_object(Invocation).defaults
-        defaults.check(partial(self._commands, ctx))
-        ctx.default_map = {**(ctx.default_map or {}), args[0]: defaults.of(command, args[0])}
+        invocation.defaults.check(partial(self._commands, ctx))
+        ctx.default_map = {**(ctx.default_map or {}), args[0]: invocation.defaults.of(command, args[0])}
         return super().resolve_command(ctx, args)
 
     def _commands(self, ctx: click.Context) -> dict[str, click.Command]:
