@@ -180,7 +180,7 @@ def test_in_at_most_5_of_100_families_is_any_claim_falsely_told() -> None:
 def test_the_stated_number_of_seeds_settles_a_claim_in_most_cases() -> None:
     """Where a range is stated, its greater end has a power of at least 80 %, at the truth of these simulations."""
     rng = np.random.default_rng(6)
-    settled = []
+    settled: list[bool] = []
     while len(settled) < 60:
         tested = equivalence(of_row(Summary.of(rng.normal(0.4, 0.5, 3).tolist()), 0.0, None, None), 1.0)
         if min(tested.holds, tested.fails) < 0.05:
