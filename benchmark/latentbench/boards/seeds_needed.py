@@ -103,6 +103,8 @@ class Uncertainty:
     @property
     def all_freedom(self) -> float:
         """Degrees of freedom of the variance."""
+        if not self.rest > 0:
+            return self.freedom
         seeds, freedom, rest = np.array(self.seeds), np.array(self.freedom), np.array(self.rest)
         return float(satterthwaite(seeds, freedom, rest, self.rest_freedom))
 
