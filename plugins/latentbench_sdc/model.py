@@ -131,11 +131,14 @@ class SDC(Model):
 
         @model_validator(mode="after")
         def _corruption_is_possible(self) -> Self:
-            if self.corruption == "structured":
-                try:
-                    self.structured()
-                except LatentbenchError as error:
-                    raise ValueError(str(error)) from None
+            if self.corruption != "structured":
+                return self
+            if self.textures is None and set(self.fills) <= {"textures"}:
+                raise ValueError("nothing to fill blobs with: name images, elastic, colour or flat, or give textures=FOLDER")
+            try:
+                self.structured()
+            except LatentbenchError as error:
+                raise ValueError(str(error)) from None
             return self
 
         def structured(self) -> Corruption:
