@@ -134,7 +134,9 @@ class SDC(Model):
             if self.corruption != "structured":
                 return self
             if self.textures is None and set(self.fills) <= {"textures"}:
-                raise ValueError("nothing to fill blobs with: name images, elastic, colour or flat, or give textures=FOLDER")
+                raise ValueError(
+                    "nothing to fill blobs with: name images, elastic, colour or flat, or give textures=FOLDER"
+                )
             try:
                 self.structured()
             except LatentbenchError as error:

@@ -35,7 +35,8 @@ def stripes(count: int, *, channels: int = 1, height: int = 32, width: int = 32)
 
 
 def fitted(images: Tensor, validation: Tensor | None = None, **options: Any) -> SDC:
-    info = DataInfo(*images.shape[1:], train_size=len(images))
+    channels, height, width = images.shape[1:]
+    info = DataInfo(channels, height, width, train_size=len(images))
     model = make(info, **{"epochs": 1, "batch_size": 8, **options})
     held_out = None if validation is None else StoredSplit(Role.VALIDATION, validation)
     model.fit(StoredSplit(Role.TRAIN, images), held_out, TrainingLoop(device=torch.device("cpu"), seed=0))
@@ -70,7 +71,10 @@ def test_every_preset_is_valid_and_symmetries_are_of_known_categories() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"corruption": "none", "opacity": (1, 1)}, "'opacity' has no effect: only the corruption structured has blobs"),
+        (
+            {"corruption": "none", "opacity": (1, 1)},
+            "'opacity' has no effect: only the corruption structured has blobs",
+        ),
         ({"corruption": "grid_noise", "clean_weight": 0.5}, "'clean_weight' has no effect"),
         ({"weighting": "plain", "masked_weight": 0.5}, "'masked_weight' has no effect"),
         ({"noise_cells": 8}, "'noise_cells' has no effect: only the corruption grid_noise has cells"),
@@ -157,7 +161,7 @@ def test_a_network_that_copies_has_the_corruption_as_its_error(
     options: dict[str, Any], reference: Callable[[Tensor, torch.Generator], Any]
 ) -> None:
     """In the corrupted part, of weight w_m; the clean part has none."""
-    model = make(**options)
+    model: Any = make(**options)
     model.network = network = Identity()
     x = stripes(24).float() / 255
     torch.manual_seed(5)
@@ -174,7 +178,7 @@ def test_a_network_that_copies_has_the_corruption_as_its_error(
 
 
 def test_the_corruption_is_the_same_after_the_same_seed_and_another_after_another() -> None:
-    model = make()
+    model: Any = make()
     model.network = network = Identity()
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
@@ -184,7 +188,7 @@ def test_the_corruption_is_the_same_after_the_same_seed_and_another_after_anothe
 
 
 def test_a_network_that_is_idempotent_has_no_penalty_and_others_have_the_squared_change() -> None:
-    model = make(idempotence=2.0, corruption="none")
+    model: Any = make(idempotence=2.0, corruption="none")
     images = torch.rand(4, 1, 32, 32)
     model.network = Identity()
     losses = model.training_step(Batch(images))
@@ -251,7 +255,7 @@ def test_ten_training_images_are_not_warned_of(caplog: pytest.LogCaptureFixture)
 @pytest.mark.slow
 def test_defects_among_the_training_images_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     images = stripes(64)
-    options = {"epochs": 12, "learning_rate": 3e-3}
+    options: dict[str, Any] = {"epochs": 12, "learning_rate": 3e-3}
     with caplog.at_level(logging.WARNING, "latentbench"):
         clean = fitted(images, **options)
     assert clean.facts()["training_outliers"] == 0
@@ -275,9 +279,9 @@ def textures(tmp_path: Path) -> Path:
 
 def test_textures_of_a_folder_fill_blobs(textures: Path) -> None:
     """Where nothing else does, they change what is learned, and what is in the folder matters."""
-    first = fitted(stripes(16), textures=str(textures), fills=())
+    first: Any = fitted(stripes(16), textures=str(textures), fills=())
     Image.new("L", (50, 40), 0).save(textures / "grey.png")
-    second = fitted(stripes(16), textures=str(textures), fills=())
+    second: Any = fitted(stripes(16), textures=str(textures), fills=())
     weights = [model.network.down[0][0].weight for model in (first, second)]
     assert not torch.equal(*weights)
 

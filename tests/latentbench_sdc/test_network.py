@@ -1,5 +1,7 @@
 """The network: any size of image, the reach of dilations, parameters that do not depend on them, and convex skips."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -45,12 +47,13 @@ def test_dilations_neither_add_nor_take_parameters(dilations):
 
 @pytest.mark.parametrize("dilations", [(1,), (1, 2, 4), (2, 6)])
 def test_a_place_sees_the_places_that_the_dilations_reach_and_no_others(dilations):
-    block = StackedDilatedConvolution(6, dilations).eval()
+    block: Any = StackedDilatedConvolution(6, dilations).eval()
     x = torch.rand(1, 6, 17, 17, requires_grad=True)
     with torch.no_grad():
         for branch in block.branches:
             branch.weight.fill_(1.0)  # so that no ReLU hides a tap
     block(x)[0, :, 8, 8].sum().backward()
+    assert x.grad is not None
     seen = x.grad[0].abs().sum(0).nonzero().tolist()
     taps = {(8 + d * down, 8 + d * across) for d in dilations for down in (-1, 0, 1) for across in (-1, 0, 1)}
     assert {tuple(place) for place in seen} == taps
@@ -86,7 +89,7 @@ def test_a_convex_combination_is_nowhere_outside_of_what_it_combines(seed, scale
 
 @pytest.mark.parametrize(("bias", "which"), [(50.0, "decoded"), (-50.0, "encoded")])
 def test_its_coefficients_turn_to_the_decoder_where_they_are_one(bias, which):
-    combine = ConvexCombination(2)
+    combine: Any = ConvexCombination(2)
     nn.init.zeros_(combine.coefficients.weight)
     nn.init.constant_(combine.coefficients.bias, bias)
     maps = dict(zip(("encoded", "decoded"), torch.randn(2, 1, 2, 3, 3), strict=True))
@@ -96,7 +99,7 @@ def test_its_coefficients_turn_to_the_decoder_where_they_are_one(bias, which):
 def test_a_skip_lets_the_image_through_that_the_bottleneck_does_not_have():
     """With a bottleneck of zeros the output depends on the image only where there are skips."""
     for skips, passes in (("none", False), ("convex", True)):
-        f = network(skips=skips)
+        f: Any = network(skips=skips)
         nn.init.zeros_(f.down[-1][0].weight)
         with torch.inference_mode():
             first, second = f(torch.rand(2, 1, 32, 32))

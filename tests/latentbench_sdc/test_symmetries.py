@@ -1,5 +1,8 @@
 """Random symmetries: which images come of one, how often, and that rows are drawn independently."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ import torch
 from latentbench_sdc.symmetries import transformed
 
 #: Every member of the group as NumPy has it.
-MEMBERS = {
+MEMBERS: dict[str, list[Callable[[Any], Any]]] = {
     "none": [lambda a: a],
     "mirror": [lambda a: a, np.fliplr],
     "half_turn": [lambda a: a, lambda a: np.rot90(a, 2)],

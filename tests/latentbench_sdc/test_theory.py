@@ -1,9 +1,11 @@
 """What the method claims, in the linear case: what denoising and contraction learn is the orthogonal projection.
 
-V is a subspace of R^n of dimension k, P the orthogonal projection onto it, and S the covariance of the normal data, whose
-range is V. Autoencoders are linear maps, f(x) = A x, so that every optimum is known. The statements and their proofs are
-elementary, and ours: the authors' theorems are about nonlinear maps.
+V is a subspace of R^n of dimension k, P the orthogonal projection onto it, and S the covariance of the normal data,
+whose range is V. Autoencoders are linear maps, f(x) = A x, so that every optimum is known. The statements and their
+proofs are elementary, and ours: the authors' theorems are about nonlinear maps.
 """
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +63,7 @@ def test_denoising_tends_to_the_orthogonal_projection_as_the_noise_vanishes(norm
     for variance in (1e-2, 1e-4, 1e-6):
         distance = np.linalg.norm(denoising_optimum(normal, variance) - projection)
         first_order = variance * np.linalg.norm(pseudoinverse)
-        assert distance == pytest.approx(first_order, rel=variance * np.linalg.norm(pseudoinverse, 2) + 1e-4)
+        assert distance == pytest.approx(first_order, rel=variance * float(np.linalg.norm(pseudoinverse, 2)) + 1e-4)
 
 
 @pytest.mark.parametrize("weight", [1.0, 1e-2])
@@ -103,9 +105,10 @@ def test_of_the_idempotent_maps_the_orthogonal_projection_conserves_an_image_bes
 def test_restoring_a_hole_is_not_the_orthogonal_projection_unless_the_hole_is_small(share):
     """Another normal image is seen in a hole. What the projection is off is P (x^ - x), about sqrt(share) of x^ - x.
 
-    An entry of x^ - x = M v has v in V, and P M v = share v but for the place of the hole, while |M v| = sqrt(share) |v|:
-    so the ratio is sqrt(share) up to the sampling of the hole's pixels, a relative 1 / sqrt(share n). Where the hole is
-    known, filling it in from the rest restores x exactly. That is a projection onto V as well, and an oblique one.
+    An entry of x^ - x = M v has v in V, and P M v = share v but for the place of the hole, while
+    |M v| = sqrt(share) |v|: so the ratio is sqrt(share) up to the sampling of the hole's pixels, a relative
+    1 / sqrt(share n). Where the hole is known, filling it in from the rest restores x exactly. That is a projection onto
+    V as well, and an oblique one.
     """
     n, k = 3000, 6
     rng = np.random.default_rng(0)
@@ -129,7 +132,7 @@ def test_restoring_a_hole_is_not_the_orthogonal_projection_unless_the_hole_is_sm
 
 
 def test_noise_that_the_target_keeps_pulls_the_jacobian_towards_the_identity(normal):
-    """The mean of ||A (x + e) - (x + e)||^2 is that of ||A x - x||^2, plus s^2 ||A - I||_F^2: exactly, for linear maps."""
+    """The mean of ||A (x + e) - (x + e)||^2 is that of ||A x - x||^2, plus s^2 ||A - I||_F^2: exact for linear maps."""
     variance = 0.04
     a = np.random.default_rng(2).normal(size=(N, N)) / N
     noisy = (normal[:, None] + white_noise(variance)).reshape(-1, N)
@@ -142,7 +145,7 @@ def test_the_option_added_noise_has_that_loss():
     """For the map f(x) = c x the loss of a training step is (1 - c)^2 times the mean square of x + e."""
     c, sd = 0.5, 0.3
     config = SDC.Config.parse({"corruption": "none", "added_noise": sd}, "sdc")
-    model = SDC(config, DataInfo(channels=1, height=32, width=32, train_size=400))
+    model: Any = SDC(config, DataInfo(channels=1, height=32, width=32, train_size=400))
     model.network = torch.nn.Conv2d(1, 1, 1, bias=False)
     torch.nn.init.constant_(model.network.weight, c)
     torch.manual_seed(0)
