@@ -107,8 +107,8 @@ def test_restoring_a_hole_is_not_the_orthogonal_projection_unless_the_hole_is_sm
 
     An entry of x^ - x = M v has v in V, and P M v = share v but for the place of the hole, while
     |M v| = sqrt(share) |v|: so the ratio is sqrt(share) up to the sampling of the hole's pixels, a relative
-    1 / sqrt(share n). Where the hole is known, filling it in from the rest restores x exactly. That is a projection onto
-    V as well, and an oblique one.
+    1 / sqrt(share n). Where the hole is known, filling it in from the rest restores x exactly. That is a projection
+    onto V as well, and an oblique one.
     """
     n, k = 3000, 6
     rng = np.random.default_rng(0)

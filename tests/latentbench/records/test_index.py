@@ -22,10 +22,9 @@ KEPT = ("key", "spec", "status", "null", "deterministic", "environment", "predic
 
 
 def with_files(record: Record, digit: str = "0") -> Record:
-    """The record, naming files of predictions and targets that are not there."""
+    """The record, naming a file of predictions that is not there."""
     predictions = Artefact(file=f"{record.key}.npz.xz", sha256=digit * 64)
-    targets = Artefact(file=f"{record.spec.split_hash}.npz.xz", sha256="1" * 64)
-    return record.model_copy(update={"predictions": predictions, "targets": targets})
+    return record.model_copy(update={"predictions": predictions})
 
 
 @pytest.fixture(autouse=True)
