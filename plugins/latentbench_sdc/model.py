@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from latentbench import Batch, DataInfo, LatentbenchError, Model, Split, TrainingOptions
@@ -280,7 +280,7 @@ class SDC(Model):
         corrupted, _ = _YARDSTICK(x, _generator(x.device))
         return {"corruptions": torch.cat([x, corrupted, self.reconstruct(corrupted)], 3)}
 
-    def _corrupted(self, x: Tensor, generator: Generator) -> Corrupted:
+    def _corrupted(self, x: Tensor, generator: torch.Generator) -> Corrupted:
         """x^ and M."""
         config = self.config
         match config.corruption:
@@ -331,6 +331,6 @@ class SDC(Model):
             )  # fmt: skip
 
 
-def _generator(device: torch.device) -> Generator:
+def _generator(device: torch.device) -> torch.Generator:
     """A generator on the device, seeded by PyTorch's global one."""
-    return Generator(device).manual_seed(int(torch.randint(2**62, ())))
+    return torch.Generator(device).manual_seed(int(torch.randint(2**62, ())))

@@ -1,6 +1,7 @@
 """Random symmetries: which images come of one, how often, and that rows are drawn independently."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ MEMBERS: dict[str, list[Callable[[Any], Any]]] = {
     "mirror": [lambda a: a, np.fliplr],
     "half_turn": [lambda a: a, lambda a: np.rot90(a, 2)],
     "flips": [lambda a: a, np.fliplr, np.flipud, lambda a: np.rot90(a, 2)],
-    "rotations": [lambda a, turns=turns: np.rot90(a, turns) for turns in range(4)],
+    "rotations": [partial(np.rot90, k=turns) for turns in range(4)],
     "dihedral": [
-        *(lambda a, turns=turns: np.rot90(a, turns) for turns in range(4)),
+        *(partial(np.rot90, k=turns) for turns in range(4)),
         *(lambda a, turns=turns: np.fliplr(np.rot90(a, turns)) for turns in range(4)),
     ],
 }

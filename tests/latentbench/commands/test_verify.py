@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -189,7 +190,7 @@ def test_a_run_of_an_older_version_is_told_and_not_made_again(
     store = Store(made)
     record = next(record for _, record in store.records() if record.spec.model == "pca")
     older = record.spec.model_copy(update={"model_version": 0})
-    files = {"predictions": None, "targets": None, "weights": None, "artefacts": {}}
+    files: dict[str, Any] = {"predictions": None, "targets": None, "weights": None, "artefacts": {}}
     store.save_record(record.model_copy(update={"spec": older, "key": older.key, **files}))
     assert own(toys, older.key) == 0
     assert f"outdated    {older.key}: pca on toy-blobs" in capsys.readouterr().out
