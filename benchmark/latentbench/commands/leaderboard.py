@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
+from latentbench.commands.output import shown
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _show(board: "Board", tables: "list[Table | Means]") -> None:
 
     console = Console(highlight=False)
     for line, style in terminal(board, tables, console.width, encoding):
-        console.print(Text(line), style=style, soft_wrap=True)
+        console.print(Text(shown(line)), style=style, soft_wrap=True)
 
 
 def _warn_of_other_code(records: "Iterable[Record]", plugins: "Plugins") -> None:
