@@ -19,6 +19,7 @@ from latentbench.commands.common import (
     pass_invocation,
     results_option,
 )
+from latentbench.commands.output import shown
 from latentbench.commands.parameters import BoardName, names_option
 from latentbench.errors import LatentbenchError
 
@@ -127,7 +128,7 @@ def _show(board: "Board", tables: "list[Table | Means]") -> None:
 
     console = Console(highlight=False)
     for line, style in terminal(board, tables, console.width, encoding):
-        console.print(Text(line), style=style, soft_wrap=True)
+        console.print(Text(shown(line)), style=style, soft_wrap=True)
 
 
 def _published(results: Path, claims: Path | None, plugins: "Plugins") -> "Callable[[str], list[Published]]":

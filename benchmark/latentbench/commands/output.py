@@ -54,13 +54,12 @@ def shown(text: str) -> str:
 
 
 class _Shown:
-    """A text stream that writes what is shown of a text in another stream; it takes every text."""
-
-    encoding = "utf-8"
+    """A text stream that writes what is shown of a text in another stream; it takes every text, and no bytes."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._escapes = _Escapes(getattr(stream, "encoding", None) or "utf-8")
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._escapes = _Escapes(self.encoding)
         #: Where rich writes, whose control sequences are meant: what it prints passes through ``shown`` before.
         self.rich_proxied_file = stream
 
@@ -73,6 +72,8 @@ class _Shown:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "buffer":  # click would write there, past this one, where the encoding is ASCII
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
 
