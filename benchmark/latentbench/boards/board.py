@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, ValidationError, model_validator
+from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
-from latentbench.boards.yaml_source import Source, first_mistake, read_yaml
+from latentbench.boards.yaml_source import Source, read_form
 from latentbench.config import Options
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.spec import Budget
@@ -226,14 +226,8 @@ def load_board(path: Path) -> Board:
         LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there: invalid YAML, an unknown,
             repeated or missing key, a wrong type or value, a name that is not the file's, contradicting parts.
     """
-    source, values = read_yaml(path, "board")
-    if not isinstance(values, dict):
-        raise source.mistake((), "a board maps keys to values", f"its keys are {', '.join(Board.model_fields)}")
-    try:
-        board = Board.model_validate(values)
-    except ValidationError as error:
-        parts: dict[str, type[Options]] = {"budget": Budget, "datasets": BoardDataset, "variants": Variant}
-        raise first_mistake(source, error, "board", Board, parts) from None
+    parts: dict[str, type[Options]] = {"budget": Budget, "datasets": BoardDataset, "variants": Variant}
+    source, board = read_form(path, Board, "board", "board", parts)
     board._source = source
     if board.name != path.stem:
         what = f"the board is called '{board.name}', its file '{path.stem}'"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentbench.boards.board import Board, load_board
+from latentbench.boards.board import Board, is_board_file, load_board
 from latentbench.claims.schema import Claim, OnBoard, Paper, Runs, load_paper
 from latentbench.errors import LatentbenchError, did_you_mean
 
@@ -35,7 +35,7 @@ class Ledger:
 
     def called(self, paper: Paper, selection: OnBoard) -> str:
         """What the command line calls that board: its name, or the path of its file."""
-        at_path = selection.board.endswith(".yaml") and paper.path
+        at_path = is_board_file(selection.board) and paper.path
         return str(paper.path.parent / selection.board) if at_path and paper.path else selection.board
 
 
@@ -88,7 +88,7 @@ def load_ledger(files: Sequence[Path], plugins: "Plugins") -> Ledger:
 def _board_path(paper: Paper, claim: Claim, selection: OnBoard, plugins: "Plugins") -> Path:
     """The file of a board, which a claim names by its name, or by its path from the folder of the claims."""
     place = ("selection", "board")
-    if selection.board.endswith(".yaml"):
+    if is_board_file(selection.board):
         path = (paper.path or Path()).parent / selection.board
         if not path.is_file():
             raise paper.mistake(claim, place, f"there is no board {path}", "give its path from the folder of this file")

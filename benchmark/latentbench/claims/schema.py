@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, model_validator
 
-from latentbench.boards.board import Label, ValueText
-from latentbench.boards.yaml_source import Source, first_mistake, read_yaml
+from latentbench.boards.board import Label, ValueText, is_board_file
+from latentbench.boards.yaml_source import Source, read_form
 from latentbench.config import Options
 from latentbench.errors import LatentbenchError, did_you_mean
 
@@ -77,7 +77,7 @@ class OnBoard(Options):
     @property
     def board_name(self) -> str:
         """The board's name, which is also that of its file."""
-        return Path(self.board).stem if self.board.endswith(".yaml") else self.board
+        return Path(self.board).stem if is_board_file(self.board) else self.board
 
 
 class Runs(Options):
@@ -276,14 +276,7 @@ def load_paper(path: Path) -> Paper:
     Raises:
         LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there.
     """
-    source, values = read_yaml(path, "claims")
-    if not isinstance(values, dict):
-        mend = f"its keys are {', '.join(Paper.model_fields)}"
-        raise source.mistake((), "a file of claims maps keys to values", mend)
-    try:
-        paper = Paper.model_validate(values)
-    except ValidationError as error:
-        raise first_mistake(source, error, "file of claims", Paper, _parts(error)) from None
+    source, paper = read_form(path, Paper, "claims", "file of claims", _parts)
     paper._source = source
     if paper.name != path.stem:
         what = f"the paper is called '{paper.name}', its file '{path.stem}'"
