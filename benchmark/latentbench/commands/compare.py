@@ -59,9 +59,9 @@ def command(
     Each is a run (a key or its beginning, "last", or MODEL/DATASET/SEED); or a model or variant of a board, whose runs
     on every dataset that both have are compared over seeds; MODEL@2 is a model's version 2.
 
-    Values are paired by seed and by test image. The interval of a difference holds with 95 % confidence, each by
-    itself; it covers training with other seeds where there are several, and other test images where it is kept beside
-    the records what these add, or --bootstrap is given. Of values of single runs without that, no interval is known.
+    Values are paired by seed and by test image. Each interval of a difference holds by itself with 95 % confidence. It
+    covers training with other seeds where there are several, and other test images where what they add is kept beside
+    the records or --bootstrap is given. Where neither is known, there is no interval.
     """
     from latentbench.boards.board import all_boards, find_board
     from latentbench.records.store import Store

@@ -4,6 +4,8 @@ Records, file names and plugins' messages may hold control characters, which mov
 before, and marks that reverse the order of text. All of the command line's output passes through here.
 """
 
+import codecs
+import io
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -54,12 +56,13 @@ def shown(text: str) -> str:
 
 
 class _Shown:
-    """A text stream that writes what is shown of a text in another stream; it takes every text, and no bytes."""
+    """A text stream that writes what is shown of a text in another stream; it takes every text."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
         self._escapes = _Escapes(self.encoding)
+        self.buffer = _Bytes(self)
         #: Where rich writes, whose control sequences are meant: what it prints passes through ``shown`` before.
         self.rich_proxied_file = stream
 
@@ -72,9 +75,26 @@ class _Shown:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "buffer":  # click would write there, past this one, where the encoding is ASCII
-            raise AttributeError(name)
         return getattr(self._stream, name)
+
+
+class _Bytes(io.RawIOBase):
+    """The same stream for bytes of UTF-8, which click writes for a shell, and where the encoding is ASCII."""
+
+    def __init__(self, text: _Shown) -> None:
+        super().__init__()
+        self._text = text
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._text.write(self._decoder.decode(bytes(data)))
+        return len(data)
+
+    def flush(self) -> None:
+        self._text.flush()
 
 
 @contextmanager

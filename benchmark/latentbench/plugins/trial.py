@@ -28,6 +28,8 @@ __all__ = ["fatal"]
 PATIENCE = 120.0
 #: Seconds after which a plugin that was fatal is tried again: the cause may lie outside of its files.
 _REMEMBERED = 3600.0
+#: The stage that only a process reports that has come through.
+_END = "the end"
 
 
 def fatal(point: EntryPoint) -> str:
@@ -58,10 +60,10 @@ def _try_out(point: EntryPoint) -> str:
         return f"does not return from {_stage(error.stdout)} within {PATIENCE:g} seconds"
     except OSError:  # no process can be started: it is loaded untried
         return ""
-    if done.returncode == 0:
-        return ""
     stage = _stage(done.stdout)
-    how = f"with exit code {done.returncode}" if done.returncode > 0 else f"by signal {-done.returncode}"
+    if stage == _END:
+        return ""
+    how = f"with exit code {done.returncode}" if done.returncode >= 0 else f"by signal {-done.returncode}"
     return f"ends the process {how} in {stage}"
 
 
@@ -85,6 +87,7 @@ def _be_tried() -> None:
         os.write(report, f"{kind.hook}()\n".encode())
         with _survived():
             getattr(manager.hook, kind.hook)()
+    os.write(report, f"{_END}\n".encode())
     os._exit(0)
 
 

@@ -1,6 +1,5 @@
 """Boards: what their YAML may say, and errors that name the file and the line."""
 
-import re
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from textwrap import dedent
@@ -348,14 +347,6 @@ def test_a_mistake_is_told_with_file_line_and_mend(tmp_path, text, line, message
         load_board(path)
     assert str(caught.value).startswith(f"{path}:{line}: {message}")
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("place", "name"), [(0, "my-board"), (1, "my-parts")])
-def test_the_boards_that_contributors_are_shown_are_sound(tmp_path, place, name):
-    text = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    examples = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert len(examples) == 2
-    assert load_board(write(tmp_path, examples[place], f"{name}.yaml")).name == name
 
 
 def test_a_key_that_comes_with_an_anchor_may_be_overridden(tmp_path):

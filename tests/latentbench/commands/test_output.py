@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,10 +71,13 @@ def test_every_text_can_be_printed_in_every_encoding(
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", stream)
     with shown_output():
+        assert sys.stdout.encoding == encoding
         print("µ ↑ \u202e \udcff")
+        click.echo("µ ↑ \u202e ")
+        click.echo("µ ↑ \u202e ".encode())
     assert sys.stdout is stream
     stream.flush()
-    assert stream.buffer.getvalue().decode(encoding) == written
+    assert stream.buffer.getvalue().decode(encoding) == written + 2 * written.replace("\\udcff", "")
 
 
 def test_what_rich_does_to_a_terminal_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ COUNTED = """
     ("source", "reason"),
     [
         ("import os\nos._exit(3)", "ends the process with exit code 3 in its import"),
+        ("import os\nos._exit(0)", "ends the process with exit code 0 in its import"),
         ("import os\nos.abort()", "ends the process by signal 6 in its import"),
         ("raise KeyboardInterrupt", "ends the process by signal 2 in its import"),
         (HOOK + "os._exit(0x21)", "ends the process with exit code 33 in latentbench_models()"),
