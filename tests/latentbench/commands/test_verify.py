@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -168,8 +169,7 @@ def test_rows_come_out_again_bit_for_bit_and_one_that_was_altered_does_not(
     told = json.loads(capsys.readouterr().out)
     assert [one["outcome"] for one in told] == ["identical", "identical"]
     assert len({one["key"] for one in told}) == 2
-    files = {path for path in made.rglob("*") if path.is_file()}
-    assert len([path for path in files if path.suffix == ".json" and "lineup" not in path.name]) == 4
+    assert len(Store(made).paths()) == 4
 
 
 def test_mistakes_about_own_rows_are_one_line(made: Path, toys: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,8 +189,8 @@ def test_a_run_of_an_older_version_is_told_and_not_made_again(
     store = Store(made)
     record = next(record for _, record in store.records() if record.spec.model == "pca")
     older = record.spec.model_copy(update={"model_version": 0})
-    files = {"predictions": None, "targets": None, "weights": None, "artefacts": {}}
-    store.save_record(record.model_copy(update={"spec": older, "key": older.key, **files}))
+    without: dict[str, Any] = {"predictions": None, "targets": None, "weights": None, "artefacts": {}}
+    store.save_record(record.model_copy(update={"spec": older, "key": older.key, **without}))
     assert own(toys, older.key) == 0
     assert f"outdated    {older.key}: pca on toy-blobs" in capsys.readouterr().out
 

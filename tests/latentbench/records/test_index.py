@@ -15,7 +15,7 @@ from latentbench.records import index as module
 from latentbench.records.index import index_path, indexed_records, indexed_replicates
 from latentbench.records.record import Artefact, BatchDependence, Record, Value
 from latentbench.records.replicates import REPLICATES, read_replicates, replicates_path, write_replicates
-from latentbench.records.store import Store
+from latentbench.records.store import Store, read_record
 
 COMMITTED = Path(__file__).parents[3] / "leaderboards" / "results"
 KEPT = ("key", "spec", "status", "null", "deterministic", "environment", "predictions", "targets", "finished")
@@ -36,7 +36,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are parsed as records."""
     found: list[Path] = []
-    read = module.read_record
+    read = read_record
 
     def noting(path: Path, content: bytes | None = None) -> Record:
         found.append(path)
