@@ -10,7 +10,7 @@ from PIL import Image
 
 import latentbench_boards
 from latentbench.commands.cli import main
-from latentbench.data.cache import CACHE_VARIABLE
+from latentbench.files import CACHE_VARIABLE
 from latentbench.records.store import Store
 
 BOARDS = Path(latentbench_boards.__file__).parent

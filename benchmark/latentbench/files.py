@@ -1,4 +1,4 @@
-"""Atomic replacement of files, and folders in which one process works at a time."""
+"""Atomic replacement of files, folders in which one process works at a time, and the folder of caches."""
 
 import os
 import shutil
@@ -16,7 +16,20 @@ try:
 except ImportError:  # files that it replaces while they are open, and processes that it forks, are POSIX's as well
     raise LatentbenchError("latentbench runs on Linux and other POSIX systems", "on Windows, use WSL") from None
 
-__all__ = ["LOCK", "StorageError", "discard", "replacing", "taken", "workplace"]
+__all__ = [
+    "CACHE_VARIABLE",
+    "LOCK",
+    "StorageError",
+    "cache_folder",
+    "discard",
+    "replacing",
+    "size_in_words",
+    "taken",
+    "workplace",
+]
+
+#: Environment variable: the folder for what may be deleted at any time.
+CACHE_VARIABLE = "LATENTBENCH_CACHE"
 
 #: The file in a ``workplace`` whose lock says that a process works there.
 LOCK = ".lock"
@@ -24,6 +37,26 @@ LOCK = ".lock"
 
 class StorageError(LatentbenchError):
     """A file could not be written. The run is not at fault: it stays unfinished and can be resumed."""
+
+
+def cache_folder() -> Path:
+    """The folder for what may be deleted at any time: the one that CACHE_VARIABLE names, else one of the user's own."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else user_cache_path("latentbench", appauthor=False)
+
+
+def size_in_words(size: int) -> str:
+    """A number of bytes as people read it.
+
+    >>> size_in_words(123_456_789), size_in_words(4_200), size_in_words(12)
+    ('123 MB', '4.2 kB', '12 bytes')
+    """
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:,.{int(size < 10 * factor)}f} {unit}"
+    return f"{size} bytes"
 
 
 @contextmanager

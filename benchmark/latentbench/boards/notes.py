@@ -215,9 +215,9 @@ def _no_rank(table: Table | Means, group: Group[Row], row: Row) -> tuple[Part, .
     """Why a row has no rank."""
     ranking = group.ranking
     if ranking.name in row.summaries and group.comparison.images_alone:
-        return ("what other test images would give is not known",)
+        return ("the uncertainty over test images is not known",)
     if ranking.name in row.summaries:
-        return ("one seed, which leaves its uncertainty unknown",)
+        return ("one seed, so the uncertainty over seeds is not known",)
     if not row.finished:
         return ("every run failed: ", *listed(map(_failure, row.failed)))
     if isinstance(row, MeanRow) and isinstance(table, Means):

@@ -21,7 +21,19 @@ from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
 from latentbench.spec import UNTRAINED, Budget
 
-__all__ = ["Group", "Table", "grouped", "in_groups", "make_column", "ranked", "ranking_values", "standings"]
+__all__ = [
+    "Gathered",
+    "Group",
+    "Table",
+    "gather",
+    "grouped",
+    "in_groups",
+    "make_column",
+    "ranked",
+    "ranking_values",
+    "stacked",
+    "standings",
+]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -122,6 +134,43 @@ def standings(
             with the most among those that have its options.
         replicates: of the values that rank, as far as they are known.
     """
+    return [_table(board, gathered, replicates or {}) for gathered in gather(board, records, lineup)]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The runs of one table by the line that they stand in, before anything is computed from their values."""
+
+    entry: BoardDataset
+    """The dataset, as the board lists it."""
+    records: Sequence[Record]
+    """All of them."""
+    current: Sequence[Record]
+    """Those of the newest version of their model that the board does not refuse."""
+    named: Sequence["_Line"]
+    """The lines that the board names."""
+    others: Sequence["_Line"]
+    guessed: Sequence[str]
+    """Labels of lines whose configuration the lineup does not tell."""
+
+    def column(self, name: str) -> Column:
+        """The column of one value, whether or not the board shows it."""
+        shown = [one for line in self.named for one in line.runs]
+        return make_column(name, shown if any(name in one.values for one in shown) else self.current)
+
+    def rows(self, columns: Sequence[Column], ranking: Sequence[Column], replicates: Replicates) -> list[Row]:
+        """The lines that the board names, models and nulls, as rows that are neither ranked nor compared.
+
+        Args:
+            columns: the values of a row.
+            ranking: those of them of which it has the replicates.
+            replicates: of these, as far as they are known.
+        """
+        return [_row(line, columns, ranking, replicates) for line in self.named]
+
+
+def gather(board: Board, records: Iterable[Record], lineup: Lineup | None = None) -> list[Gathered]:
+    """The runs of each table of ``board``; see ``standings``."""
     groups: defaultdict[_Place, list[Record]] = defaultdict(list)
     for record in _distinct(records):
         entry = _entry(record, board)
@@ -130,7 +179,7 @@ def standings(
             versions = -spec.harness_version, -spec.dataset_version
             groups[entry, *versions, spec.split_hash, canonical(spec.options)].append(record)
     by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
-    return [_table(board, board.datasets[place[0]], group, lineup or {}, replicates or {}) for place, group in by_size]
+    return [_gathered(board, board.datasets[place[0]], group, lineup or {}) for place, group in by_size]
 
 
 def _entry(record: Record, board: Board) -> int | None:
@@ -163,35 +212,42 @@ def _budgets(board: Board, entry: BoardDataset, model: str) -> list[Budget]:
 def _distinct(records: Iterable[Record]) -> list[Record]:
     """Each run once, a finished record before a failed one, in the order of the keys."""
     by_key = grouped(records, lambda record: record.key)
-    return [min(by_key[key], key=lambda one: (one.status == "failed", one.model_dump_json())) for key in sorted(by_key)]
+    return [
+        same[0] if len(same) == 1 else min(same, key=lambda one: (one.status == "failed", one.model_dump_json()))
+        for _, same in sorted(by_key.items())
+    ]
 
 
-def _table(
-    board: Board, entry: BoardDataset, records: Sequence[Record], lineup: Lineup, replicates: Replicates
-) -> Table:
-    """The table of records that share their data and the harness's version."""
-    runs = Counter((record.spec.model, record.spec.model_version) for record in records)
-    newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
-    refused = Counter(one.spec.model for one in records if _is_refused(one, board))
+def _gathered(board: Board, entry: BoardDataset, records: Sequence[Record], lineup: Lineup) -> Gathered:
+    """Of records that share their data and the harness's version."""
+    newest = _newest(records)
     current = [
         record
         for record in records
         if record.spec.model_version == newest[record.spec.model] and not _is_refused(record, board)
     ]
-    named, others, guessed = _lines(board, entry, current, lineup.get(entry.label, {}))
+    return Gathered(entry, records, current, *_lines(board, entry, current, lineup.get(entry.label, {})))
+
+
+def _newest(records: Iterable[Record]) -> dict[str, int]:
+    """The greatest version of each model."""
+    return dict(sorted({(record.spec.model, record.spec.model_version) for record in records}))  # the last one stays
+
+
+def _table(board: Board, gathered: Gathered, replicates: Replicates) -> Table:
+    """The table of what was gathered."""
+    entry, newest = gathered.entry, _newest(gathered.records)
+    runs = Counter((record.spec.model, record.spec.model_version) for record in gathered.records)
+    refused = Counter(one.spec.model for one in gathered.records if _is_refused(one, board))
     other_code = Counter[tuple[str, str]]()
-    for line in (*named, *others):
+    for line in (*gathered.named, *gathered.others):
         other_code.update((line.label or line.runs[0].spec.model, code) for code in line.left_out)
-    shown = [one for line in named for one in line.runs]
-    columns = [
-        make_column(name, shown if any(name in one.values for one in shown) else current)
-        for name in board.values(entry)
-    ]
+    columns = [gathered.column(name) for name in board.values(entry)]
     ranking = [column for name in board.ranking(entry) for column in columns if column.name == name]
     groups, nulls = in_groups(
-        [_row(line, columns, ranking, replicates) for line in named], columns, ranking, seeds=board.seeds_of(entry) > 1
+        gathered.rows(columns, ranking, replicates), columns, ranking, seeds=board.seeds_of(entry) > 1
     )
-    spec = records[0].spec
+    spec = gathered.records[0].spec
     return Table(
         label=entry.label,
         dataset=spec.dataset,
@@ -204,9 +260,9 @@ def _table(
         ranking=ranking,
         groups=groups,
         nulls=nulls,
-        others=[_row(line, columns, ranking, replicates) for line in others],
+        others=[_row(line, columns, ranking, replicates) for line in gathered.others],
         diagnosis=entry.diagnosis,
-        guessed=guessed,
+        guessed=gathered.guessed,
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
         transductive=dict(sorted(refused.items())),
         other_code=dict(sorted(other_code.items())),
@@ -362,7 +418,7 @@ def _differing(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, 
 def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], replicates: Replicates) -> Row:
     by_seed = sorted(line.records, key=lambda record: record.spec.seed)
     finished = [record for record in by_seed if record.status == "finished"]
-    of_images = {column.name: _replicates(column, finished, replicates) for column in ranking}
+    of_images = {column.name: stacked(column, finished, replicates) for column in ranking}
     return Row(
         label=line.label,
         model=by_seed[0].spec.model,
@@ -379,11 +435,9 @@ def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], repl
     )
 
 
-def _replicates(column: Column, finished: Iterable[Record], replicates: Replicates) -> npt.NDArray[np.float64] | None:
-    """(B, n), those of the n seeds that have the value; None where those of any are not known."""
-    of_seeds = [
-        replicates.get(record.key, {}).get(column.name) for record in finished if column.value(record) is not None
-    ]
+def stacked(column: Column, finished: Iterable[Record], replicates: Replicates) -> npt.NDArray[np.float64] | None:
+    """(B, n) replicates of a value of one row's runs, those that have it; None if those of any are not known."""
+    of_seeds = [replicates.get(one.key, {}).get(column.name) for one in finished if column.value(one) is not None]
     known = [of_seed for of_seed in of_seeds if of_seed is not None]
     return np.stack(known, axis=1) if known and len(known) == len(of_seeds) else None
 

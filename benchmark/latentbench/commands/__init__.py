@@ -16,6 +16,8 @@ VERBS = {
         "Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records."
     ),
     "findings": "Say what the records leave of the published headlines in FILE, a YAML file.",
+    "verify": "Say of published numbers, or with --own of our own, whether they come out.",
+    "claims": "Check, render or describe files of published numbers.",
     "evaluate": "Compute metrics for finished runs, without training: for those of a BOARD, for one KEY, or for all.",
     "check-records": "Check the records in FOLDER (by default: results).",
     "list": "List what is installed: plugins, or what they offer.",

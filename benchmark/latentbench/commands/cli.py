@@ -40,13 +40,13 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        invocation = ctx.ensure_object(Invocation)
         command = self.get_command(ctx, args[0])
         if command is None:
-            mend = ctx.ensure_object(Invocation).plugins.did_you_mean(args[0], self.list_commands(ctx))
+            mend = invocation.plugins.did_you_mean(args[0], self.list_commands(ctx))
             raise LatentbenchError(f"unknown command '{args[0]}'", mend)
-        defaults = ctx.ensure_object(Invocation).defaults
-        defaults.check(partial(self._commands, ctx))
-        ctx.default_map = {**(ctx.default_map or {}), args[0]: defaults.of(command, args[0])}
+        invocation.defaults.check(partial(self._commands, ctx))
+        ctx.default_map = {**(ctx.default_map or {}), args[0]: invocation.defaults.of(command, args[0])}
         return super().resolve_command(ctx, args)
 
     def _commands(self, ctx: click.Context) -> dict[str, click.Command]:
@@ -81,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0; 2 for any error, reported in one line on stderr; 130 when interrupted, and 143 when told to
         end by SIGTERM, which is the way for a process that ignores interrupts, as a script's background jobs do; 1 when
-        the reader of a pipe has gone.
+        the reader of a pipe has gone, or when ``verify`` has found that something does not come out.
     """
     with shown_output(), _ending_when_told():
         return _run(args)

@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from latentbench.commands.defaults import Defaults
-from latentbench.errors import command_line
+from latentbench.errors import LatentbenchError, command_line
 
 if TYPE_CHECKING:
+    from latentbench.claims.ledger import Ledger
     from latentbench.plugins.registry import Plugins
 
 __all__ = [
+    "CLAIMS",
     "Invocation",
+    "claims_option",
     "common_options",
     "cores",
     "data_root_option",
     "device_option",
     "fitted",
+    "ledger_at",
     "pass_invocation",
     "results_option",
 ]
@@ -182,3 +186,30 @@ def results_option(flag: str) -> Callable[[F], F]:
         show_envvar=True,
         help="Folder of the records.",
     )
+
+
+#: Where claims are looked for that nobody names.
+CLAIMS = Path("leaderboards/claims")
+
+claims_option = click.option(
+    "--claims",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help=f"Folder or file of claims, beside those that plugins bring.  [default: {CLAIMS}, if it is there]",
+)
+
+
+def ledger_at(claims: Path | None, results: Path | None, plugins: "Plugins") -> "tuple[Ledger, Path]":
+    """The claims that the options name, and the folder of the records that go with them.
+
+    Raises:
+        LatentbenchError: there are none, or a mistake in them.
+    """
+    from latentbench.claims.ledger import claim_files, load_ledger
+
+    place = claims or CLAIMS
+    ledger = load_ledger(claim_files(place) if claims or CLAIMS.is_dir() else [], plugins)
+    if not ledger.papers:
+        what = f"no claims: there is no folder {CLAIMS}, and no plugin brings any"
+        raise LatentbenchError(what, "name their folder with --claims")
+    return ledger, results or (place if place.is_dir() else place.parent).parent / "results"

@@ -8,12 +8,13 @@ from typing import Any
 from latentbench.boards.board import find_board
 from latentbench.commands import VERBS
 from latentbench.commands.common import cores
-from latentbench.commands.display import Display
+from latentbench.commands.display import Display, preparing
 from latentbench.devices import resolve_device
 from latentbench.errors import LatentbenchError
 from latentbench.executor import Execution
 from latentbench.plugins.registry import Plugins
 from latentbench.records.record import Record
+from latentbench.running.durations import Durations
 from latentbench.running.plan import Override
 from latentbench.running.work import Work
 
@@ -74,19 +75,21 @@ def run(
     loaded = Plugins.load([Path(file) for file in plugins], VERBS)
     the_board = find_board(str(board), loaded)
     where = resolve_device(device)
-    work = Work.of(
-        the_board,
-        loaded,
-        Path(results),
-        Path(data_root),
-        models=_names(models),
-        datasets=_names(datasets),
-        seeds=seeds,
-        threads=threads,
-        overrides=[_override(name, value) for name, value in (options or {}).items()],
-        retry_failed=retry_failed,
-        rerun=rerun,
-    )
+    with preparing(quiet=not progress) as tell:
+        work = Work.of(
+            the_board,
+            loaded,
+            Path(results),
+            Path(data_root),
+            models=_names(models),
+            datasets=_names(datasets),
+            seeds=seeds,
+            threads=threads,
+            overrides=[_override(name, value) for name, value in (options or {}).items()],
+            retry_failed=retry_failed,
+            rerun=rerun,
+            progress=tell,
+        )
     how = Execution(
         out=Path(results),
         data_root=Path(data_root),
@@ -96,12 +99,12 @@ def run(
         transductive=the_board.transductive == "allowed",
         rerun=rerun,
     )
-    provider = loaded.get("executors", executor)
     slots = jobs or slots_on(where, threads or the_board.threads)
     title = f"board {the_board.name}, {where}, results in {results}"
-    with Display([*work.to_do.values()], total=len(work.runs), title=title, quiet=not progress) as display:
-        whose = provider.plugin.blamed_for(f"executor '{executor}', run()")
-        lost = work.carry_out(provider.value(), how, slots, display, whose=whose)
+    durations = Durations(where, filter(None, work.records.values()))
+    to_do, quiet = [*work.to_do.values()], not progress
+    with Display(to_do, len(work.runs), title, durations=durations, slots=slots, quiet=quiet) as display:
+        lost = work.carry_out(loaded.get("executors", executor), how, slots, display)
     if lost:
         raise LatentbenchError(f"{len(lost)} of {len(work.runs)} runs did not end", lost[0])
     for record in work.failed:

@@ -11,15 +11,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
+from latentbench.commands.common import (
+    CLAIMS,
+    Invocation,
+    claims_option,
+    common_options,
+    pass_invocation,
+    results_option,
+)
 from latentbench.commands.output import shown
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from latentbench.boards.board import Board
     from latentbench.boards.means import Means
+    from latentbench.boards.published import Published
     from latentbench.boards.standings import Table
     from latentbench.plugins.registry import Plugins
     from latentbench.records.record import Record
@@ -52,16 +60,25 @@ _WIDTH = 100
     show_default=True,
     help="Files to write: BOARD.md, BOARD.csv with every value in full precision, BOARD.tex. Repeatable.",
 )
+@claims_option
 @common_options
 @pass_invocation
 def command(
-    invocation: Invocation, boards: tuple[str, ...], results: Path, to: Path | None, formats: tuple[str, ...]
+    invocation: Invocation,
+    boards: tuple[str, ...],
+    results: Path,
+    to: Path | None,
+    formats: tuple[str, ...],
+    claims: Path | None,
 ) -> None:
     """Show the tables of BOARD, a board's name or its YAML file, and write them in full into files.
 
     By default these are the tables of every board that has records. What is shown fits into the terminal, or into 100
     characters where there is none. What the test images add to the uncertainty of the values that rank is computed once
     from the predictions and targets kept with a record, and is then kept beside it.
+
+    Numbers that papers print of a board's rows are shown beside ours: those of the claims that plugins bring, and of
+    the folder of claims, which by default counts only for the records beside it.
     """
     from latentbench.boards.board import find_board
     from latentbench.boards.lineup import read_lineup
@@ -74,6 +91,7 @@ def command(
     records = dict(store.records())
     _warn_of_other_code(records.values(), invocation.plugins)
     replicates = replicates_of(chosen.values(), records, store, invocation.plugins)
+    published = _published(results, claims, invocation.plugins)
     tables = {
         name: board_tables(board, records.values(), read_lineup(results, board), replicates)
         for name, board in chosen.items()
@@ -87,7 +105,7 @@ def command(
         if not tables[name]:
             continue
         _show(board, tables[name])
-        for file_name, text in written(board, tables[name], formats).items():
+        for file_name, text in written(board, tables[name], formats, published(name)).items():
             path = (to or results) / file_name
             with replacing(path) as file:
                 file.write(text.encode())
@@ -109,6 +127,18 @@ def _show(board: "Board", tables: "list[Table | Means]") -> None:
     console = Console(highlight=False)
     for line, style in terminal(board, tables, console.width, encoding):
         console.print(Text(shown(line)), style=style, soft_wrap=True)
+
+
+def _published(results: Path, claims: Path | None, plugins: "Plugins") -> "Callable[[str], list[Published]]":
+    """What is published of the rows of a board, by the board's name, with the verdicts that the records give."""
+    from latentbench.claims.ledger import claim_files, load_ledger
+    from latentbench.claims.telling import published_on
+    from latentbench.claims.verdicts import judge
+
+    beside = CLAIMS.is_dir() and (CLAIMS.parent / "results").resolve() == results.resolve()
+    files = claim_files(claims or CLAIMS) if claims or beside else []
+    judged = judge(load_ledger(files, plugins), results, plugins)
+    return lambda board: published_on(board, judged)
 
 
 def _warn_of_other_code(records: "Iterable[Record]", plugins: "Plugins") -> None:

@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from latentbench.commands.common import Invocation, common_options, fitted, pass_invocation
 from latentbench.config import format_options
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
     from latentbench.config import Options
@@ -49,7 +49,9 @@ def command(invocation: Invocation, what: str, name: str | None, as_json: bool) 
     rows = [row for row in _ROWS[what](invocation.plugins) if name in (None, row["name"])]
     if not rows:
         known = [row["name"] for row in _ROWS[what](invocation.plugins)]
-        raise LatentbenchError(f"unknown {what.removesuffix('s')} '{name}'", did_you_mean(str(name), known))
+        raise LatentbenchError(
+            f"unknown {what.removesuffix('s')} '{name}'", invocation.plugins.did_you_mean(str(name), known)
+        )
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
         return
@@ -62,8 +64,7 @@ def command(invocation: Invocation, what: str, name: str | None, as_json: bool) 
     from tabulate import tabulate
 
     cells = [[_short(row[column]) for column in _COLUMNS[what]] for row in rows]
-    table = tabulate(cells, headers=_COLUMNS[what], tablefmt="plain", disable_numparse=True)
-    click.echo("\n".join(fitted(table)))
+    click.echo("\n".join(fitted(tabulate(cells, headers=_COLUMNS[what], tablefmt="plain", disable_numparse=True))))
     for row in rows:
         if row.get("reason"):
             click.echo(f"\n{row['name']} ({row['distribution']} {row['version']}) is broken: {row['reason']}")

@@ -1,8 +1,6 @@
 """``latentbench run``: carry out a board's runs, resuming what was cut off and leaving alone what is finished."""
 
-import logging
 from collections.abc import Collection
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,7 @@ from latentbench.commands.common import (
     results_option,
 )
 from latentbench.commands.parameters import BoardName, datasets_of_the_board, models_of_the_board, names_option
-from latentbench.errors import LatentbenchError, describe
+from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from latentbench.running.work import Work
 
 __all__ = ["command"]
-
-log = logging.getLogger("latentbench")
 
 
 @click.command("run")
@@ -92,33 +88,28 @@ def command(
     Finished runs are kept, unfinished ones are resumed from their checkpoints. Of a plugin that is not built in, a
     changed file or another version of the distribution is other code: finished runs of other code are named, and made
     again with --rerun; checkpoints of other code are not resumed from. What `latentbench rm` removed is made again in
-    any case. Exit code 2 if any run failed.
+    any case. Exit code 2 if any run failed, or a dataset could not be used.
     """
     from latentbench.boards.board import find_board
-    from latentbench.commands.display import Display
+    from latentbench.commands.display import Display, preparing
     from latentbench.commands.from_python import slots_on
     from latentbench.devices import resolve_device
     from latentbench.executor import Execution
+    from latentbench.running.durations import Durations
     from latentbench.running.plan import parse_override
     from latentbench.running.work import Work
 
     plugins = invocation.plugins
     the_board = find_board(board, plugins)
-    provider = plugins.get("executors", executor)
-    run_in = provider.value()
+    run_in = plugins.get("executors", executor)
     parsed = [parse_override(text) for text in overrides]
     where = resolve_device(device)
-    unusable: dict[str, str] = {}
-
-    def leave_out(label: str, error: LatentbenchError) -> None:
-        unusable[label] = f"'{label}': {describe(error)}"
-        log.warning("left out %s; the other datasets are run", unusable[label])
-
-    work = Work.of(
-        the_board, plugins, out, data_root,
-        models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
-        retry_failed=retry_failed, rerun=rerun, onerror=leave_out,
-    )  # fmt: skip
+    with preparing(quiet=invocation.quiet) as progress:
+        work = Work.of(
+            the_board, plugins, out, data_root,
+            models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
+            retry_failed=retry_failed, rerun=rerun, progress=progress,
+        )  # fmt: skip
     slots = jobs or slots_on(where, threads or the_board.threads)
     title = f"board {the_board.name}, {where}, results in {out}"
     if dry_run:
@@ -128,9 +119,11 @@ def command(
     allowed = the_board.transductive == "allowed"
     files = tuple(invocation.plugin_files)
     how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
-    whose = provider.plugin.blamed_for(f"executor '{executor}', run()")
-    with Display([*work.to_do.values()], total=len(work.runs), title=title, quiet=invocation.quiet) as display:
-        lost = work.carry_out(run_in, how, slots, display, whose=whose)
+    durations = Durations(where, filter(None, work.records.values()))
+    with Display(
+        [*work.to_do.values()], len(work.runs), title, durations=durations, slots=slots, quiet=invocation.quiet
+    ) as display:
+        lost = work.carry_out(run_in, how, slots, display)
 
     results = [] if out == Path("results") else ["--results", str(out)]
     done = work.finished
@@ -152,10 +145,9 @@ def command(
     if failed := work.failed:
         show = invocation.command_line("show", failed[0].key, *results)
         told.append(f"{len(failed)} of {len(work.runs)} runs failed: {_first_failure(failed[0], show)}")
-    if unusable:
-        told.append(
-            f"{len(unusable)} of {len(the_board.datasets)} datasets were left out: {'; '.join(unusable.values())}"
-        )
+    if work.unusable:
+        reasons = "; ".join(work.unusable.values())
+        told.append(f"{len(work.unusable)} of {len(the_board.datasets)} datasets were left out: {reasons}")
     if told:
         raise LatentbenchError("; ".join(told))
 
@@ -179,7 +171,9 @@ def _tell_what_would_run(work: "Work", device: str, slots: int) -> None:
 
 
 def _about(seconds: float | None) -> str:
-    return "-" if seconds is None else str(timedelta(seconds=max(1, round(seconds))))
+    from latentbench.commands.display import in_words
+
+    return "-" if seconds is None else in_words(seconds)
 
 
 def _tell_stale(stale: "Collection[Record]", finished: int, plugins: "Plugins") -> None:

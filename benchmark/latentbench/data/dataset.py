@@ -1,7 +1,7 @@
 """Datasets as plugins: their metadata, how they are loaded, and their state in a data root."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -109,6 +109,10 @@ class Dataset(ABC):
         except LatentbenchError as error:
             return Status(State.MISSING, note=str(error))
         return Status(State.PRESENT, facts={f"{name} images": len(split) for name, split in data.splits.items()})
+
+    def caches(self, data_root: Path) -> Sequence[Path]:
+        """Folders with what was prepared of the dataset in any options; `latentbench data clean` empties them."""
+        return ()
 
     def verify(self, data_root: Path) -> str:
         """Check all that ``load`` depends on, by default with the checks that ``load`` makes.

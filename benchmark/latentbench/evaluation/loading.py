@@ -120,7 +120,7 @@ def load_model(path: Path, record: Record, store: Store, plugins: Plugins, info:
     with blame(offer.plugin.blamed_for(f"model '{spec.model}', build() and its state")):
         model: Model = offer.value(offer.value.Config.parse(spec.config, f"model '{spec.model}'"), info)
         model.load_state_dict(load(content))
-        return model.eval()
+    return model.eval()
 
 
 def load_run_data(record: Record, plugins: Plugins, data_root: Path) -> Data:

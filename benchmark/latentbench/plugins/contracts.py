@@ -12,7 +12,7 @@ from latentbench.errors import LatentbenchError
 
 __all__ = ["KINDS", "Kind", "KindName", "OfferError"]
 
-KindName = Literal["models", "datasets", "metrics", "boards", "executors", "commands"]
+KindName = Literal["models", "datasets", "metrics", "boards", "claims", "executors", "commands"]
 
 #: Names are used in file names, option lists and value names, so they must not contain what has a meaning there.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -129,7 +129,7 @@ def _check_metric(offer: Any) -> None:
             raise OfferError(f"needs bounds, a pair (low, high) with low < high; it has {bounds!r}")
 
 
-def _check_board(offer: Any) -> None:
+def _check_yaml(offer: Any) -> None:
     if not isinstance(offer, Path) or offer.suffix.lower() not in (".yaml", ".yml") or not offer.is_file():
         raise OfferError(f"is not the Path of a .yaml file: {offer!r}")
 
@@ -185,7 +185,8 @@ KINDS: Mapping[KindName, Kind] = {
     "models": Kind("model", "latentbench_models", _check_model),
     "datasets": Kind("dataset", "latentbench_datasets", _check_dataset),
     "metrics": Kind("metric", "latentbench_metrics", _check_metric),
-    "boards": Kind("board", "latentbench_boards", _check_board),
+    "boards": Kind("board", "latentbench_boards", _check_yaml),
+    "claims": Kind("paper", "latentbench_claims", _check_yaml),
     "executors": Kind("executor", "latentbench_executors", _check_executor),
     "commands": Kind("command", "latentbench_commands", _check_command),
 }

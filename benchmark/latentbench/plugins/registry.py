@@ -2,11 +2,13 @@
 
 import logging
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import pluggy
 
@@ -29,7 +31,7 @@ class Offer:
 
     name: str
     value: Any
-    """By kind: a class (models, datasets, metrics, executors), a path (boards) or a click.Command (commands)."""
+    """By kind: a class (models, datasets, metrics, executors), a path (boards, claims), a click.Command (commands)."""
     plugin: PluginInfo
 
 
@@ -98,6 +100,29 @@ class Plugins:
         remark = f"perhaps a broken plugin offers it: {', '.join(broken)}" if broken else ""
         return did_you_mean(wrong, known, remark)
 
+    def function(self, name: str) -> Callable[..., Any]:
+        """The function called ``package.module:function``, of a package that a plugin is in.
+
+        Of a plugin that is a local file the package is the file's name. No other module is ever imported, because the
+        name may come from anywhere.
+
+        Raises:
+            LatentbenchError: no plugin is in such a package, or there is no such module or function in it.
+        """
+        path, _, attribute = name.partition(":")
+        package = path.partition(".")[0]
+        plugin = next((one for one in self._plugins if one.package == package), None)
+        if plugin is None:
+            packages = {one.package for one in self._plugins if one.package}
+            raise LatentbenchError(f"no plugin is in a package '{package}'", did_you_mean(package, packages))
+        try:
+            function = getattr(plugin.module if path == plugin.info.name else import_module(path), attribute)
+        except (ImportError, AttributeError) as error:
+            raise LatentbenchError(f"there is no function '{name}'", str(error)) from None
+        if not callable(function):
+            raise LatentbenchError(f"'{name}' is no function")
+        return cast(Callable[..., Any], function)
+
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call a lifecycle hook of every plugin. One that raises is marked broken, and logged once for each hook."""
         for plugin in self._plugins:
@@ -136,11 +161,21 @@ class _Plugin:
         self.info = found.info
         self._named = found.named
         self._manager = _manager()
+        self.module: object = None
+        """What holds the hook implementations; None if it cannot be loaded."""
         try:
             with redirect_stdout(sys.stderr):  # what it prints is no part of a command's output
-                self._manager = _manager(found.load())
+                self.module = found.load()
+                self._manager = _manager(self.module)
         except BaseException as error:
             self.mark_broken(error)
+
+    @property
+    def package(self) -> str:
+        """The package that it is in; of a local file, the file's name without its ending; empty if it is not loaded."""
+        if not isinstance(self.module, ModuleType):
+            return ""
+        return self.info.name if self._named else self.module.__name__.partition(".")[0]
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """What the plugin's functions for ``hook`` return."""

@@ -20,9 +20,7 @@ from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
-from latentbench.files import StorageError, replacing
+from latentbench.files import StorageError, cache_folder, replacing
 
 __all__ = ["fatal"]
 
@@ -133,8 +131,7 @@ def _files(point: EntryPoint) -> Iterator[tuple[str, Path]]:
 
 def _notes() -> Path:
     """Where outcomes are kept."""
-    own = os.environ.get("LATENTBENCH_CACHE")
-    return (Path(own) if own else user_cache_path("latentbench")) / "plugins"
+    return cache_folder() / "plugins"
 
 
 def _remembered(notes: Path) -> str | None:

@@ -298,8 +298,12 @@ class Store:
         return folder
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path, content: bytes | None = None) -> Record:
     """Parse one record file, of this schema version or an earlier one.
+
+    Args:
+        path: the file.
+        content: what stands in it, where that was read already.
 
     Raises:
         NewerRecordError: a later version of latentbench wrote it.
@@ -307,7 +311,7 @@ def read_record(path: Path) -> Record:
             line with the path.
     """
     try:
-        record = decode(path.read_bytes())
+        record = decode(path.read_bytes() if content is None else content)
     except OSError as error:
         raise LatentbenchError(f"cannot read {path}: {error.strerror}") from None
     except LatentbenchError as error:

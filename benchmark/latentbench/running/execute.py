@@ -7,7 +7,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +114,21 @@ def checkpoint_path(store: Store, spec: RunSpec) -> Path:
     return store.work(spec) / "checkpoint.pt"
 
 
-def load_data(plugins: Plugins, dataset: str, options: dict[str, Any], data_root: Path) -> Data:
+def load_data(
+    plugins: Plugins,
+    dataset: str,
+    options: dict[str, Any],
+    data_root: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Data:
     """The dataset made ready; the last two are kept, because the runs of a board share theirs.
+
+    Args:
+        plugins: where it comes from.
+        dataset: its name.
+        options: its options.
+        data_root: folder of the datasets.
+        progress: called with a title, what is done and of how much, while something is prepared.
 
     Raises:
         LatentbenchError: its files are missing or corrupt, or it breaks a promise that is quickly checked.
@@ -123,12 +136,17 @@ def load_data(plugins: Plugins, dataset: str, options: dict[str, Any], data_root
     """
     offer = plugins.get("datasets", dataset)
     with blame(offer.plugin.blamed_for(f"dataset '{dataset}', load()")):
-        return _load_data(offer.value, json.dumps(options, sort_keys=True), data_root)
+        return _load_data(offer.value, json.dumps(options, sort_keys=True), data_root, progress)
 
 
 @lru_cache(maxsize=2)
-def _load_data(dataset: type[Any], options: str, data_root: Path) -> Data:
-    loaded = dataset(dataset.Config.parse(json.loads(options), f"dataset '{dataset.name}'")).load(data_root)
+def _load_data(
+    dataset: type[Any], options: str, data_root: Path, progress: Callable[[str, int, int], None] | None = None
+) -> Data:
+    made = dataset(dataset.Config.parse(json.loads(options), f"dataset '{dataset.name}'"))
+    if progress is not None:
+        made.progress = partial(progress, f"preparing {dataset.name}")
+    loaded = made.load(data_root)
     check_data(dataset.name, loaded)
     data: Data = loaded
     return data

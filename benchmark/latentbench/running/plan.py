@@ -229,6 +229,7 @@ def plan(
     threads: int | None = None,
     overrides: Sequence[Override] = (),
     onerror: Callable[[str, LatentbenchError], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Planned]:
     """Every run of ``board``, dataset by dataset and seed by seed; a run that two datasets mean is there once.
 
@@ -249,6 +250,7 @@ def plan(
         overrides: options that differ from the presets and from the board's.
         onerror: called with the label of a dataset that cannot be used, and the reason; the others are planned, if
             there are some.
+        progress: called with a title, what is done and of how much, while a dataset is prepared.
 
     Raises:
         LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset, a fault of its plugin,
@@ -267,7 +269,7 @@ def plan(
     for label, here in by_dataset.items():
         entry, dataset, options = here[0].entry, here[0].dataset, here[0].options
         try:
-            data = load_data(plugins, entry.name, options.model_dump(mode="json"), data_root)
+            data = load_data(plugins, entry.name, options.model_dump(mode="json"), data_root, progress)
             split_hash = data.split_hash
         except (Exception, SystemExit) as error:
             reason = error if isinstance(error, LatentbenchError) else LatentbenchError(describe(error))

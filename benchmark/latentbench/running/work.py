@@ -1,5 +1,6 @@
 """A board's runs in a results folder: which are done, which remain, and carrying these out."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,9 @@ from typing import Protocol, Self
 
 from latentbench.boards.board import Board
 from latentbench.boards.lineup import Lineup, write_lineup
-from latentbench.errors import LatentbenchError, blame
-from latentbench.executor import Execution, Executor, Outcome, Progress, Task
-from latentbench.plugins.registry import Plugins
+from latentbench.errors import LatentbenchError, blame, describe
+from latentbench.executor import Execution, Outcome, Progress, Task
+from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.code import is_stale
 from latentbench.records.record import Record
 from latentbench.records.store import Store
@@ -17,6 +18,8 @@ from latentbench.running.execute import checkpoint_path
 from latentbench.running.plan import Override, Planned, lineup_of, plan
 
 __all__ = ["Watcher", "Work"]
+
+log = logging.getLogger("latentbench")
 
 
 class Watcher(Protocol):
@@ -42,6 +45,8 @@ class Work:
     """By key: finished runs that other code made than would make them now."""
     to_do: Mapping[str, Planned]
     """By key: those that remain."""
+    unusable: Mapping[str, str]
+    """By label: datasets that cannot be used, and why, in one line. The others are run."""
     store: Store
 
     @classmethod
@@ -59,7 +64,7 @@ class Work:
         overrides: Sequence[Override] = (),
         retry_failed: bool = False,
         rerun: bool = False,
-        onerror: Callable[[str, LatentbenchError], None] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> Self:
         """Plan the runs and look for their records. Nothing is written.
 
@@ -75,15 +80,22 @@ class Work:
             overrides: options that differ from the presets and from the board's.
             retry_failed: whether failed runs are to be made again.
             rerun: whether finished runs that other code made are to be made again.
-            onerror: called with the label of a dataset that cannot be used, and the reason (see ``plan``).
+            progress: called with a title, what is done and of how much, while a dataset is prepared.
 
         Raises:
             LatentbenchError: as ``plan``; or a record is of a later version of latentbench.
         """
         lineup = lineup_of(board, plugins)
+        unusable: dict[str, str] = {}
+
+        def leave_out(label: str, error: LatentbenchError) -> None:
+            unusable[label] = f"'{label}': {describe(error)}"
+            log.warning("left out %s; the other datasets are run", unusable[label])
+
         runs = plan(
             board, plugins, data_root,
-            models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=overrides, onerror=onerror,
+            models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=overrides, onerror=leave_out,
+            progress=progress,
         )  # fmt: skip
         store = Store(out)
         records = {run.spec.key: store.read(run.spec) for run in runs}
@@ -94,17 +106,16 @@ class Work:
             for run in runs
             if run.spec.key in again or _is_open(records[run.spec.key], retry_failed)
         }  # fmt: skip
-        return cls(board, lineup, runs, records, stale, to_do, store)
+        return cls(board, lineup, runs, records, stale, to_do, unusable, store)
 
-    def carry_out(self, executor: Executor, how: Execution, slots: int, watcher: Watcher, *, whose: str) -> list[str]:
-        """Carry out what remains, at most ``slots`` runs at a time, and write the board's lineup.
+    def carry_out(self, executor: Offer, how: Execution, slots: int, watcher: Watcher) -> list[str]:
+        """Carry out what remains by an executor, at most ``slots`` runs at a time, and write the board's lineup.
 
         Args:
             executor: what carries the runs out.
             how: device, folders and limits of every run.
             slots: runs at a time.
             watcher: is told how the runs go.
-            whose: the executor and its plugin, for the note of an exception that the executor raises.
 
         Returns:
             One line for each run that did not end, and so has no record.
@@ -115,8 +126,9 @@ class Work:
         write_lineup(self.store.root, self.board, self.lineup)
         lost: list[str] = []
         silent = dict(self.to_do)
-        outcomes = executor.run([Task(run.spec, how) for run in self.to_do.values()], slots, watcher.progress)
-        for outcome in _blaming(outcomes, whose):
+        tasks = [Task(run.spec, how) for run in self.to_do.values()]
+        outcomes = executor.value().run(tasks, slots, watcher.progress)
+        for outcome in _blaming(outcomes, executor.plugin.blamed_for(f"executor '{executor.name}', run()")):
             run = silent.pop(outcome.key)
             record = self.store.read(run.spec) if outcome.status != "lost" else None
             self.records[outcome.key] = record

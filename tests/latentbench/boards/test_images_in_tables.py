@@ -126,7 +126,7 @@ def test_a_table_of_one_seed_says_that_it_ranks_by_images_alone_also_on_a_board_
         assert "± test images" in text
     text = " ".join(render(board(1), records)["b.md"].split())
     assert "ranked by test images alone" not in text
-    assert "No row has a rank: what other test images would give is not known." in text
+    assert "No row has a rank: the uncertainty over test images is not known." in text
     assert "is not known for any row" in text
 
 

@@ -129,7 +129,7 @@ Mean over 2 of 3 datasets (`screw`, `bottle`).
 |      ? | `pca`   |                  0.550 | 1 (1 failed) |                                      - |
 |      - | `ae`    |                      - |            0 |                          0.800 (n = 1) |
 
-No rank: `pca` (one seed, which leaves its uncertainty unknown); `ae` (no mean AUROC ↑ test, as there is none on
+No rank: `pca` (one seed, so the uncertainty over seeds is not known); `ae` (no mean AUROC ↑ test, as there is none on
 `bottle`).
 """
 NOTES = """\

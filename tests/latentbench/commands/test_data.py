@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,7 @@ def test_the_status_of_a_missing_dataset_says_how_to_get_it(plugin, capsys):
         "folder": None,
         "facts": {},
         "note": "'mine' is not in data: get it",
+        "prepared": [],
         "options": {"size": 3},
         "licence": "CC0-1.0",
         "source": "https://example.org/mine",
@@ -206,6 +208,9 @@ def test_image_folders_are_prepared_found_and_verified(monkeypatch, tmp_path, ca
     status = capsys.readouterr().out
     assert status.startswith(f"mvtec-like: prepared\n  folder   {folder}\n  there    train images: 2, ")
     assert "masks missing: 1" in status
+    (cache,) = (tmp_path / "cache").glob("*/mvtec-like")
+    size = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
+    assert f"\n  prepared {size / 1000:.1f} kB in {cache}\n" in status
     assert main(["data", "verify", "mvtec-like", *of_it]) == 0
     capsys.readouterr()
 
@@ -223,3 +228,49 @@ def test_image_folders_are_prepared_found_and_verified(monkeypatch, tmp_path, ca
     error = capsys.readouterr().err
     assert f"latentbench: error: dataset 'mvtec-like', prepare(): image {folder}/test/hole/0.png is empty" in error
     assert "Traceback" not in error
+
+
+def test_what_was_prepared_is_deleted_and_the_data_stays(monkeypatch, tmp_path, capsys):
+    from PIL import Image
+
+    monkeypatch.setenv("LATENTBENCH_CACHE", str(tmp_path / "cache"))
+    for part in ("train/good/0", "train/good/1", "test/good/0", "test/hole/0"):
+        path = tmp_path / "data" / "mvtec_like" / f"{part}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 100).save(path)
+    shutil.copytree(tmp_path / "data", tmp_path / "other")
+    Image.new("L", (8, 8), 50).save(tmp_path / "other" / "mvtec_like" / "train" / "good" / "0.png")
+    data, other = (["--data-root", str(tmp_path / name)] for name in ("data", "other"))
+    before = sorted((tmp_path / "data").rglob("*"))
+
+    def prepared() -> int:
+        for root in (data, other):
+            assert main(["data", "prepare", "mvtec-like", *root]) == 0
+        capsys.readouterr()
+        return len(list((tmp_path / "cache").glob("*/mvtec-like")))
+
+    for arguments, left in ((["mvtec-like", *data], 1), (data, 1), (["--all", *data], 0)):
+        assert prepared() == 2
+        assert main(["data", "clean", *arguments]) == 0
+        told = capsys.readouterr().out.splitlines()
+        deleted = rf"deleted \S+ \w+ of {tmp_path}/cache/[0-9a-f]{{8}}/mvtec-like"
+        assert all(re.fullmatch(deleted, line) for line in told), told
+        assert len(told) == 2 - left
+        assert len(list((tmp_path / "cache").glob("*/mvtec-like"))) == left
+        assert sorted((tmp_path / "data").rglob("*")) == before
+    assert main(["data", "clean", "mvtec-like", *data]) == 0
+    assert capsys.readouterr().out == "nothing is prepared of dataset 'mvtec-like'\n"
+    assert main(["data", "clean", *data]) == 0
+    assert capsys.readouterr().out == "nothing is prepared of any dataset\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["clean", "minee"], "unknown dataset 'minee': did you mean 'mine'?"),
+        (["clean", "mine", "--all"], "--all needs no DATASET"),
+    ],
+)
+def test_a_mistake_in_cleaning_is_one_line(plugin, capsys, arguments, told):
+    assert main([*plugin, "data", *arguments]) == 2
+    assert told in capsys.readouterr().err

@@ -227,6 +227,7 @@ def metric(**changes):
         ("commands", click.Command(None), "needs a name"),
         ("boards", Path("nowhere.yaml"), "board 'nowhere' is not the Path of a .yaml file"),
         ("boards", Path(__file__), "is not the Path of a .yaml file"),
+        ("claims", Path("nowhere.yaml"), "paper 'nowhere' is not the Path of a .yaml file"),
     ],
 )
 def test_an_invalid_object_is_refused_with_its_name_and_the_defect(kind, offer, message):

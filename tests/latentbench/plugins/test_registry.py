@@ -406,3 +406,52 @@ def test_a_named_file_that_fails_in_a_notice_does_not_stop_the_run(tmp_path, cap
     plugins = Plugins.load([write(tmp_path / "mine.py", SABOTEUR)])
     plugins.notify("latentbench_run_started", spec="the spec")
     assert info_of(plugins, "mine").reason == "latentbench_run_started: ConnectionError: no tracker"
+
+
+def test_a_function_is_one_of_a_plugin_s_package(install, tmp_path):
+    install(
+        "pack-age",
+        """
+        from latentbench import hookimpl
+        def double(x):
+            return 2 * x
+        @hookimpl
+        def latentbench_models():
+            return []
+        """,
+    )
+    file = tmp_path / "local_file.py"
+    file.write_text(
+        "from latentbench import hookimpl\ndef one():\n    return 1\n@hookimpl\ndef latentbench_models(): return []\n"
+    )
+    plugins = Plugins.load([file])
+    assert plugins.function("pack_age:double")(4) == 8
+    assert plugins.function("local_file:one")() == 1
+    assert plugins.function("latentbench_cmi.theory:toy_accuracy")(1.0) == pytest.approx(0.841, abs=1e-3)
+    for name, said in {
+        "packige:double": "no plugin is in a package 'packige': did you mean 'pack_age'",
+        "pack_age:treble": "there is no function 'pack_age:treble': module 'pack_age' has no attribute 'treble'",
+        "pack_age.more:f": "there is no function 'pack_age.more:f': No module named",
+        "latentbench:__version__": "no plugin is in a package 'latentbench'",
+        "latentbench_cmi:TYPE_CHECKING": "'latentbench_cmi:TYPE_CHECKING' is no function",
+    }.items():
+        with pytest.raises(LatentbenchError) as caught:
+            plugins.function(name)
+        assert said in str(caught.value)
+
+
+def test_papers_are_offered_by_the_name_of_their_file(install, tmp_path):
+    (tmp_path / "who-2020.yaml").write_text("")
+    install(
+        "bringing",
+        f"""
+        from pathlib import Path
+        from latentbench import hookimpl
+        @hookimpl
+        def latentbench_claims():
+            return [Path({str(tmp_path / "who-2020.yaml")!r})]
+        """,
+    )
+    plugins = Plugins.load()
+    assert list(plugins.offers("claims")) == ["who-2020"]
+    assert info_of(plugins, "bringing").offers == {"claims": ["who-2020"]}

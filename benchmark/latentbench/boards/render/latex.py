@@ -17,7 +17,7 @@ from latentbench.boards.notes import (
     seeds_differ,
     unranked,
 )
-from latentbench.boards.render.escaping import TEX, latex_text
+from latentbench.boards.render.escaping import TEX, latex_text, printable
 from latentbench.boards.render.grids import grid, legend, nulls_of, page_columns
 from latentbench.boards.render.reading import IN_SHORT
 from latentbench.boards.rows import Column, Row
@@ -34,9 +34,9 @@ _SIGNS = TEX | str.maketrans(
 
 def latex(board: Board, tables: Sequence[Table | Means]) -> str:
     """The tables as one LaTeX text to be included: an environment ``table`` for each value that ranks."""
-    head = f"% {latex_text(board.title)}: needs \\usepackage{{booktabs}}"
-    floats = [_float(board, table, group) for table in tables for group in table.groups]
-    return "\n\n".join([head, *floats]) + "\n"
+    head = f"% {printable(board.title)}: needs \\usepackage{{booktabs}}"
+    groups = [(table, group) for table in tables for group in table.groups if group.rows or nulls_of(table, group)]
+    return "\n\n".join([head, *(_float(board, table, group) for table, group in groups)]) + "\n"
 
 
 def _float(board: Board, table: Table | Means, group: Group[Row]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from latentbench.boards.board import Board
 from latentbench.boards.lineup import Lineup
 from latentbench.boards.means import Means, means
+from latentbench.boards.published import Published
 from latentbench.boards.render.latex import latex
 from latentbench.boards.render.markdown import markdown
 from latentbench.boards.render.table_csv import table_csv
@@ -16,10 +17,10 @@ __all__ = ["FORMATS", "board_tables", "render", "written"]
 
 
 #: What a leaderboard can be written as -> the ending of the file's name, and what writes it.
-FORMATS: Mapping[str, tuple[str, Callable[[Board, Sequence[Table | Means]], str]]] = {
+FORMATS: Mapping[str, tuple[str, Callable[[Board, Sequence[Table | Means], Sequence[Published]], str]]] = {
     "markdown": ("md", markdown),
-    "csv": ("csv", lambda board, tables: table_csv(tables)),
-    "latex": ("tex", latex),
+    "csv": ("csv", lambda board, tables, published: table_csv(tables)),
+    "latex": ("tex", lambda board, tables, published: latex(board, tables)),
 }
 
 
@@ -44,15 +45,29 @@ def board_tables(
 
 
 def written(
-    board: Board, tables: Sequence[Table | Means], formats: Collection[str] = ("markdown", "csv")
+    board: Board,
+    tables: Sequence[Table | Means],
+    formats: Collection[str] = ("markdown", "csv"),
+    published: Sequence[Published] = (),
 ) -> dict[str, str]:
-    """The tables in some of ``FORMATS``: file name -> text; empty if there are no tables."""
+    """The tables in some of ``FORMATS``: file name -> text; empty if there are no tables.
+
+    Args:
+        board: whose tables they are.
+        tables: from ``board_tables``.
+        formats: names of ``FORMATS``.
+        published: what papers have of the board's rows; the Markdown shows it.
+    """
     chosen = [FORMATS[name] for name in formats] if tables else []
-    return {f"{board.name}.{ending}": write(board, tables) for ending, write in chosen}
+    return {f"{board.name}.{ending}": write(board, tables, published) for ending, write in chosen}
 
 
 def render(
-    board: Board, records: Iterable[Record], lineup: Lineup | None = None, replicates: Replicates | None = None
+    board: Board,
+    records: Iterable[Record],
+    lineup: Lineup | None = None,
+    replicates: Replicates | None = None,
+    published: Sequence[Published] = (),
 ) -> dict[str, str]:
     """``written`` of ``board_tables``."""
-    return written(board, board_tables(board, records, lineup, replicates))
+    return written(board, board_tables(board, records, lineup, replicates), published=published)

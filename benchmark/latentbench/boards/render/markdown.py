@@ -24,6 +24,7 @@ from latentbench.boards.notes import (
     seeds_differ,
     unranked,
 )
+from latentbench.boards.published import Published
 from latentbench.boards.render.escaping import code_span, plain_markdown
 from latentbench.boards.render.grids import (
     Grid,
@@ -51,8 +52,14 @@ _WIDTH = 120
 _OPENING = re.compile(r"[A-Za-z(`†‡§±.]|[-+]?\d(?!\d*[.)]$)")
 
 
-def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
-    """The tables as one Markdown text: first what ranks, then in folds what it is made of and how it came about."""
+def markdown(board: Board, tables: Sequence[Table | Means], published: Sequence[Published] = ()) -> str:
+    """The tables as one Markdown text: first what ranks, then in folds what it is made of and how it came about.
+
+    Args:
+        board: whose tables they are.
+        tables: in the order of the page.
+        published: what papers have of the board's rows.
+    """
     blocks = [f"# {board.title}"]
     if board.description:
         blocks.append(_text(board.description))
@@ -61,6 +68,7 @@ def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
         blocks += [f"## {_name(table, tables)}", *_table(board, table)]
     data = [table for table in tables if isinstance(table, Table)]
     folds = {
+        "Published numbers": _published(board, tables, published),
         "How to read the tables": _items(map(sentence, reading(board, tables))),
         "Further values": _each(tables, further_grids),
         "Spread, time and hardware": _each(tables, lambda *one: [details_grid(*one)]),
@@ -73,6 +81,30 @@ def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
         if inside:
             blocks += [f"<details><summary>{title}</summary>", *inside, "</details>"]
     return "\n\n".join(blocks) + "\n"
+
+
+def _published(board: Board, tables: Sequence[Table | Means], published: Sequence[Published]) -> list[str]:
+    """What papers print of the rows, beside our numbers, dataset by dataset."""
+    here = grouped(published, lambda one: one.dataset)
+    labels = list(dict.fromkeys(table.label for table in tables if isinstance(table, Table) and table.label in here))
+    blocks = []
+    for label in labels:
+        lines = [
+            [
+                code_span(one.row),
+                sentence([one.column]),
+                " ± ".join(map(plain_markdown, one.here.split(" ± "))) or "-",
+                plain_markdown(one.published),
+                one.verdict,
+                f"{code_span(one.claim)}: {plain_markdown(one.cell)}",
+            ]
+            for one in here[label]
+        ]
+        headings = ["model", "value", "here", "published", "verdict", "where"]
+        blocks += [f"**{code_span(label)}**"] if len(labels) > 1 else []
+        blocks.append(tabulate(lines, headers=headings, tablefmt="pipe", disable_numparse=True))
+    verify = code_span(f"latentbench verify {board.name}")
+    return [_text(f"{verify} tells what each verdict rests on."), *blocks] if blocks else []
 
 
 def sentence(note: Note) -> str:

@@ -26,8 +26,8 @@ def terminal(
 ) -> Iterator[tuple[str, str]]:
     """The tables as lines of at most ``width`` characters, each with its style: "bold", "dim" or "".
 
-    Of a board that has means these alone are shown. A grid that is too narrow for rank, model and the value that ranks
-    is wider.
+    Of a board that has means these alone are shown. Rank, model and the value that ranks are there in any case, and
+    lines are longer where these do not fit.
 
     Args:
         board: of the tables.
@@ -43,7 +43,7 @@ def terminal(
         yield from page.paragraph([name, ": ", *about(board, table)])
         for group in table.groups:
             if title := ranked_by(table, group):
-                yield from page.paragraph([*title])
+                yield from page.paragraph(title)
             columns, nulls, seeds = there(group.columns, group.rows), nulls_of(table, group), seeds_differ(group.rows)
             rows, best = (grid(table, columns, some, seeds=seeds) for some in (group.rows, nulls[:_NULLS]))
             widths = page.widths(rows, best)
@@ -91,7 +91,7 @@ class _Page:
             character.encode(self.encoding)
         except UnicodeEncodeError:
             return _SIGNS.get(character, ascii(character)[1:-1])
-        return character
+        return character if character.isprintable() else ascii(character)[1:-1]
 
     def widths(self, *grids: Grid) -> list[int]:
         """Those of the columns that fit, and of the first three in any case: of the model's what these leave."""

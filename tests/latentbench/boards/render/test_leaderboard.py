@@ -12,16 +12,19 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from scipy import stats
 
 from latentbench.boards.board import Board
+from latentbench.boards.render.escaping import code_span
 from latentbench.boards.render.leaderboard import render
 from latentbench.boards.render.table_csv import CSV_COLUMNS
 from latentbench.commands.leaderboard import command
 from latentbench.records.record import Environment, Failure, Phase, Record, Value
 from latentbench.records.store import Store
-from latentbench.spec import Budget, RunSpec
+from latentbench.spec import UNTRAINED, Budget, RunSpec
 
 RANK, GAP, FPR = "accuracy@test/uncorrelated", "gap@test", "fpr95[left]@test/correlated"
 BOARD = Board(
@@ -133,7 +136,7 @@ Dataset `pairs` (`noise=0.4`), split `abababababab`.
 |      ? | `pca`   |                           0.600 |            1 |
 |      - | `flow`  |                               - | 0 (1 failed) |
 
-No rank: `pca` (one seed, which leaves its uncertainty unknown); `flow` (every run failed:
+No rank: `pca` (one seed, so the uncertainty over seeds is not known); `flow` (every run failed:
 `the loss is NaN in epoch 2`).
 
 <details><summary>How to read the tables</summary>
@@ -327,6 +330,74 @@ def test_the_time_of_fitting_is_the_median_over_seeds():
     records = [record("vae", seed, 0.5, phases={"fit": time}) for seed, time in enumerate(times)]
     assert column(records, "fit, s") == {"vae": "20.0"}
     assert column([record("vae", 0, 0.5, phases={})], "fit, s") == {"vae": "-"}
+
+
+# What a page can hold
+
+
+MANY = [f"metric-{number}@test" for number in range(20)]
+
+
+def test_no_table_has_more_than_eight_columns_and_every_value_is_in_one():
+    board = BOARD.model_copy(update={"rank": MANY[0], "columns": MANY[1:], "seeds": 1})
+    numbers = {name: 0.5 + number / 1000 for number, name in enumerate(MANY)}
+
+    def run(model: str, lift: float, **fields: Any) -> Record:
+        values = {name: value(number + lift, name.partition("@")[0]) for name, number in numbers.items()}
+        return record(model, values=values, **fields)
+
+    models = [run("a", 0.1), run("b", 0.2), run("null", 0.3, null=True), run("a", 0.4, budget=UNTRAINED)]
+    for records in (models, [*models, record("b", 1)]):  # with a failed run, seeds are told
+        found = tables(markdown(records, board))
+        assert max(len(line) for table in found for line in table) == 8
+        shown = {cell.partition(" ")[0] for table in found for line in table[1:] for cell in line}
+        for lift in (0.1, 0.2, 0.3):
+            assert {f"{number + lift:.3f}" for number in numbers.values()} <= shown
+
+
+def test_columns_come_in_the_order_of_the_board_and_those_without_a_value_take_no_room():
+    board = BOARD.model_copy(update={"rank": MANY[0], "columns": MANY[1:]})
+    values = {name: value(0.5, name.partition("@")[0]) for name in MANY[::3]}
+    head = tables(markdown([record("a", values=values)], board))[0][0]
+    assert head[2:] == [f"{name.partition('@')[0]} ↓ test" for name in MANY[:18:3]]
+    assert "- No run has metric-1 test, metric-2 test, metric-4 test," in markdown([record("a", values=values)], board)
+
+
+def test_a_reason_that_many_runs_share_is_told_once():
+    reason = "the masks are missing"
+    lacking = [
+        record(model, seed, values={RANK: value(0.5)}, unmeasured={"gap@test": reason, "fpr95@test": reason})
+        for model in "abcdefgh"
+        for seed in range(2)
+    ]
+    board = BOARD.model_copy(update={"columns": [GAP, FPR]})
+    text = said(lacking, board)
+    assert text.count(reason) == 1
+    rows = "; ".join(f"`{model}`, seeds 0, 1" for model in "abcdefgh")
+    assert f"- {rows}, no gap test, fpr95 `left` test, correlated: `{reason}`" in text
+    failed = [record(m, 0, failure=Failure(type="E", message="no memory", traceback="")) for m in "abcdefgh"]
+    text = said(failed)
+    assert "No row has a rank: every run failed: `no memory`." in text
+    assert text.count("no memory") == 2, "there, and in the list of failed runs"
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(alphabet="`|\\<>&*_[]()!#~:/@=+-' ab1.\n", min_size=1, max_size=30).map(code_span),
+            st.sampled_from(["word", "and", "1.", "-", "+", "#", "1)", "=", ">", "0.5", "-0.5", "†", "(n = 2)"]),
+        ),
+        max_size=60,
+    )
+)
+def test_lines_of_running_text_are_broken_where_that_changes_nothing(words):
+    """Against the same text in one line: hostile spans, and words that would begin a list or heading in a new line."""
+    text = " ".join(["Text", *words])
+    broken = markdown([record("a", 0, 0.5)], BOARD.model_copy(update={"description": text})).split("\n\n")[1]
+    assert broken.replace("\n", " ") == " ".join(text.split())
+    tokens = MarkdownIt("commonmark").enable("table").parse(broken)
+    assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
 
 
 # What is never mixed
