@@ -244,7 +244,7 @@ def test_quietly_a_board_tells_what_came_of_it_and_what_failed(cli: Cli) -> None
     code, out, _ = cli("run", "toys.yaml", "--seeds", "1", "--executor", "here", "--quiet")
     assert code == 2
     first, *rest = out.splitlines()
-    assert first.startswith("divides-by-zero on toy-blobs, seed 0: failed: ZeroDivisionError")
+    assert re.match(r"divides-by-zero on toy-blobs, seed 0: failed: .*ZeroDivisionError", first)
     assert rest[0] == "1 of 2 runs are finished; their records are in results"
 
 
@@ -276,7 +276,8 @@ def test_a_run_is_told_by_its_datasets_label_with_the_value_that_ranks_there(cli
     Path("toys.yaml").write_text(SEVERAL)
     code, out, _ = cli("run", "toys.yaml", "--jobs", "1")
     assert code == 0
-    told = [re.sub(r"\d+\.\d+", "N", line) for line in out.splitlines() if line.startswith("pca on")]
+    lines = [line.partition(";")[0] for line in out.splitlines() if line.startswith("pca on")]
+    told = [re.sub(r"\d+\.\d+", "N", line) for line in lines]
     assert told == [
         "pca on few, seed 0: finished, auprc@test N, N s",
         "pca on many, seed 0: finished, auroc@test N, N s",

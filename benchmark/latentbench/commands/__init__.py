@@ -12,11 +12,9 @@ VERBS = {
     "rm": "Remove runs from the results folder.",
     "repeat": "Make RUN again from its record alone, in another folder: to check it, or to have its weights.",
     "score": "Score pictures of your own, files or folders of them, with the model of RUN.",
-    "leaderboard": (
-        "Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records."
-    ),
+    "leaderboard": "Show the tables of BOARD, a board's name or its YAML file, and write them in full into files.",
     "findings": "Say what the records leave of the published headlines in FILE, a YAML file.",
-    "verify": "Say of published numbers, or with --own of our own, whether they come out.",
+    "verify": "Say of published numbers whether they come out, from the records alone.",
     "claims": "Check, render or describe files of published numbers.",
     "evaluate": "Compute metrics for finished runs, without training: for those of a BOARD, for one KEY, or for all.",
     "check-records": "Check the records in FOLDER (by default: results).",

@@ -35,7 +35,7 @@ __all__ = ["command"]
     "--board", type=BoardName(),
     help="Take models and variants as this board has them.  [default: as any board that is installed has them]",
 )  # fmt: skip
-@names_option("--values", "Just these values, as in auroc@test.")
+@names_option("--values", text="Just these values, as in auroc@test.")
 @click.option(
     "--bootstrap", is_flag=True,
     help="Compute what the test images add to the uncertainty where it is not kept beside a record. It takes a while.",

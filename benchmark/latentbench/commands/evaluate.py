@@ -26,7 +26,11 @@ __all__ = ["command"]
 
 @click.command("evaluate")
 @click.argument("runs", nargs=-1, metavar="[BOARD | KEY]...")
-@names_option("--metrics", "Just these, even of runs that have them.  [default: all that a run lacks]", metrics_offered)
+@names_option(
+    "--metrics",
+    text="Just these, even of runs that have them.  [default: all that a run lacks]",
+    complete=metrics_offered,
+)
 @results_option("--results")
 @data_root_option
 @device_option

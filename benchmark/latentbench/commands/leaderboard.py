@@ -20,6 +20,7 @@ from latentbench.commands.common import (
     results_option,
 )
 from latentbench.commands.output import shown
+from latentbench.commands.parameters import BoardName, names_option
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ __all__ = ["command", "replicates_of"]
 
 log = logging.getLogger("latentbench")
 
+#: Files that are written unless others are asked for.
+_FORMATS = ["markdown", "csv"]
 #: Characters of a line where there is no terminal.
 _WIDTH = 100
 
 
 @click.command("leaderboard")
-@click.argument("boards", nargs=-1, metavar="[BOARD]...")
+@click.argument("boards", nargs=-1, metavar="[BOARD]...", type=BoardName())
 @results_option("--results")
 @click.option(
     "--to",
@@ -51,14 +54,12 @@ _WIDTH = 100
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder to write the tables into.  [default: beside the records]",
 )
-@click.option(
+@names_option(
     "--format",
     "formats",
-    type=click.Choice(["markdown", "csv", "latex"]),
-    multiple=True,
-    default=("markdown", "csv"),
-    show_default=True,
-    help="Files to write: BOARD.md, BOARD.csv with every value in full precision, BOARD.tex. Repeatable.",
+    text="Files to write: markdown, BOARD.md; csv, BOARD.csv with every value in full precision; latex, BOARD.tex.  "
+    "[default: markdown,csv]",
+    known=("markdown", "csv", "latex"),
 )
 @claims_option
 @common_options
@@ -68,7 +69,7 @@ def command(
     boards: tuple[str, ...],
     results: Path,
     to: Path | None,
-    formats: tuple[str, ...],
+    formats: list[str] | None,
     claims: Path | None,
 ) -> None:
     """Show the tables of BOARD, a board's name or its YAML file, and write them in full into files.
@@ -80,14 +81,14 @@ def command(
     Numbers that papers print of a board's rows are shown beside ours: those of the claims that plugins bring, and of
     the folder of claims, which by default counts only for the records beside it.
     """
-    from latentbench.boards.board import find_board
+    from latentbench.boards.board import all_boards, find_board
     from latentbench.boards.lineup import read_lineup
     from latentbench.boards.render.leaderboard import board_tables, written
     from latentbench.files import replacing
     from latentbench.records.store import Store
 
     store = Store(results)
-    chosen = {name: find_board(name, invocation.plugins) for name in boards} or _all_boards(invocation.plugins)
+    chosen = {name: find_board(name, invocation.plugins) for name in boards} or all_boards(invocation.plugins)
     records = dict(store.records())
     _warn_of_other_code(records.values(), invocation.plugins)
     replicates = replicates_of(chosen.values(), records, store, invocation.plugins)
@@ -99,13 +100,14 @@ def command(
     missing = next((name for name in boards if not tables[name]), None)
     if missing or not any(tables.values()):
         what = f"no records of {f'board {missing!r}' if missing else 'any board'} in {results}"
-        raise LatentbenchError(what, f"make them with: latentbench run {missing or 'BOARD'} --out {results}")
+        run = invocation.command_line("run", missing or "BOARD", "--out", results)
+        raise LatentbenchError(what, f"make them with: {run}")
 
     for name, board in chosen.items():
         if not tables[name]:
             continue
         _show(board, tables[name])
-        for file_name, text in written(board, tables[name], formats, published(name)).items():
+        for file_name, text in written(board, tables[name], formats or _FORMATS, published(name)).items():
             path = (to or results) / file_name
             with replacing(path) as file:
                 file.write(text.encode())
@@ -178,16 +180,3 @@ def replicates_of(
         except LatentbenchError as error:
             log.warning("%s; what its test images add is not known", error)
     return found
-
-
-def _all_boards(plugins: "Plugins") -> "dict[str, Board]":
-    """Every board that plugins offer, by name; a board with a mistake is left out with a warning."""
-    from latentbench.boards.board import load_board
-
-    boards = {}
-    for name, offer in plugins.offers("boards").items():
-        try:
-            boards[name] = load_board(offer.value)
-        except LatentbenchError as error:
-            log.warning("%s; left out", error)
-    return boards

@@ -68,14 +68,20 @@ class Names(click.ParamType[list[str]]):
 
 
 def names_option(
-    flag: str, text: str, complete: Complete = lambda _: (), known: Collection[str] = ()
+    *flag: str, text: str, complete: Complete = lambda _: (), known: Collection[str] = ()
 ) -> Callable[[F], F]:
     """An option for a list of names: ``--models a,b`` means the same as ``--models a --models b``.
 
     The command gets the names in their order, each once; None where the option is not given.
+
+    Args:
+        flag: of the option, and where it is not the flag's, the name of the command's parameter.
+        text: its help.
+        complete: gives the names for the shell.
+        known: the only names that there are; empty: the command knows them.
     """
     kind = Names(complete, known)
-    return click.option(flag, type=kind, multiple=True, callback=_together, help=f"{text} Repeatable.")
+    return click.option(*flag, type=kind, multiple=True, callback=_together, help=f"{text} Repeatable.")
 
 
 def _together(_: click.Context, __: click.Parameter, values: tuple[list[str], ...]) -> list[str] | None:

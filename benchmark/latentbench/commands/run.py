@@ -27,8 +27,8 @@ __all__ = ["command"]
 
 @click.command("run")
 @click.argument("board", type=BoardName())
-@names_option("--models", "Just these of the board's models and variants, by label.", models_of_the_board)
-@names_option("--datasets", "Just these of its datasets, by label or name.", datasets_of_the_board)
+@names_option("--models", text="Just these of the board's models and variants, by label.", complete=models_of_the_board)
+@names_option("--datasets", text="Just these of its datasets, by label or name.", complete=datasets_of_the_board)
 @click.option("--seeds", type=click.IntRange(min=1), help="Seeds 0 to N-1 of each, instead of the board's number.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="[NAME.]OPTION=VALUE",

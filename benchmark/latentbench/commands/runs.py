@@ -25,9 +25,11 @@ _COLUMNS = ("key", "model", "dataset", "seed", "status", "ended", "seconds", "co
 
 
 @click.command("runs")
-@names_option("--models", "Just the runs of these models, their untrained twins included.", names_of_the_runs(2))
-@names_option("--datasets", "Just the runs on these datasets.", names_of_the_runs(3))
-@names_option("--status", f"Just these: {', '.join(_STATUS)}.", known=_STATUS)
+@names_option(
+    "--models", text="Just the runs of these models, their untrained twins included.", complete=names_of_the_runs(2)
+)
+@names_option("--datasets", text="Just the runs on these datasets.", complete=names_of_the_runs(3))
+@names_option("--status", text=f"Just these: {', '.join(_STATUS)}.", known=_STATUS)
 @click.option(
     "--code", type=click.Choice(["current", "other"]),
     help="Just the runs that the installed code made, or those of other versions of it and of plugins that are gone.",

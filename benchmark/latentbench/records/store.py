@@ -42,7 +42,7 @@ __all__ = ["LAST", "BusyError", "Store", "read_record"]
 #: Names the run that ended last, in place of a key.
 LAST = "last"
 #: The file in a run's work folder that says which run it is.
-_SPEC = "spec.json"
+_SPEC = "spec"
 
 log = logging.getLogger("latentbench")
 

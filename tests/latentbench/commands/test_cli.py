@@ -149,7 +149,7 @@ def test_verbose_says_more_and_quiet_leaves_out_progress(tmp_path, place, flags,
         (
             ["lst"],
             "unknown command 'lst': did you mean 'list'? "
-            "known: check-records, data, evaluate, extractor, findings, holes, leaderboard, list, plan, rm, run, ",
+            "known: check-records, claims, compare, data, evaluate, extractor, findings, holes, leaderboard, list, ",
         ),
         (["list", "--jsn"], "No such option '--jsn'. Did you mean '--json'? (see latentbench list --help)"),
         (["--plugn", "x.py"], "No such option '--plugn'. Did you mean '--plugin'? (see latentbench --help)"),

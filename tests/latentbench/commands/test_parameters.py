@@ -13,7 +13,7 @@ from latentbench.commands.parameters import Names, names_option
 
 
 @click.command()
-@names_option("--names", "Some.")
+@names_option("--names", text="Some.")
 def echo(names: list[str] | None) -> None:
     click.echo(repr(names))
 
@@ -53,7 +53,7 @@ def test_every_option_of_a_built_in_command_that_takes_a_list_of_names_is_of_thi
         (verb, option.opts[0]): option.type
         for verb in VERBS
         for option in import_module(f"latentbench.commands.{verb.replace('-', '_')}").command.params
-        if option.opts[0] in ("--models", "--datasets", "--metrics", "--values")
+        if option.opts[0] in ("--models", "--datasets", "--metrics", "--values", "--format", "--status")
     }
     assert {("run", "--models"), ("run", "--datasets"), ("evaluate", "--metrics")} <= set(types)
     assert all(isinstance(kind, Names) for kind in types.values()), types

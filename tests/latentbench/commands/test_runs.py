@@ -175,7 +175,7 @@ def files(root: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in root.rglob("*")
-        if path.is_file() and path.name not in ("lock", "spec.json")
+        if path.is_file() and path.name not in ("lock", "spec")
     }
 
 

@@ -729,7 +729,10 @@ def test_the_command_writes_the_formats_that_it_is_asked_for(results, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["mine.csv", "mine.tex"]
     refused = CliRunner().invoke(command, [*call, "--format", "html"])
     assert refused.exit_code == 2
-    assert "'markdown', 'csv', 'latex'" in refused.output
+    assert "there is no 'html': known: csv, latex, markdown" in refused.output
+    for together in ("latex,csv", " latex , csv "):
+        assert CliRunner().invoke(command, [*call, "--format", together]).exit_code == 0
+    assert CliRunner().invoke(command, [*call, "--format", ""]).exit_code == 2
 
 
 def test_tables_go_beside_the_records_by_default(results, tmp_path):
