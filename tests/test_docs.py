@@ -68,7 +68,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def arguments_of(command: str) -> list[list[str]]:
     """What may be typed after ``latentbench``: one list for each of the first word's, or subcommand's, alternatives."""
-    words = [word.strip("[]") for word in command.replace("\\|", "|").split()[1:] if word != "..."]
+    typed = re.sub(r"\[[A-Z]+\]|\.\.\.", "", command.replace("\\|", "|"))  # of what may be left out, a name is
+    words = [word.strip("[]") for word in typed.split()[1:]]
     divided = next((place for place, word in enumerate(words) if "|" in word), None)
     if divided is None:
         return [words]
@@ -164,6 +165,6 @@ def test_every_expression_within_the_text_can_be_evaluated(
 ) -> None:
     monkeypatch.chdir(folders[document])
     names = {"latentbench": latentbench, "MyModel": Plugins.load().get("models", "pca").value}
-    for expression in inline(document, r"latentbench\.[a-z_.]+\(.*\)|latentbench(\.\w+)+"):
+    for expression in inline(document, r"latentbench\.[a-z_.]+\(.*\)|latentbench(\.(?!toml$)\w+)+"):
         importlib.import_module("latentbench.testing")
         assert eval(expression, names) is not None, expression

@@ -22,6 +22,9 @@ DOCUMENT = "CONTRIBUTING.md"
 
 pytestmark = pytest.mark.slow
 
+#: The environment variables, but for those that say where code and data are.
+OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("LATENTBENCH", "PYTHON"))}
+
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -41,7 +44,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     found = subprocess.run(
         [python, "-c", "import latentbench, latentbench_pca; print(latentbench.__file__, latentbench_pca.__file__)"],
-        cwd=folder, check=True, capture_output=True, text=True,
+        cwd=folder, env=OTHERS, check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert all(Path(path).is_relative_to(site) for path in found.stdout.split())
     return folder / "env"
@@ -57,9 +60,8 @@ class Reader:
 
     def __init__(self, folder: Path, environment: Path) -> None:
         self.folder = folder
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("LATENTBENCH", "PYTHON"))}
-        path = f"{environment / 'bin'}{os.pathsep}{own['PATH']}"
-        self._variables = {**own, "PATH": path, "XDG_CACHE_HOME": str(folder / ".cache"), "OMP_NUM_THREADS": "1"}
+        path = f"{environment / 'bin'}{os.pathsep}{OTHERS['PATH']}"
+        self._variables = {**OTHERS, "PATH": path, "XDG_CACHE_HOME": str(folder / ".cache"), "OMP_NUM_THREADS": "1"}
 
     def writes(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text)
