@@ -10,8 +10,7 @@ INSTALLED := .venv/installed
 demo: $(INSTALLED)
 	$(BIN)/latentbench run quick --out results
 	$(BIN)/latentbench leaderboard quick --results results --to results/tables
-	@cat results/tables/quick.md
-	@echo "records: results/    leaderboard: results/tables/quick.md and .csv    one run: $(BIN)/latentbench show KEY"
+	@echo "records: results/    one run: $(BIN)/latentbench show KEY"
 
 # Timings want the machine to themselves, so they come last and one at a time.
 test: lint

@@ -30,6 +30,12 @@ def _cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["LATENTBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_defaults_of_the_user() -> None:
+    """The user's configuration file changes no test."""
+    os.environ["LATENTBENCH_CONFIG"] = os.devnull
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The real data's folder; for tests with the mark ``real``, which are skipped where it is not."""

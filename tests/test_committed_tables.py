@@ -14,6 +14,10 @@ from latentbench.boards.lineup import lineup_path, read_lineup
 from latentbench.boards.render.findings import render_findings
 from latentbench.boards.render.leaderboard import render
 from latentbench.boards.standings import standings
+from latentbench.claims.ledger import claim_files, load_ledger
+from latentbench.claims.render import render_claims
+from latentbench.claims.telling import published_on
+from latentbench.claims.verdicts import Judgement, judge
 from latentbench.commands.cli import main
 from latentbench.plugins.registry import Plugins
 from latentbench.records.record import Record
@@ -137,11 +141,27 @@ def replicates() -> Replicates:
 
 
 @cache
+def judged() -> list[Judgement]:
+    plugins = Plugins.load()
+    return judge(load_ledger(claim_files(LEADERBOARDS / "claims"), plugins), RESULTS, plugins)
+
+
+@cache
 def rendered() -> dict[str, str]:
     expected: dict[str, str] = {}
     for board in map(load_board, BOARDS):
-        expected |= render(board, committed(), read_lineup(RESULTS, board), replicates())
+        published = published_on(board.name, judged())
+        expected |= render(board, committed(), read_lineup(RESULTS, board), replicates(), published)
     return expected
+
+
+def test_the_committed_verdicts_on_claims_are_those_of_the_committed_records() -> None:
+    mend = "run: latentbench claims render --to leaderboards/CLAIMS.md"
+    assert render_claims(judged()) == (LEADERBOARDS / "CLAIMS.md").read_text(), mend
+
+
+def test_the_committed_claims_have_no_faults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "lint", "--claims", str(LEADERBOARDS / "claims")]) == 0, capsys.readouterr().out
 
 
 def test_the_committed_tables_are_those_of_the_committed_records() -> None:

@@ -85,8 +85,8 @@ def test_the_tables_say_what_training_adds_and_who_is_not_ahead_of_the_null(fold
     assert found["pca", "model", RANK]["untrained_mean"] == ""
     assert float(found["null-constant", "null", AUROC]["mean"]) == made["null-constant"].values[AUROC].value
     text = (folder / "r" / "quick.md").read_text()
-    assert "### Nulls" in text
-    assert "<details>" in text
+    assert "| null " in text
+    assert "<summary>Untrained twins" in text
 
 
 def test_what_is_made_is_checked_kept_and_not_made_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

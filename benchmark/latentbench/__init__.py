@@ -1,6 +1,7 @@
 """A plugin-based benchmark suite for what learned image representations are good for.
 
 The names below, and those of ``latentbench.testing``, are what a plugin may import; the modules behind them may move.
+``run``, ``load_run`` and ``values_frame`` are for scripts and notebooks.
 """
 
 from importlib import import_module
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         pass_invocation,
         results_option,
     )
+    from latentbench.commands.from_python import run
     from latentbench.config import Options, TrainingOptions, Where, format_options
     from latentbench.data.archives import unpack
     from latentbench.data.dataset import Dataset, State, Status
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     )
     from latentbench.devices import nth_device
     from latentbench.evaluation.evaluate import Predictions, measure
+    from latentbench.evaluation.loading import LoadedRun, load_run
     from latentbench.executor import Execution, Executor, Outcome, Progress, Task
     from latentbench.files import replacing
     from latentbench.metric import Evaluation, Metric, Statistic
@@ -61,6 +64,7 @@ _PUBLIC = {
         "pass_invocation",
         "results_option",
     ),
+    "commands.from_python": ("run",),
     "config": ("Options", "TrainingOptions", "Where", "format_options"),
     "data.archives": ("unpack",),
     "data.dataset": ("Dataset", "State", "Status"),
@@ -79,6 +83,7 @@ _PUBLIC = {
     ),
     "devices": ("nth_device",),
     "evaluation.evaluate": ("Predictions", "measure"),
+    "evaluation.loading": ("LoadedRun", "load_run"),
     "executor": ("Execution", "Executor", "Outcome", "Progress", "Task"),
     "files": ("replacing",),
     "metric": ("Evaluation", "Metric", "Statistic"),
@@ -107,6 +112,7 @@ __all__ = [
     "IndexedSplit",
     "Invocation",
     "LatentbenchError",
+    "LoadedRun",
     "Losses",
     "Metric",
     "Model",
@@ -148,11 +154,13 @@ __all__ = [
     "hookimpl",
     "import_torchvision",
     "load_data",
+    "load_run",
     "measure",
     "nth_device",
     "pass_invocation",
     "replacing",
     "results_option",
+    "run",
     "unpack",
     "values_frame",
 ]

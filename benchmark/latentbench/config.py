@@ -1,7 +1,7 @@
 """Typed options: the base of every plugin's Config, and its errors as one clear line."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -18,7 +18,7 @@ from pydantic_core import to_jsonable_python
 
 from latentbench.errors import LatentbenchError, did_you_mean
 
-__all__ = ["Options", "Presets", "TrainingOptions", "Where", "canonical", "format_options", "one_line"]
+__all__ = ["Options", "Presets", "TrainingOptions", "Where", "canonical", "differing", "format_options", "one_line"]
 
 
 class Options(BaseModel):
@@ -99,7 +99,7 @@ class TrainingOptions(Options):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="bfloat16: autocast of the forward pass in training and validation; weights, optimizer and "
-        "evaluation stay float32",
+        "evaluation stay float32. A CPU without instructions for it (AVX-512 BF16, AMX) takes several times as long",
     )
     memory_format: Literal["contiguous", "channels_last"] = Field(
         "contiguous",
@@ -188,3 +188,14 @@ def format_options(options: Mapping[str, Any]) -> str:
     """
     values = {name: value if isinstance(value, str) else canonical(value) for name, value in options.items()}
     return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each of several settings, what is not alike in all of them.
+
+    >>> differing([{"epochs": 20, "beta": 1}, {"epochs": 20, "beta": 4}, {"epochs": 20}])
+    [{'beta': 1}, {'beta': 4}, {}]
+    """
+    names = dict.fromkeys(name for setting in settings for name in setting)
+    texts = {name: {canonical(one[name]) if name in one else None for one in settings} for name in names}
+    return [{name: value for name, value in one.items() if len(texts[name]) > 1} for one in settings]

@@ -1,9 +1,18 @@
-"""The exception that a user is meant to see: one line that says what is wrong, where, and how to mend it."""
+"""The exception that a user is meant to see, and how any other becomes one line: what is wrong, where, and the mend."""
 
-from collections.abc import Iterable
+import re
+import shlex
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from os import PathLike, fspath
+from types import TracebackType
 
-__all__ = ["LatentbenchError", "did_you_mean"]
+__all__ = ["LatentbenchError", "blame", "command_line", "describe", "did_you_mean", "origin"]
+
+#: How the note begins that says where an exception was raised.
+_RAISED_IN = "raised in "
+#: Whose fault it is, in the text of such a note.
+_OWNER = re.compile(r"(?:model|dataset|metric|executor) '[^']*'")
 
 
 class LatentbenchError(Exception):
@@ -20,8 +29,72 @@ class LatentbenchError(Exception):
         """What is wrong, without the mend."""
 
 
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+class blame:  # noqa: N801  # used as a statement: with blame(...)
+    """A block of somebody else's code: whatever leaves it by exception carries a note of where it was raised.
+
+    Of nested blocks the innermost counts. A ``LatentbenchError`` that names the owner itself gets no note.
+
+    >>> try:
+    ...     with blame("plugin 'acme 1.2': dataset 'nuts', load()"):
+    ...         raise OSError("disk is on fire")
+    ... except OSError as error:
+    ...     print(describe(error))
+    plugin 'acme 1.2': dataset 'nuts', load(): OSError: disk is on fire
+
+    Args:
+        where: names plugin, owner ("model 'vae'") and method or phase; or a function that does, called when it is
+            needed.
+    """
+
+    __slots__ = ("_where",)
+
+    def __init__(self, where: str | Callable[[], str]) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt) or origin(error):
+            return
+        where = self._where if isinstance(self._where, str) else self._where()
+        owner = _OWNER.search(where)
+        if not (isinstance(error, LatentbenchError) and owner and owner[0] in str(error)):
+            error.add_note(_RAISED_IN + where)
+
+
+def origin(error: BaseException) -> str:
+    """Where an exception was raised, as ``blame`` has noted it; empty if it has not."""
+    notes: Iterable[object] = getattr(error, "__notes__", ())
+    found = (note for note in notes if isinstance(note, str) and note.startswith(_RAISED_IN))
+    return next(found, "").removeprefix(_RAISED_IN)
+
+
+def describe(error: BaseException) -> str:
+    r"""An exception in one line: where it was raised, if that is known, its type and its message.
+
+    A ``LatentbenchError`` needs no type.
+
+    >>> describe(ValueError("two\nlines"))
+    'ValueError: two lines'
+    """
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # of a plugin's own class of exceptions
+        message = "(its message cannot be shown)"
+    kind = "" if isinstance(error, LatentbenchError) else type(error).__name__
+    return ": ".join(filter(None, (origin(error), kind, message)))
+
+
+def did_you_mean(wrong: str, known: Iterable[str], remark: str = "") -> str:
     """A suggestion for a mistyped name: similar names first, then every name that would have been right.
+
+    Args:
+        wrong: the name.
+        known: the names that would have been right.
+        remark: another reason why the name may be unknown, which is said before these.
 
     Returns:
         ``"did you mean 'vae'? known: ae, pca, vae"``, or without the question if no name is similar.
@@ -29,4 +102,13 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = get_close_matches(wrong, names, n=3, cutoff=0.6)
     question = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    return f"{question}known: {', '.join(names) if names else '(none)'}"
+    return f"{question}{f'{remark}; ' if remark else ''}known: {', '.join(names) if names else '(none)'}"
+
+
+def command_line(*words: str | PathLike[str]) -> str:
+    """A command of latentbench that can be pasted into a shell.
+
+    >>> command_line("run", "my parts.yaml", "--seeds", "3")
+    "latentbench run 'my parts.yaml' --seeds 3"
+    """
+    return shlex.join(["latentbench", *(fspath(word) for word in words)])

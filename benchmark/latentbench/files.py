@@ -1,6 +1,5 @@
-"""Atomic replacement of files, and folders in which one process works at a time."""
+"""Atomic replacement of files, folders in which one process works at a time, and the folder of caches."""
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -8,11 +7,29 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from latentbench.errors import LatentbenchError
 
-__all__ = ["LOCK", "StorageError", "discard", "replacing", "workplace"]
+try:
+    import fcntl
+except ImportError:  # files that it replaces while they are open, and processes that it forks, are POSIX's as well
+    raise LatentbenchError("latentbench runs on Linux and other POSIX systems", "on Windows, use WSL") from None
+
+__all__ = [
+    "CACHE_VARIABLE",
+    "LOCK",
+    "StorageError",
+    "cache_folder",
+    "discard",
+    "replacing",
+    "size_in_words",
+    "taken",
+    "workplace",
+]
+
+#: Environment variable: the folder for what may be deleted at any time.
+CACHE_VARIABLE = "LATENTBENCH_CACHE"
 
 #: The file in a ``workplace`` whose lock says that a process works there.
 LOCK = ".lock"
@@ -20,6 +37,26 @@ LOCK = ".lock"
 
 class StorageError(LatentbenchError):
     """A file could not be written. The run is not at fault: it stays unfinished and can be resumed."""
+
+
+def cache_folder() -> Path:
+    """The folder for what may be deleted at any time: the one that CACHE_VARIABLE names, else one of the user's own."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else user_cache_path("latentbench", appauthor=False)
+
+
+def size_in_words(size: int) -> str:
+    """A number of bytes as people read it.
+
+    >>> size_in_words(123_456_789), size_in_words(4_200), size_in_words(12)
+    ('123 MB', '4.2 kB', '12 bytes')
+    """
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:,.{int(size < 10 * factor)}f} {unit}"
+    return f"{size} bytes"
 
 
 @contextmanager
@@ -90,6 +127,19 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def taken(lock: IO[Any]) -> bool:
+    """Take the lock of an open file, if no other process has it; the system lets go of it when this process ends.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _held(folder: Path) -> BinaryIO | None:
     """Create ``folder`` and lock it; returns the open lock file, or None if the lock cannot be had."""
     try:
@@ -98,9 +148,8 @@ def _held(folder: Path) -> BinaryIO | None:
     except OSError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Whoever held it until now may have moved the folder away.
-        if os.path.samestat(os.fstat(lock.fileno()), (folder / LOCK).stat()):
+        if taken(lock) and os.path.samestat(os.fstat(lock.fileno()), (folder / LOCK).stat()):
             return lock
     except OSError:
         pass

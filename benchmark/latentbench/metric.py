@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, describe
 
 if TYPE_CHECKING:
     from latentbench.data.splits import Targets
 
-__all__ = ["MAX_SAMPLES", "Evaluation", "Metric", "Statistic"]
+__all__ = ["MAX_SAMPLES", "Evaluation", "Metric", "Statistic", "why_unavailable"]
 
 #: The most samples that a metric may ask for; see ``Metric.measured_version``.
 MAX_SAMPLES = 999_999
@@ -158,3 +158,11 @@ class Metric(ABC):
                     f"gave {value}{f' for part {part!r}' if part else ''}", f"its bounds are [{low}, {high}]"
                 )
         return {part: float(value) for part, value in values.items()}
+
+
+def why_unavailable(metric: type[Metric]) -> str:
+    """Why the metric cannot be computed on this machine, even if it fails to say so; empty where it can."""
+    try:
+        return metric.unavailable() or ""
+    except (Exception, SystemExit) as error:
+        return f"its unavailable() fails: {describe(error)}"

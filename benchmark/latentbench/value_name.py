@@ -6,10 +6,15 @@ from typing import Self
 
 from latentbench.errors import LatentbenchError
 
-__all__ = ["FORM", "ValueName"]
+__all__ = ["FORM", "ValueName", "wrong_piece"]
 
 #: What a value's name looks like, for messages.
 FORM = "metric[part]@split/condition, as in auroc@test"
+
+#: Characters of the longest name of a split, condition, score, subspace, attribute or facet.
+_LONGEST = 64
+#: What none of these names contains, because it has a meaning in the name of a value or of kept predictions.
+_RESERVED = re.compile(r"[][@/:\s]")
 
 _NAME = re.compile(
     r"(?P<metric>[^][@/\s]+)(\[(?P<selector>[^][]+)\])?@(?P<split>[^][@/\s]+)(/(?P<condition>[^][@/\s]+))?"
@@ -86,3 +91,22 @@ class ValueName:
     def whole(self) -> Self:
         """The same without the selector: what all parts and scores of one measurement share."""
         return replace(self, selector="")
+
+
+def wrong_piece(name: object) -> str:
+    """Why ``name`` cannot be that of a split, condition, score, subspace, attribute or facet; empty if it can.
+
+    >>> wrong_piece("test")
+    ''
+    >>> wrong_piece("test/new")
+    "a name has no blank and none of [ ] @ / :, unlike 'test/new'"
+    """
+    if not isinstance(name, str):
+        return f"a name is a text, unlike {name!r:.{_LONGEST}}"
+    if not name:
+        return "a name is not empty"
+    if len(name) > _LONGEST:
+        return f"a name has at most {_LONGEST} characters, unlike '{name[:_LONGEST]}...' of {len(name):,}"
+    if _RESERVED.search(name) or not name.isprintable():
+        return f"a name has no blank and none of [ ] @ / :, unlike {name!r}"
+    return ""

@@ -4,6 +4,8 @@ A JPEG has no checksum: damage within its data that libjpeg conceals is noticed 
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,7 +29,9 @@ _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _GREY = ("1", "L", "LA", *_DEEP)
 _COLOUR = ("RGB", "RGBA", "P", "PA")
-_UPRIGHT = 1  # value of the EXIF tag "Orientation"
+_TURNED = range(2, 9)  # values of the EXIF tag "Orientation"; others say nothing, and some cameras write 0
+#: Pixels of the largest image that is read. Pillow's own limit of 179 million is less than line-scan cameras give.
+_MOST_PIXELS = 2**30
 
 
 def is_grey(path: Path) -> bool:
@@ -104,7 +108,8 @@ def read_centre(path: Path, side: int, size: int) -> npt.NDArray[np.uint8]:
     """
     image = _eight_bits(path, *_decoded(path), None, "save it with 8 bits").convert("RGB")
     left, top = round((image.width - side) / 2), round((image.height - side) / 2)
-    return _resized(image.crop((left, top, left + side, top + side)), size)
+    with _no_limit_of_pillow():
+        return _resized(image.crop((left, top, left + side, top + side)), size)
 
 
 def read_mask(
@@ -227,13 +232,26 @@ def _decoded(path: Path) -> tuple[Image.Image, Storage]:
         raise LatentbenchError(f"cannot read image {path}: {error.strerror}") from None
     image, storage = _opened(path, io.BytesIO(content), len(content))
     try:
-        Image.open(io.BytesIO(content)).verify()
-        image.load()
+        with _no_limit_of_pillow():
+            Image.open(io.BytesIO(content)).verify()
+            image.load()
+    except MemoryError:
+        raise
     except Exception as error:  # the decoders have no common type of error
         raise _corrupt(path, len(content), error) from None
-    if image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT) != _UPRIGHT:
+    if image.getexif().get(ExifTags.Base.Orientation) in _TURNED:
         raise LatentbenchError(f"image {path} is to be turned by its EXIF orientation", "turn its pixels and save it")
     return _opaque(path, image), storage
+
+
+@contextmanager
+def _no_limit_of_pillow() -> Iterator[None]:
+    """Let Pillow read images of any size: it guards against decompression bombs, and these are the user's own files."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _opened(path: Path, file: BinaryIO, length: int) -> tuple[Image.Image, Storage]:
@@ -241,10 +259,14 @@ def _opened(path: Path, file: BinaryIO, length: int) -> tuple[Image.Image, Stora
     if length == 0:
         raise LatentbenchError(f"image {path} is empty (0 bytes)", "put the file there again")
     try:
-        image = Image.open(file, formats=_FORMATS)
+        with _no_limit_of_pillow():
+            image = Image.open(file, formats=_FORMATS)
         storage = Storage.of(image, file)
     except Exception as error:
         raise _corrupt(path, length, error) from None
+    if image.width * image.height > _MOST_PIXELS:
+        shape = _by((image.height, image.width))
+        raise LatentbenchError(f"image {path} has {shape} pixels, more than {_MOST_PIXELS:,}", "cut it into tiles")
     if image.mode not in _GREY + _COLOUR:
         raise LatentbenchError(f"image {path} is of Pillow's mode {image.mode}", "save it as grey or RGB")
     if image.mode not in _DEEP and (storage.bits > 8 or storage.kind != "unsigned"):

@@ -26,6 +26,7 @@ from latentbench import (
     StoredSplit,
     Targets,
 )
+from latentbench_datasets.links import refuse_broken_links
 
 __all__ = ["FACTORS", "Factor", "Shapes3D"]
 
@@ -101,6 +102,7 @@ class Shapes3D(PreparedDataset):
         """``3dshapes/3dshapes.h5``."""
         path = data_root / "3dshapes" / "3dshapes.h5"
         if not path.is_file():
+            refuse_broken_links([path])
             raise LatentbenchError(
                 f"dataset '{self.name}' is not there: no file {path}",
                 f"download 3dshapes.h5 (255 MiB, licence {self.licence}) as {self.source} tells, and put it there",

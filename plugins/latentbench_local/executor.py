@@ -4,14 +4,17 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from types import ModuleType
 from typing import ClassVar
 
 from latentbench import Executor, Outcome, Progress, Task, execute, give_up, nth_device
@@ -71,7 +74,8 @@ class _Run:
         self._process: ForkServerProcess = _context.Process(
             target=_carry_out, args=(theirs, task, slot, dict(os.environ), level), daemon=True
         )
-        self._process.start()
+        with _nothing_at_the_top():
+            self._process.start()
         theirs.close()
         timeout = task.execution.timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
@@ -123,6 +127,21 @@ class _Run:
     def _where(self) -> str:
         """Where the run was when it was last heard of."""
         return f"{self.task.spec} ({self._last.phase})"
+
+
+@contextmanager
+def _nothing_at_the_top() -> Iterator[None]:
+    """Let a process begin without the script that started it.
+
+    multiprocessing would run the script's top level again in each process, the call that starts runs among it, unless
+    the script guards it; and what is sent to a run refers to nothing in it.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 class _Sender(QueueHandler):

@@ -1,8 +1,6 @@
 """Carry out a case through the harness, and hold what comes of it against the golden record."""
 
-import hashlib
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,6 +14,7 @@ from safetensors.numpy import load_file
 
 from latentbench import Execution, Plugins, RunSpec, Store, Task, content_hash, execute, load_data
 from latentbench.capabilities import PER_IMAGE
+from latentbench.running.provenance import kernels
 from latentbench.spec import Budget
 from tests.golden.cases import Case
 
@@ -25,8 +24,6 @@ RECORDS = Path(__file__).with_name("records")
 
 #: Builds that decide the last bits beside the CPU.
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
-#: How the flags of vector instructions begin in ``/proc/cpuinfo``.
-_SIMD = ("sse", "avx", "fma", "f16c", "amx")
 
 
 @dataclass(frozen=True)
@@ -44,18 +41,8 @@ class Machine:
     @classmethod
     def here(cls) -> "Machine":
         """The machine that this process runs on, with the kernels that it uses."""
-        facts: dict[str, str] = {}
-        if Path("/proc/cpuinfo").exists():
-            lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-            facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        known = [facts[name] for name in ("vendor_id", "cpu family", "model", "cache size") if name in facts]
-        flags = sorted(flag for flag in facts.get("flags", "").split() if flag.startswith(_SIMD))
-        return cls(
-            packages={name: version(name) for name in _PACKAGES} | {"torch": torch.__version__},
-            cpu=" ".join(known) or platform.machine(),
-            capability=torch.backends.cpu.get_cpu_capability(),
-            simd=hashlib.sha256(" ".join(flags).encode()).hexdigest()[:8],
-        )
+        packages = {name: version(name) for name in _PACKAGES} | {"torch": torch.__version__}
+        return cls(packages=packages, **kernels())
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,18 @@ def _plugins_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LATENTBENCH_PLUGINS", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _untried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plugins are imported without a trial, which takes a process; a test of trials asks for ``_tried``."""
+    if "_tried" not in request.fixturenames:
+        monkeypatch.setattr("latentbench.plugins.trial.fatal", lambda point: "")
+
+
+@pytest.fixture
+def _tried() -> None:
+    """Plugins are tried before they are imported, as they are outside of tests."""
+
+
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Call it with a distribution's name and its module's source: both are then on ``sys.path``.

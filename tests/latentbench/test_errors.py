@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError, blame, describe, did_you_mean, origin
 
 NAMES = st.sets(st.text("abcde-", min_size=1, max_size=6), max_size=8)
 
@@ -48,3 +48,39 @@ def test_a_near_miss_is_always_a_known_name_that_resembles_the_wrong_one(wrong, 
     best = max((SequenceMatcher(None, name, wrong).ratio() for name in known), default=0.0)
     assert bool(near) == (best >= 0.6)
     assert all(SequenceMatcher(None, name, wrong).ratio() >= 0.6 for name in near)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("two\n lines"), "ValueError: two lines"),
+        (KeyError("name"), "KeyError: 'name'"),
+        (NotImplementedError(), "NotImplementedError"),
+        (OSError(5, "disk is on fire"), "OSError: [Errno 5] disk is on fire"),
+        (LatentbenchError("no water", "open the tap"), "no water: open the tap"),
+    ],
+)
+def test_an_exception_is_told_with_its_type_and_where_it_was_raised(error, line):
+    assert describe(error) == line
+    with pytest.raises(type(error)) as caught, blame("model 'a', fit()"), blame(lambda: "model 'a', training_step()"):
+        raise error
+    assert describe(caught.value) == f"model 'a', training_step(): {line}", "the innermost place"
+
+
+@pytest.mark.parametrize(
+    ("message", "noted"),
+    [("no water", True), ("model 'a': no water", False), ("model 'b': no water", True), ("'a' has no water", True)],
+)
+def test_an_error_that_names_its_owner_needs_no_note(message, noted):
+    with pytest.raises(LatentbenchError) as caught, blame("plugin 'p 1': model 'a', fit()"):
+        raise LatentbenchError(message)
+    assert bool(origin(caught.value)) == noted
+
+
+def test_other_notes_are_no_places_and_an_interrupt_gets_none():
+    error = ValueError("x")
+    error.add_note("a note of somebody else")
+    assert (origin(error), describe(error)) == ("", "ValueError: x")
+    with pytest.raises(KeyboardInterrupt) as caught, blame("model 'a'"):
+        raise KeyboardInterrupt
+    assert origin(caught.value) == ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from latentbench.files import LOCK, StorageError, discard, replacing, workplace
+from latentbench.files import CACHE_VARIABLE, LOCK, StorageError, cache_folder, discard, replacing, workplace
 
 
 def test_content_appears_when_the_block_is_left(tmp_path: Path) -> None:
@@ -115,3 +115,22 @@ def test_a_workplace_that_is_moved_away_is_no_more_the_next_ones(
 def test_a_workplace_that_cannot_be_made_is_the_systems_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), workplace(tmp_path / "missing" / "place"):
         pass
+
+
+def test_a_system_without_posix_locks_is_told_in_one_line():
+    code = (
+        "import sys; sys.modules['fcntl'] = None; from latentbench.commands.cli import main; exit(main(['show', '1']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    expected = "latentbench: error: latentbench runs on Linux and other POSIX systems: on Windows, use WSL\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
+
+
+def test_the_cache_is_where_the_variable_says_or_in_the_user_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, "/named")
+    assert cache_folder() == Path("/named")
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert cache_folder() == Path("/xdg/latentbench")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "latentbench"

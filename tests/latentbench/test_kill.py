@@ -132,3 +132,45 @@ def test_a_killed_command_leaves_no_worker_behind(tmp_path: Path, toys: Path, se
         for pid in _alive(mark):
             os.kill(pid, signal.SIGKILL)
     assert main(["--plugin", str(toys), "run", str(tmp_path / "toys.yaml"), "--out", str(tmp_path / "results")]) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+def test_a_run_that_ignores_interrupts_ends_in_order_when_it_is_terminated(tmp_path: Path, toys: Path) -> None:
+    """As a script's background job does: it leaves no process behind, and what it did is resumed."""
+    (tmp_path / "toys.yaml").write_text(BOARD.replace(", pca", ""))
+    arguments = [
+        "--plugin",
+        str(toys),
+        "run",
+        str(tmp_path / "toys.yaml"),
+        "--out",
+        str(tmp_path / "out"),
+        "--jobs",
+        "1",
+    ]
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "latentbench", *arguments]
+    mark = uuid.uuid4().hex
+    with subprocess.Popen(
+        [*command, "--set", "epochs=100000", "--checkpoint-seconds", "0.02"], start_new_session=True,
+        env={**os.environ, "LATENTBENCH_TEST_MARK": mark}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
+        assert child.stderr is not None
+        while not list((tmp_path / "out").glob(".work/*/checkpoint.pt")):
+            assert child.poll() is None
+            time.sleep(0.1)
+        os.killpg(child.pid, signal.SIGINT)
+        time.sleep(0.5)
+        assert child.poll() is None
+        child.terminate()
+        assert child.wait(timeout=60) == 143
+        assert (
+            "latentbench: error: terminated: what is finished is kept, and the same command resum"
+            in child.stderr.read()
+        )
+    deadline = time.monotonic() + 30
+    while _alive(mark):
+        assert time.monotonic() < deadline, "a process of it is left"
+        time.sleep(0.1)
+    assert not list((tmp_path / "out").glob("*/*/*.json"))
+    (checkpoint,) = (tmp_path / "out").glob(".work/*/checkpoint.pt")
+    assert checkpoint.stat().st_size > 0

@@ -103,7 +103,7 @@ def expected(sign: int) -> dict[int, float]:
 
 
 def table() -> str:
-    return Path("results/toys.md").read_text()
+    return " ".join(Path("results/toys.md").read_text().split())
 
 
 def hash_of(record: Record) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import tempfile
@@ -153,7 +154,7 @@ def test_pictures_and_facts_lie_with_the_record_and_their_failure_costs_nothing_
     assert "pictured on toy-blobs, seed 0: no picture 'pictures()': plugin 'pictured " in caplog.text
 
     path, record = found["toy-blobs", "pictured"]
-    shown = cli("--plugin", "pictured.py", "show", record.key)[1]
+    shown = cli("--plugin", "pictured.py", "show", record.key, "--full")[1]
     assert "facts       norm=2.0" in shown
     assert str(path.with_name(f"{record.key}.reconstructions.local.png")) in shown
 
@@ -163,12 +164,12 @@ def test_a_broken_metric_costs_its_own_values_alone_and_is_named_everywhere(
 ) -> None:
     assert cli("run", "toys.yaml", "--seeds", "1", "--jobs", "1", "--models", "pca")[0] == 0
     reason = "IndexError: list index out of range"
-    assert f"pca on toy-blobs, seed 0: no toy-broken@test: {reason}" in caplog.text
+    assert re.search(rf"pca on toy-blobs, seed 0: no toy-broken@test: plugin 'toys sha256:\w+': {reason}", caplog.text)
     (path,) = Path("results").glob("*/*/*.json")
     record = read_record(path)
     assert record.unmeasured == {"toy-broken@test": reason}
     assert {"auroc@test", "auprc@test", "fpr95@test", "accuracy@test"} <= set(record.values)
-    assert f"no toy-broken@test: {reason}" in cli("show", path.stem)[1]
+    assert f"no toy-broken@test: {reason}" in cli("show", path.stem, "--full")[1]
 
     Path("toys.yaml").write_text(f"{BOARD}columns: [toy-broken@test]\n")
     cli("leaderboard", "toys.yaml")
@@ -183,7 +184,7 @@ def test_of_several_scores_a_broken_metric_is_named_for_each(cli: Cli, caplog: p
     names = ["toy-broken@test", "toy-broken[negative_elbo]@test", "toy-broken[kl]@test"]
     record = read_record(path)
     assert sorted(record.unmeasured) == sorted(names)
-    assert all(f"seed 0: no {name}: IndexError" in caplog.text for name in names)
+    assert all(re.search(rf"seed 0: no {re.escape(name)}: plugin '[^']+': IndexError", caplog.text) for name in names)
     assert record.values["auroc@test"].value == record.values["auroc[negative_elbo]@test"].value
     predictions = Store(Path("results")).predictions(path, record)
     assert record.values["auroc[kl]@test"].value == roc_auc_score(np.arange(60) >= 45, predictions["test/score/kl"])
@@ -196,6 +197,55 @@ def test_finished_runs_are_left_alone(cli: Cli) -> None:
     assert code == 0
     assert "4 runs, 2 done before, 2 to do" in out
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_a_dry_run_says_what_would_run_and_how_long_and_leaves_no_trace(cli: Cli) -> None:
+    def told(*args: str) -> list[list[str]]:
+        code, out, _ = cli("run", "toys.yaml", "--dry-run", "--jobs", "1", *args)
+        assert code == 0
+        return [re.split(r" {2,}", line) for line in out.splitlines()]
+
+    title, header, *rows, last = told()
+    assert title == ["board toys, cpu, results in results: 4 runs, 0 done before"]
+    assert header == ["run", "begins", "takes about"]
+    assert [row[1:] for row in rows] == [["from the start", "-"]] * 4
+    assert last == ["4 runs to do; no earlier run tells of 4 of them"]
+    assert not Path("results").exists()
+
+    cli("run", "toys.yaml", "--models", "pca", "--seeds", "1", "--jobs", "1")
+    (path,) = Path("results").glob("*/*/*.json")
+    seconds = max(1, round(sum(phase.seconds for phase in read_record(path).phases.values())))
+    before = {file: file.stat().st_mtime_ns for file in Path("results").rglob("*")}
+    title, header, *rows, last = told("--seeds", "2", "--models", "pca")
+    assert title[0].endswith(": 2 runs, 1 done before")
+    assert rows == [["pca on toy-blobs, seed 1", "from the start", f"0:00:0{seconds}"]]
+    assert last == [f"1 runs to do, 0:00:0{seconds} with 1 at a time"]
+    assert {file: file.stat().st_mtime_ns for file in Path("results").rglob("*")} == before
+
+
+def test_a_dry_run_tells_a_checkpoint_and_a_failure(cli: Cli) -> None:
+    Path("toys.yaml").write_text(BOARD.replace("pca", "divides-by-zero"))
+    cli("run", "toys.yaml", "--models", "divides-by-zero", "--seeds", "1", "--executor", "here")
+    assert "3 runs to do" in cli("run", "toys.yaml", "--dry-run")[1]
+    out = cli("run", "toys.yaml", "--dry-run", "--retry-failed")[1]
+    assert "divides-by-zero on toy-blobs, seed 0  again, for it failed" in out
+    cli("run", "toys.yaml", "--models", "centre-distance", "--seeds", "1", "--executor", "here")
+    (path,) = Path("results").glob("toy-blobs/centre-distance/*.json")
+    work = Store(Path("results")).work(read_record(path).spec)
+    path.unlink()
+    work.mkdir(parents=True)
+    (work / "checkpoint.pt").touch()
+    out = cli("run", "toys.yaml", "--dry-run")[1]
+    assert "centre-distance on toy-blobs, seed 0  from its checkpoint" in out
+
+
+def test_quietly_a_board_tells_what_came_of_it_and_what_failed(cli: Cli) -> None:
+    Path("toys.yaml").write_text(BOARD.replace("pca", "divides-by-zero"))
+    code, out, _ = cli("run", "toys.yaml", "--seeds", "1", "--executor", "here", "--quiet")
+    assert code == 2
+    first, *rest = out.splitlines()
+    assert re.match(r"divides-by-zero on toy-blobs, seed 0: failed: .*ZeroDivisionError", first)
+    assert rest[0] == "1 of 2 runs are finished; their records are in results"
 
 
 def test_the_same_key_gives_the_same_bytes_and_jobs_do_not_matter(cli: Cli) -> None:
@@ -226,12 +276,29 @@ def test_a_run_is_told_by_its_datasets_label_with_the_value_that_ranks_there(cli
     Path("toys.yaml").write_text(SEVERAL)
     code, out, _ = cli("run", "toys.yaml", "--jobs", "1")
     assert code == 0
-    told = [re.sub(r"\d+\.\d+", "N", line) for line in out.splitlines() if line.startswith("pca on")]
+    lines = [line.partition(";")[0] for line in out.splitlines() if line.startswith("pca on")]
+    told = [re.sub(r"\d+\.\d+", "N", line) for line in lines]
     assert told == [
         "pca on few, seed 0: finished, auprc@test N, N s",
         "pca on many, seed 0: finished, auroc@test N, N s",
     ]
     assert "0 to do" in cli("run", "toys.yaml", "--datasets", "toy-blobs")[1]
+
+
+def test_what_a_run_says_to_do_next_can_be_pasted(cli: Cli, toys: Path) -> None:
+    folder = Path("my parts & co's")
+    folder.mkdir()
+    board = folder / "toys.yml"
+    board.write_text(BOARD)
+    out = folder / "results"
+    code, printed, _ = cli("run", str(board), "--models", "pca", "--seeds", "1", "--out", str(out))
+    assert code == 0
+    (told,) = [line for line in printed.splitlines() if line.startswith("leaderboard: ")]
+    program, *words = shlex.split(told.partition(": ")[2])
+    assert program == "latentbench"
+    assert words[:2] == ["leaderboard", str(board)]
+    assert main(words) == 0
+    assert (out / "toys.md").is_file()
 
 
 def test_one_dataset_of_a_board_is_run_by_its_label_and_the_table_of_means_says_so(cli: Cli) -> None:
@@ -240,9 +307,10 @@ def test_one_dataset_of_a_board_is_run_by_its_label_and_the_table_of_means_says_
     assert code == 0
     assert "1 of 1 runs are finished" in out
     cli("leaderboard", "toys.yaml")
-    headings = [line for line in Path("results/toys.md").read_text().splitlines() if line.startswith("## ")]
-    assert headings[0] == "## Mean over 1 of 2 datasets: `many`, ranked by test images alone"
-    assert headings[1].startswith("## `many`: `toy-blobs` (`size=48`), split")
+    headings = re.findall(r"^## (.*)\n\n(.*)$", Path("results/toys.md").read_text(), re.MULTILINE)
+    assert headings[0] == ("Means", "Mean over 1 of 2 datasets (`many`), 1 seed, ranked by test images alone.")
+    assert headings[1][0] == "`many`"
+    assert headings[1][1].startswith("Dataset `toy-blobs` (`size=48`), split")
     assert len(headings) == 2
 
 
@@ -269,7 +337,8 @@ def test_a_variant_is_run_and_shown_under_its_label_and_what_set_changes_is_coun
     assert cli("run", "toys.yaml", "--jobs", "1", "--models", "narrow", "--set", "narrow.latent_dim=1")[0] == 0
     assert cli("leaderboard", "toys.yaml")[0] == 0
     text = Path("results/toys.md").read_text()
-    rows = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")][2:]
+    shown = text.partition("<details>")[0]
+    rows = [line.split("|")[2].strip() for line in shown.splitlines() if line.startswith("|")][2:]
     assert sorted(rows) == ["`centre-distance`", "`narrow`"]
     assert "1 run in 1 other setting stands in the CSV." in text
     assert "- `narrow` is `centre-distance` with `latent_dim=2`." in text
@@ -319,7 +388,7 @@ def test_a_mistake_in_a_variant_is_one_line_with_file_and_line_and_nothing_is_ru
         ("nan-loss", r"model 'nan-loss': loss 'loss' is nan in epoch 2, step 5 \(no checkpoint yet\): lower"),
         ("wrong-shape", r"'toys .*'wrong-shape', capability 'score' on split 'test': .*\(60,\), got \(60, 1\)"),
         ("nan-scores", r"plugin 'toys .*'nan-scores', capability 'score'.*got 1 NaN of 60 \(first at image 3\)"),
-        ("divides-by-zero", r"ZeroDivisionError in model 'divides-by-zero' on 'toy-blobs' after step 0: "),
+        ("divides-by-zero", r"plugin 'toys .*': model 'divides-by-zero', fit\(\), step 1: ZeroDivisionError: "),
         ("refuses", r"toy models refuse: choose another"),
     ],
 )  # fmt: skip
@@ -374,6 +443,13 @@ def test_show_tells_what_a_record_holds(cli: Cli) -> None:
     assert "centre-distance on toy-blobs, seed 0 - finished" in out
     assert f"{value:.4f}" in out
     assert cli("show", path.stem, "--json")[1] == path.read_text()
+    assert cli("show", "last")[1] == cli("show", "centre-distance/toy-blobs/0")[1] == out
+    full = cli("show", "last", "--full")[1]
+    assert len(full.splitlines()) > len(out.splitlines())
+    assert "1 values are missing; --full tells everything" in out
+    record = read_record(path)
+    for name in [*record.values, *record.unmeasured, *record.environment.packages]:
+        assert name in full
     code, _, err = cli("show", "nothing")
     assert code == 2
     assert "no run in results with a key that begins with 'nothing': 1 records are there" in err
@@ -389,6 +465,8 @@ def test_show_tells_what_a_record_holds(cli: Cli) -> None:
         (["toys.yaml", "--set", "latent_dims=3"], "did you mean 'latent_dim'?"),
         (["toys.yaml", "--set", "latent_dim=zero"], "model 'centre-distance': 'latent_dim': "),
         (["toys.yaml", "--executor", "locl"], "unknown executor 'locl': did you mean 'local'?"),
+        (["toys.yaml", "--models", ""], "Invalid value for '--models': it names nothing"),
+        (["toys.yaml", "--datasets", "toy-blobs,"], "Invalid value for '--datasets': there is an empty name"),
         (["toys.yaml", "--seeds", "0"], "--seeds"),
         (["toys.yaml", "--job", "2"], "--jobs"),
         (["toys.yaml", "--out", "toys.yaml"], "toys.yaml"),

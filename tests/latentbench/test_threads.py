@@ -87,8 +87,8 @@ def test_another_number_of_threads_is_another_run_that_is_shown_and_never_averag
     assert "1 run in 1 other setting stands in the CSV." in text.read_text()
     lines = csv.DictReader(text.with_suffix(".csv").read_text().splitlines())
     assert {(line["threads"], line["runs"]) for line in lines} == {("1", one.key), ("2", two.key)}
-    assert "\nthreads     2" in cli("show", two.key)
-    assert "\nthreads " not in cli("show", one.key)
+    assert "\nthreads     2" in cli("show", two.key, "--full")
+    assert "\nthreads " not in cli("show", one.key, "--full")
 
 
 def test_a_board_may_set_the_number_and_its_table_names_it(cli: Cli, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_variables_that_choose_other_kernels_are_told(cli: Cli, monkeypatch: pyt
     cli("run", "toys.yaml", "--jobs", "1")
     record = run_records()[1]
     assert record.environment.variables["MKL_CBWR"] == "COMPATIBLE"
-    assert "MKL_CBWR=COMPATIBLE" in cli("show", record.key)
+    assert "MKL_CBWR=COMPATIBLE" in cli("show", record.key, "--full")
     cli("leaderboard", "toys.yaml")
     (text,) = Path().rglob("toys.md")
     assert "`MKL_CBWR=COMPATIBLE`" in text.read_text()

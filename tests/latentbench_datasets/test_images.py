@@ -1,5 +1,7 @@
 """Image files are read as what they show, resized by known filters, or refused by name and reason."""
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from PIL import Image
 
 from latentbench import LatentbenchError
-from latentbench_datasets.images import image_size, is_grey, mask_levels, read_image, read_mask
+from latentbench_datasets.images import image_size, is_grey, mask_levels, read_centre, read_image, read_mask
 
 DRAW = np.random.default_rng(0)
 GREY = DRAW.integers(0, 256, (12, 12), dtype=np.uint8)
@@ -105,8 +107,41 @@ def test_an_orientation_that_is_not_applied_is_refused(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     assert "EXIF orientation" in message_of(saved(tmp_path / "a.jpg", COLOUR, exif=exif))
-    exif[0x0112] = 1
-    assert read_image(saved(tmp_path / "b.jpg", COLOUR, exif=exif), 3, 12).shape == (3, 12, 12)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9])
+def test_an_orientation_that_says_nothing_turns_nothing(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned, plain = saved(tmp_path / "a.jpg", COLOUR, exif=exif), saved(tmp_path / "b.jpg", COLOUR)
+    np.testing.assert_array_equal(read_image(turned, 3, 12), read_image(plain, 3, 12))
+
+
+def test_an_image_above_the_limit_of_pillow_is_read_and_the_limit_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path / "a.png", GREY)
+    expected = read_image(path, 1, 12), read_mask(path, GREY.shape, 12, 100)[0], read_centre(path, 6, 6)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(path)
+    found = read_image(path, 1, 12), read_mask(path, GREY.shape, 12, 100)[0], read_centre(path, 6, 6)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_a_line_scan_of_225_megapixels_has_its_size_and_one_beyond_reason_is_refused_by_it(tmp_path: Path) -> None:
+    scan = saved(tmp_path / "scan.png", Image.new("1", (2048, 110_000)), compress_level=1)
+    assert image_size(scan) == (110_000, 2048)
+    content = bytearray(scan.read_bytes())
+    content[16:24] = struct.pack(">II", 100_000, 100_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "bomb.png").write_bytes(content)
+    with pytest.raises(
+        LatentbenchError, match=r"bomb.png has 100000x100000 pixels, more than 1,073,741,824: cut it in"
+    ):
+        image_size(tmp_path / "bomb.png")
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

@@ -110,7 +110,10 @@ def test_a_model_that_ends_the_process_is_a_failed_run_and_the_others_go_on(run:
         "sys-exit": "failed",
     }
     failures = {name: record.failure.message for name, record in records.items() if record.failure}
-    assert failures["sys-exit"].startswith("sys-exit on toy-blobs, seed 0 (fitting) called sys.exit(0)")
+    called = (
+        r"plugin 'faults sha256:\w+': model 'sys-exit', fit\(\), step 1 called sys\.exit\(0\): a plugin must not end"
+    )
+    assert re.match(called, failures["sys-exit"])
     assert failures["os-exit"] == "os-exit on toy-blobs, seed 0 (fitting) ended the process with exit code 0"
     assert "2 of 4 runs failed" in err
 

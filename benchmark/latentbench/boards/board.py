@@ -1,13 +1,14 @@
 """A board: its datasets, models, variants, seeds, budget and ranking value. Errors in its YAML file name the line."""
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
-from latentbench.boards.yaml_source import Source, first_mistake, read_yaml
+from latentbench.boards.yaml_source import Source, read_form
 from latentbench.config import Options
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.spec import Budget
@@ -16,7 +17,22 @@ from latentbench.value_name import FORM, ValueName
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["Board", "BoardDataset", "Label", "ValueText", "Variant", "find_board", "load_board"]
+__all__ = [
+    "Board",
+    "BoardDataset",
+    "Label",
+    "ValueText",
+    "Variant",
+    "all_boards",
+    "find_board",
+    "is_board_file",
+    "load_board",
+]
+
+log = logging.getLogger("latentbench")
+
+#: Endings of a board's file.
+_SUFFIXES = (".yaml", ".yml")
 
 #: Characters that a label must not contain, because they have a meaning on the command line.
 _NO_LABEL = re.compile(r"[\s,=]")
@@ -37,6 +53,11 @@ def _label(value: str) -> str:
 
 #: A ``ValueName`` as text.
 ValueText = Annotated[str, AfterValidator(_value_name)]
+#: What ranks: a value, or several in the order in which a row is asked for them.
+Ranking = Annotated[
+    Annotated[ValueText, Tag("value")] | Annotated[list[ValueText], Field(min_length=1), Tag("values")],
+    Discriminator(lambda value: "values" if isinstance(value, list) else "value"),
+]
 #: The name of a dataset or a variant of a board in tables and on the command line.
 Label = Annotated[str, AfterValidator(_label)]
 
@@ -53,7 +74,7 @@ class BoardDataset(Options):
     )
     options: dict[str, Any] = {}
     optional: bool = Field(False, description="left out, with a warning, if its data is missing")
-    rank: ValueText | None = Field(None, description="the value that ranks here, in place of the board's")
+    rank: Ranking | None = Field(None, description="what ranks here, in place of the board's")
     columns: list[ValueText] | None = Field(None, description="further values to show, in place of the board's")
     seeds: int | None = Field(None, ge=1, description="runs of each model here, in place of the board's number")
     budget: Budget | None = Field(None, description="of every run here, in place of the board's")
@@ -101,8 +122,10 @@ class Board(Options):
     seeds: int = Field(1, ge=1, description="runs of each model, with seeds 0, 1, ...")
     budget: Budget = Budget()
     threads: int = Field(1, ge=1, description="CPU threads of each run, on which its result depends")
-    rank: ValueText | None = Field(
-        None, description="the value that ranks: metric[part]@split/condition; may be absent if every dataset has one"
+    rank: Ranking | None = Field(
+        None,
+        description="the value that ranks: metric[part]@split/condition. Of several, a row is ranked by the first that "
+        "it has, among the rows of which that is so. May be absent if every dataset has one",
     )
     columns: list[ValueText] = Field([], description="further values to show, in order")
     twins: bool = Field(True, description="each trained model is also run without a training step, with equal seeds")
@@ -113,15 +136,27 @@ class Board(Options):
     average: bool = Field(False, description="a table of means over the datasets comes first")
 
     _source: Source | None = PrivateAttr(None)
+    _asked_for: str = PrivateAttr("")
+
+    @property
+    def on_the_command_line(self) -> str:
+        """What a command names the board by: the path of its file where it was asked for so, else its name."""
+        return self._asked_for or self.name
 
     def __eq__(self, other: object) -> bool:
         """Boards are equal if their contents are, whatever file they come from."""
         return isinstance(other, Board) and self.__dict__ == other.__dict__
 
-    def values(self, entry: BoardDataset) -> list[str]:
-        """The names of the values in the table of ``entry``: the one that ranks, then the columns."""
-        columns = self.columns if entry.columns is None else entry.columns
-        return list(dict.fromkeys(name for name in (entry.rank or self.rank, *columns) if name))
+    def ranking(self, entry: BoardDataset | None = None) -> list[str]:
+        """The names of the values that rank in the table of ``entry``, or of the means: a row goes by its first one."""
+        rank = (entry and entry.rank) or self.rank or []
+        return [rank] if isinstance(rank, str) else list(dict.fromkeys(rank))
+
+    def values(self, entry: BoardDataset | None = None) -> list[str]:
+        """The names of the values in the table of ``entry``, or of the means: the first that ranks comes first."""
+        ranking = self.ranking(entry)
+        columns = self.columns if entry is None or entry.columns is None else entry.columns
+        return list(dict.fromkeys([*ranking[:1], *columns, *ranking[1:]]))
 
     def lists(self, model: str) -> bool:
         """Whether the board runs the model in its preset."""
@@ -158,12 +193,30 @@ class Board(Options):
 
 
 def find_board(board: str, plugins: "Plugins") -> Board:
-    """The board of that name, or the one in the file of that path (it ends in ``.yaml``).
+    """The board of that name, or the one in the file of that path (``is_board_file``).
 
     Raises:
         LatentbenchError: no such board or file, or a mistake in it.
     """
-    return load_board(Path(board) if board.endswith(".yaml") else plugins.get("boards", board).value)
+    found = load_board(Path(board) if is_board_file(board) else plugins.get("boards", board).value)
+    found._asked_for = board
+    return found
+
+
+def is_board_file(text: str | Path) -> bool:
+    """Whether a text or path ends as the path of a board's file does, in ``.yaml`` or ``.yml``."""
+    return Path(text).suffix.lower() in _SUFFIXES
+
+
+def all_boards(plugins: "Plugins") -> dict[str, Board]:
+    """Every board that plugins offer, by name; a board with a mistake is left out with a warning."""
+    boards = {}
+    for name, offer in plugins.offers("boards").items():
+        try:
+            boards[name] = load_board(offer.value)
+        except LatentbenchError as error:
+            log.warning("%s; left out", error)
+    return boards
 
 
 def load_board(path: Path) -> Board:
@@ -173,14 +226,8 @@ def load_board(path: Path) -> Board:
         LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there: invalid YAML, an unknown,
             repeated or missing key, a wrong type or value, a name that is not the file's, contradicting parts.
     """
-    source, values = read_yaml(path, "board")
-    if not isinstance(values, dict):
-        raise source.mistake((), "a board maps keys to values", f"its keys are {', '.join(Board.model_fields)}")
-    try:
-        board = Board.model_validate(values)
-    except ValidationError as error:
-        parts: dict[str, type[Options]] = {"budget": Budget, "datasets": BoardDataset, "variants": Variant}
-        raise first_mistake(source, error, "board", Board, parts) from None
+    parts: dict[str, type[Options]] = {"budget": Budget, "datasets": BoardDataset, "variants": Variant}
+    source, board = read_form(path, Board, "board", "board", parts)
     board._source = source
     if board.name != path.stem:
         what = f"the board is called '{board.name}', its file '{path.stem}'"

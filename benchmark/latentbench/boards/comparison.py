@@ -83,18 +83,18 @@ class Comparison:
     @cached_property
     def freedom(self) -> Array:
         """(K, K), degrees of freedom of the variance."""
-        return satterthwaite(self.seeds, self._least_freedom, self.images, self.images_freedom)
+        return satterthwaite(self.seeds, self.least_freedom, self.images, self.images_freedom)
 
     @cached_property
     def p(self) -> Array:
         """(K, K), two-sided p-values of equal means, not corrected; NaN on the diagonal and where nothing varies."""
         both = _p_value(self.difference, self.variance, self.freedom)
-        p = np.fmax(both, _p_value(self.difference, self.seeds, self._least_freedom))
+        p = np.fmax(both, _p_value(self.difference, self.seeds, self.least_freedom))
         np.fill_diagonal(p, np.nan)
         return np.asarray(np.round(p, 12))  # builds of SciPy differ in the last bits
 
     @property
-    def _least_freedom(self) -> Array:
+    def least_freedom(self) -> Array:
         """(K, K), degrees of freedom of the seeds' part."""
         return np.minimum(self.freedoms[:, None], self.freedoms)
 

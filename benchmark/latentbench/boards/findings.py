@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from latentbench.boards.board import Board, Label, ValueText, load_board
 from latentbench.boards.references import against
 from latentbench.boards.rows import Beside, Column, Row
 from latentbench.boards.standings import Table, make_column, ranked
-from latentbench.boards.yaml_source import Source, first_mistake, read_yaml
+from latentbench.boards.yaml_source import Source, read_form
 from latentbench.config import Options
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.value_name import ValueName
@@ -110,15 +110,8 @@ def load_findings(path: Path) -> Findings:
     Raises:
         LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there.
     """
-    source, values = read_yaml(path, "findings")
-    if not isinstance(values, dict):
-        mend = f"its keys are {', '.join(Findings.model_fields)}"
-        raise source.mistake((), "a file of findings maps keys to values", mend)
-    try:
-        findings = Findings.model_validate(values)
-    except ValidationError as error:
-        parts: dict[str, type[Options]] = {"papers": Paper, "findings": Finding, "places": Place, "against": Reference}
-        raise first_mistake(source, error, "file of findings", Findings, parts) from None
+    parts: dict[str, type[Options]] = {"papers": Paper, "findings": Finding, "places": Place, "against": Reference}
+    source, findings = read_form(path, Findings, "findings", "file of findings", parts)
     findings._source = source
     return findings
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from latentbench.boards.board import Board
 from latentbench.config import one_line
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, command_line
 from latentbench.files import replacing
 
 __all__ = ["Lineup", "lineup_path", "read_lineup", "write_lineup"]
@@ -45,7 +45,7 @@ def read_lineup(results: Path, board: Board) -> Lineup:
     except OSError as error:
         raise LatentbenchError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
-        mend = f"write it again with: latentbench plan {board.name} --out {results}"
+        mend = f"write it again with: {command_line('plan', board.on_the_command_line, '--out', results)}"
         raise LatentbenchError(f"{path} is no lineup: {one_line(error)}", mend) from None
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latentbench.boards.board import Board
-from latentbench.boards.comparison import Comparison
 from latentbench.boards.rows import Column, Row
-from latentbench.boards.standings import Table, grouped, make_column, ranked
+from latentbench.boards.standings import Group, Table, grouped, in_groups, make_column
 from latentbench.config import canonical
 from latentbench.records.code import code_of, latest_code
 from latentbench.records.replicates import Replicates
@@ -52,19 +51,24 @@ class Means:
     labels: Sequence[str]
     """What the board calls these datasets."""
     columns: Sequence[Column]
-    """The board's value that ranks, then its columns."""
+    """The first of the board's values that rank, then its columns."""
+    ranking: Sequence[Column]
+    """Those of them that rank: a row goes by the first that it has."""
     over: Mapping[str, Sequence[str]]
     """By the column's name: the datasets that its means are over, those on which any row has the value."""
-    rows: Sequence[MeanRow]
-    """Best first, then those without the value that ranks."""
+    groups: Sequence[Group[MeanRow]]
+    """The rows of each value that ranks some, in the values' order."""
     nulls: Sequence[MeanRow]
     """Those that are nulls, in the same order; they have no ranks, and change none."""
-    comparison: Comparison
-    """Of the rows that have that value, in their order."""
     left_out: Mapping[tuple[str, int], int]
     """Runs by (model, version) where another dataset has a newer version of the model."""
     other_code: Mapping[tuple[str, str], int]
     """Finished runs by (row, third-party code of the model) where other code made its last run on another dataset."""
+
+    @property
+    def rows(self) -> list[MeanRow]:
+        """One for each model and variant of the board, group by group."""
+        return [row for group in self.groups for row in group.rows]
 
 
 def means(board: Board, tables: Sequence[Table], replicates: Replicates | None = None) -> Means | None:
@@ -95,7 +99,8 @@ def means(board: Board, tables: Sequence[Table], replicates: Replicates | None =
             older[row.model, row.version] += len(row.records)
     current, other_code = _of_last_code(current)
     records = [record for _, row in current for record in row.records]
-    columns = [make_column(name, records) for name in dict.fromkeys([board.rank, *board.columns])]
+    columns = [make_column(name, records) for name in board.values()]
+    ranking = [column for name in board.ranking() for column in columns if column.name == name]
     over = {
         column.name: [
             one for one in parts if any(column.values(row.finished) for label, row in current if label == one)
@@ -103,9 +108,9 @@ def means(board: Board, tables: Sequence[Table], replicates: Replicates | None =
         for column in columns
     }
     by_label = grouped(current, lambda part: part[1].label).values()
-    rows = [_row(dict(same), list(parts), columns, over, replicates or {}) for same in by_label]
-    placed, nulls, comparison = ranked(rows, columns, seeds=board.seeds > 1)
-    return Means(list(parts), columns, over, placed, nulls, comparison, dict(sorted(older.items())), other_code)
+    rows = [_row(dict(same), list(parts), columns, ranking, over, replicates or {}) for same in by_label]
+    groups, nulls = in_groups(rows, columns, ranking, seeds=board.seeds > 1)
+    return Means(list(parts), columns, ranking, over, groups, nulls, dict(sorted(older.items())), other_code)
 
 
 def _of_last_code(parts: Sequence[tuple[str, Row]]) -> tuple[list[tuple[str, Row]], dict[tuple[str, str], int]]:
@@ -128,6 +133,7 @@ def _row(
     parts: Mapping[str, Row],
     labels: Sequence[str],
     columns: Sequence[Column],
+    ranking: Sequence[Column],
     over: Mapping[str, Sequence[str]],
     replicates: Replicates,
 ) -> MeanRow:
@@ -143,8 +149,11 @@ def _row(
         by_seed = [values.get(label, {}) for label in over[column.name]]
         if seeds := _shared(by_seed):
             numbers[column.name] = {seed: mean(of_dataset[seed] for of_dataset in by_seed) for seed in seeds}
-    ranking = columns[0]
-    averaged = _averaged(parts, ranking, over[ranking.name], replicates) if ranking.name in numbers else None
+    averaged = {
+        column.name: _averaged(parts, column, over[column.name], replicates)
+        for column in ranking
+        if column.name in numbers
+    }
     twins = {label: part.twin for label, part in parts.items() if part.twin is not None}
     return MeanRow(
         label=some.label,
@@ -155,8 +164,8 @@ def _row(
         failed=[record for part in parts.values() for record in part.failed],
         seeds=len(_shared([finished.get(label, set()) for label in labels])),
         numbers=numbers,
-        replicates={} if averaged is None else {ranking.name: averaged},
-        twin=_row(twins, labels, columns, over, replicates) if twins else None,
+        replicates={name: found for name, found in averaged.items() if found is not None},
+        twin=_row(twins, labels, columns, ranking, over, replicates) if twins else None,
         parts=parts,
     )
 

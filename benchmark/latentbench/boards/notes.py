@@ -1,18 +1,35 @@
-"""What the notes under a table say: sentences whose foreign parts are marked, so that a renderer only lays them out."""
+"""What is said of a table: sentences whose foreign parts are marked, so that a renderer only lays them out."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 
 from latentbench.boards.board import Board
-from latentbench.boards.means import Means
+from latentbench.boards.means import MeanRow, Means
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.seeds_needed import seeds_needed
-from latentbench.boards.standings import Table
+from latentbench.boards.standings import Group, Table, grouped
 from latentbench.config import format_options
-from latentbench.records.record import Environment
+from latentbench.records.record import Environment, Record
+from latentbench.value_name import ValueName
 
-__all__ = ["Code", "Note", "Part", "Title", "class_split", "failures", "notes", "other_settings", "provenance"]
+__all__ = [
+    "Code",
+    "Note",
+    "Part",
+    "Title",
+    "about",
+    "class_split",
+    "failures",
+    "heading",
+    "heading_lines",
+    "listed",
+    "notes",
+    "provenance",
+    "ranked_by",
+    "seeds_differ",
+    "unranked",
+]
 
 
 @dataclass(frozen=True)
@@ -37,9 +54,73 @@ Part = str | Code | Title | Column
 Note = Sequence[Part]
 
 
+def heading(column: Column) -> Note:
+    """``accuracy ↑ test, uncorrelated`` for ``accuracy@test/uncorrelated``."""
+    return _joined(heading_lines(column), " ")
+
+
+def heading_lines(column: Column) -> list[Note]:
+    """The heading in lines: what was measured, which part of it, and where."""
+    name = ValueName.parse(column.name)
+    arrow = {True: "↑ ", False: "↓ ", None: ""}[column.higher_is_better]
+    part: list[Note] = [[Code(name.selector)]] if name.selector else []
+    place = ", ".join(filter(None, (name.split, name.condition)))
+    return [[Title(column.title)], *part, [arrow, Title(place)]]
+
+
+def about(board: Board, table: Table | Means) -> Note:
+    """Which data a table is over, how many seeds its rows have, and what else is alike for all of them; no sentence."""
+    facts: list[list[Part]] = []
+    if isinstance(table, Means):
+        labels = _joined([*map(Code, table.labels)])
+        facts.append([f"mean over {len(table.labels)} of {len(board.datasets)} datasets (", *labels, ")"])
+    else:
+        if table.fixed or table.label != table.dataset:
+            fixed: list[Part] = [" (", Code(format_options(table.fixed)), ")"] if table.fixed else []
+            facts.append(["dataset ", Code(table.dataset), *fixed])
+        facts.append(["split ", Code(table.split_hash[:12])])
+        if table.diagnosis:
+            facts.append(["class-split novelty"])
+    seeds = {row.seeds for row in table.rows if not row.deterministic}
+    if len(seeds) == 1 and not seeds_differ(table.rows):
+        facts += [[f"{number} seed{'s' if number > 1 else ''}"] for number in seeds]
+    if any(group.comparison.images_alone and group.comparison.tested.any() for group in table.groups):
+        facts.append(["ranked by test images alone"])
+    return _joined(facts)
+
+
+def ranked_by(table: Table | Means, group: Group[Row]) -> Note | None:
+    """What tells a group from others, for its heading; None where the board has one value that ranks."""
+    earlier = table.ranking[: table.ranking.index(group.ranking)]
+    if not earlier and len(table.groups) == 1:
+        return None
+    return ["Ranked by ", group.ranking, *([": rows that have no ", *_joined(earlier)] if earlier else [])]
+
+
+def seeds_differ(rows: Iterable[Row]) -> bool:
+    """Whether a run failed, or rows have different numbers of seeds, but for rows that every seed would give again."""
+    rows = list(rows)
+    return any(row.failed for row in rows) or len({row.seeds for row in rows if not row.deterministic}) > 1
+
+
+def unranked(table: Table | Means, group: Group[Row]) -> Note | None:
+    """Why rows of a group have no rank: each reason once, with the rows that it holds for; None if all have one."""
+    without = [row for row in group.rows if row.rank is None]
+    reasons = grouped(without, lambda row: _no_rank(table, group, row))
+    if not reasons:
+        return None
+    if len(reasons) == 1 and 1 < len(without) == len(group.rows):
+        return ["No row has a rank: ", *next(iter(reasons)), "."]
+    told: list[Note] = []
+    for reason, rows in reasons.items():
+        told.append([*listed(row.label for row in rows), " (", *reason, ")"])
+    return ["No rank: ", *_joined(told, "; "), "."]
+
+
 def notes(board: Board, table: Table | Means) -> Iterator[Note]:
     """What the numbers alone do not say: ties, orders that are not tested, readouts, budgets, and what was left out."""
-    for row in (*table.rows, *table.nulls):
+    rows: list[Row] = [*table.rows, *table.nulls]
+    for row in rows:
         if row.transductive:
             found = _joined([Code(f"{name} by {change:.2g}") for name, change in row.transductive.items()])
             yield [
@@ -49,10 +130,14 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
                 *found,
                 " of the largest).",
             ]
-    if isinstance(table, Table) and table.diagnosis:
-        yield class_split(table, table.diagnosis)
-    yield from _comparisons(table)
+    for group in table.groups:
+        yield from _comparisons(group)
+    yield from _readouts(table)
     yield from _missing_means(table) if isinstance(table, Means) else _unmeasured(table)
+    if rows and (
+        empty := [column for column in table.columns if column not in table.ranking and not _is_there(table, column)]
+    ):
+        yield ["No run has ", *_joined(empty), "."]
     for column in table.columns:
         if column.left_out:
             yield [f"Left out, for the metric has a newer version: {column.left_out} values of ", column, "."]
@@ -62,9 +147,10 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
     if isinstance(table, Means):
         for row in (*table.rows, *table.nulls):
             if row.differing:
-                yield [Code(row.label), " is not configured alike on all datasets: ", *_listed(row.differing), "."]
+                yield [Code(row.label), " is not configured alike on all datasets: ", *listed(row.differing), "."]
     else:
         yield from _configurations(board, table)
+        yield from _other_settings(table)
         for model, runs in table.transductive.items():
             yield [f"Left out, for the board allows no transductive runs: {runs} of ", Code(model), "."]
     for (model, version), runs in table.left_out.items():
@@ -75,38 +161,35 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
         yield ["Left out, for other code made the row's last run: ", *made, "."]
 
 
-def other_settings(table: Table | Means) -> Note | None:
-    """How many runs of the board's models have settings that no line of the table is of; None if there are none."""
-    if isinstance(table, Means) or not table.others:
-        return None
-    runs, settings = sum(len(row.records) for row in table.others), len(table.others)
-    noun, verb = ("run", "stands") if runs == 1 else ("runs", "stand")
-    return [f"{runs} {noun} in {settings} other setting{'s' if settings > 1 else ''} {verb} in the CSV."]
-
-
 def failures(table: Table) -> Iterator[Note]:
-    """Each failed run of the table's rows, with its reason."""
-    for row in table.shown:
-        for record in row.failed:
-            reason = record.failure.message if record.failure else "no reason recorded"
-            untrained = "untrained " if row.untrained else ""
-            yield [untrained, Code(row.label), f", seed {record.spec.seed}: ", Code(reason)]
+    """The failed runs of the table's rows: each reason once, with the rows and seeds that it holds for."""
+    failed = [(row, record) for row in table.shown for record in row.failed]
+    for reason, same in grouped(failed, lambda one: _failure(one[1])).items():
+        runs: list[Note] = [
+            ["untrained " if untrained else "", Code(label), _seeds(record for _, record in of_row)]
+            for (label, untrained), of_row in grouped(same, lambda one: (one[0].label, one[0].untrained)).items()
+        ]
+        yield [*_joined(runs, "; "), ": ", Code(reason)]
 
 
-def provenance(table: Table) -> Iterator[Note]:
-    """What the runs of the table's rows were made from, and with."""
-    made = [record.environment for row in table.shown for record in row.records]
-    options = Code(format_options(table.options) or "none")
-    yield ["dataset: ", Code(table.dataset), f" version {table.dataset_version}, options ", options]
-    yield ["split hash: ", Code(table.split_hash)]
-    yield ["metric versions: ", *_listed(f"{one.metric} {one.version}" for one in table.columns if one.version)]
-    yield [f"harness version: {table.harness_version}"]
-    yield ["commit: ", *_listed(map(_commit, made))]
-    yield ["plugins: ", *_listed(plugin for one in made for plugin in one.plugins.values())]
-    yield ["packages: ", *_listed(f"{name} {version}" for one in made for name, version in one.packages.items())]
+def provenance(tables: Sequence[Table]) -> Iterator[Note]:
+    """What the runs of the tables' rows were made from, and with: each table's data, then what is of all of them."""
+    for table in tables:
+        options = Code(format_options(table.options) or "none")
+        of_label: list[Part] = [] if table.label == table.dataset else [Code(table.label), ": "]
+        yield [
+            *of_label, "dataset ", Code(table.dataset), f" version {table.dataset_version}, options ", options,
+            ", split hash ", Code(table.split_hash), f", harness version {table.harness_version}",
+        ]  # fmt: skip
+    made = [record.environment for table in tables for row in table.shown for record in row.records]
+    columns = [column for table in tables for column in table.columns]
+    yield ["metric versions: ", *listed(f"{one.metric} {one.version}" for one in columns if one.version)]
+    yield ["commit: ", *listed(map(_commit, made))]
+    yield ["plugins: ", *listed(plugin for one in made for plugin in one.plugins.values())]
+    yield ["packages: ", *listed(f"{name} {version}" for one in made for name, version in one.packages.items())]
     if variables := {f"{name}={value}" for one in made for name, value in one.variables.items()}:
-        yield ["environment variables: ", *_listed(variables)]
-    yield ["Python: ", *_listed(one.python for one in made)]
+        yield ["environment variables: ", *listed(variables)]
+    yield ["Python: ", *listed(one.python for one in made)]
 
 
 def class_split(table: Table, diagnosis: str) -> Note:
@@ -128,64 +211,114 @@ def class_split(table: Table, diagnosis: str) -> Note:
     ]
 
 
-def _comparisons(table: Table | Means) -> Iterator[Note]:
-    tested = [place for place, row in enumerate(table.rows) if row.rank is not None]
-    for first, second in pairwise(tested):
-        if not table.comparison.separated[first, second]:
-            yield _tie(table, first, second)
-    if len(tested) < len(table.comparison.tested):
+def _no_rank(table: Table | Means, group: Group[Row], row: Row) -> tuple[Part, ...]:
+    """Why a row has no rank."""
+    ranking = group.ranking
+    if ranking.name in row.summaries and group.comparison.images_alone:
+        return ("the uncertainty over test images is not known",)
+    if ranking.name in row.summaries:
+        return ("one seed, so the uncertainty over seeds is not known",)
+    if not row.finished:
+        return ("every run failed: ", *listed(map(_failure, row.failed)))
+    if isinstance(row, MeanRow) and isinstance(table, Means):
+        return _no_mean(table, ranking, row)
+    reasons = {_reason(ranking, record) for record in row.finished} - {None}
+    return ("no ", ranking, ": ", *listed(filter(None, reasons))) if reasons else ("no run has ", ranking)
+
+
+def _is_there(table: Table | Means, column: Column) -> bool:
+    """Whether a run of the table's rows has a value of the column."""
+    if isinstance(table, Means):
+        return bool(table.over[column.name])
+    return any(row.numbers.get(column.name) for row in (*table.rows, *table.nulls))
+
+
+def _comparisons(group: Group[Row]) -> Iterator[Note]:
+    ranked = [place for place, row in enumerate(group.rows) if row.rank is not None]
+    ties = [(first, _tie(group, first, second)) for first, second in pairwise(ranked)]
+    for said, same in groupby(ties, key=lambda tie: tie[1]):
+        places = [first for first, _ in same]
+        labels = [Code(group.rows[place].label) for place in (*places, ranked[ranked.index(places[-1]) + 1])]
+        if said and len(labels) == 2:
+            yield [labels[0], " and ", labels[1], f" {said}."]
+        elif said:
+            yield ["Neighbours among ", *_joined(labels), f" {said}."]
+    if len(ranked) < len(group.comparison.tested):
         yield [
             "A row whose uncertainty is not known is placed by its value and has no rank; no other rank depends on it."
         ]
-    yield from _images(table)
-    rows: list[Row] = [*table.rows, *table.nulls]
-    read = [(row.readout(column), row, column) for row in rows for column in table.columns]
-    for readout in sorted({name for name, _, _ in read if name not in (None, "native")}):
-        titles = [Title(title) for title in sorted({column.title for name, _, column in read if name == readout})]
-        models = _listed(row.model for name, row, _ in read if name == readout)
-        yield ["Read by the harness's ", Title(readout), " from the codes of ", *models, ": ", *_joined(titles), "."]
+    yield from _images(group)
 
 
-def _images(table: Table | Means) -> Iterator[Note]:
+def _tie(group: Group[Row], first: int, second: int) -> str:
+    """What is to be said of two neighbours that are not separated, and how many seeds would change that; or nothing."""
+    if group.comparison.separated[first, second]:
+        return ""
+    if group.comparison.difference[first, second] == 0:
+        return "have the same mean"
+    if group.comparison.images_alone:
+        return "are not separated by these test images"
+    seeds = seeds_needed(group.comparison, first, second)
+    if seeds is None:
+        return "are not separated, and a number of seeds that would separate them is not in sight"
+    return f"are not separated; {seeds} seeds of each would separate them with a probability of 80 %"
+
+
+def _images(group: Group[Row]) -> Iterator[Note]:
     """That test images alone are compared; and whose uncertainty is without that of the test images."""
-    if table.comparison.images_alone and table.comparison.tested.any():
+    if group.comparison.images_alone and group.comparison.tested.any():
         yield [
             "Ranks are of these trained models, by their test images alone: what order other seeds would give is not "
             "known."
         ]
-    ranking = table.columns[0]
-    able = [row for row in table.rows if ranking.name in row.summaries]
-    without = [row.label for row in able if ranking.name not in row.replicates]
-    if without and (table.comparison.images_alone or len(without) < len(able)):
-        rows = ["any row"] if len(without) == len(able) else _listed(without)
+    able = [row for row in group.rows if group.ranking.name in row.summaries]
+    without = [row.label for row in able if group.ranking.name not in row.replicates]
+    if without and (group.comparison.images_alone or len(without) < len(able)):
+        rows: list[Part] = ["any row"] if len(without) == len(able) else listed(without)
         yield [
             "What the test images add to the uncertainty of ",
-            ranking,
+            group.ranking,
             " is not known for ",
             *rows,
             ": that takes a number or label of each image, kept with the targets.",
         ]
 
 
-def _tie(table: Table | Means, first: int, second: int) -> Note:
-    """Neighbours that are not separated, and how many seeds would change that."""
-    pair: list[Part] = [Code(table.rows[first].label), " and ", Code(table.rows[second].label)]
-    if table.comparison.difference[first, second] == 0:
-        return [*pair, " have the same mean."]
-    if table.comparison.images_alone:
-        return [*pair, " are not separated by these test images."]
-    seeds = seeds_needed(table.comparison, first, second)
-    if seeds is None:
-        return [*pair, " are not separated, and a number of seeds that would separate them is not in sight."]
-    return [*pair, f" are not separated; {seeds} seeds of each would separate them with a probability of 80 %."]
+def _readouts(table: Table | Means) -> Iterator[Note]:
+    """Which values the harness read from codes, by which readout."""
+    rows: list[Row] = [*table.rows, *table.nulls]
+    read = [(row.readout(column), row, column) for row in rows for column in table.columns]
+    for readout in sorted({name for name, _, _ in read if name not in (None, "native")}):
+        titles = [Title(title) for title in sorted({column.title for name, _, column in read if name == readout})]
+        models = listed(row.model for name, row, _ in read if name == readout)
+        yield ["Read by the harness's ", Title(readout), " from the codes of ", *models, ": ", *_joined(titles), "."]
 
 
 def _unmeasured(table: Table) -> Iterator[Note]:
-    for column in table.columns:
-        for row in table.rows:
-            for record in row.finished:
-                if reason := record.unmeasured.get(column.whole):
-                    yield [Code(row.label), f", seed {record.spec.seed}, no ", column, ": ", Code(reason)]
+    """Why finished runs lack values: each reason once. Why a row has no rank is told elsewhere."""
+    found = [
+        (reason, row.label, record, column)
+        for group in table.groups
+        for row in group.rows
+        for record in row.finished
+        for column in group.columns
+        if column.name not in record.values and (column is not group.ranking or row.rank is not None)
+        if (reason := _reason(column, record))
+    ]
+    for reason, same in grouped(found, lambda one: one[0]).items():
+        columns = list(dict.fromkeys(column for *_, column in same))
+        rows: list[Note] = [
+            [Code(label), _seeds(record for _, _, record, _ in of_row)]
+            for label, of_row in grouped(same, lambda one: one[1]).items()
+        ]
+        yield [*_joined(rows, "; "), ", no ", *_joined(columns), ": ", Code(reason)]
+
+
+def _reason(column: Column, record: Record) -> str | None:
+    """Why a run has no value of the column, as far as its record says so."""
+    of_split = str(replace(ValueName.parse(column.whole), condition=""))
+    names = (column.name, column.whole, of_split)
+    return next((record.unmeasured[name] for name in names if name in record.unmeasured), None)
 
 
 def _missing_means(table: Means) -> Iterator[Note]:
@@ -193,12 +326,19 @@ def _missing_means(table: Means) -> Iterator[Note]:
     for column in table.columns:
         over = table.over[column.name]
         if 0 < len(over) < len(table.labels):
-            yield [column, " is the mean over ", *_listed(over), ": on the other datasets no run has it."]
-        for row in table.rows:
-            if over and column.name not in row.summaries:
-                lacking = row.lacking(column, over)
-                why: list[Part] = ["none on ", *_listed(lacking)] if lacking else ["no seed has it on every dataset"]
-                yield [Code(row.label), " has no mean ", column, ": ", *why, "."]
+            yield [column, " is the mean over ", *listed(over), ": on the other datasets no run has it."]
+        without = [row for row in table.rows if column.name not in row.summaries]
+        reasons = [(row.label, _no_mean(table, column, row)) for row in without]
+        if over and column not in table.ranking:
+            for why, same in grouped(reasons, lambda one: one[1]).items():
+                yield [*listed(label for label, _ in same), ": ", *why, "."]
+
+
+def _no_mean(table: Means, column: Column, row: MeanRow) -> tuple[Part, ...]:
+    """Why a row has no mean of a column."""
+    if lacking := row.lacking(column, table.over[column.name]):
+        return ("no mean ", column, ", as there is none on ", *listed(lacking))
+    return ("no mean ", column, ", as no seed has it on every dataset")
 
 
 def _configurations(board: Board, table: Table) -> Iterator[Note]:
@@ -221,16 +361,36 @@ def _configurations(board: Board, table: Table) -> Iterator[Note]:
         ]
 
 
+def _other_settings(table: Table) -> Iterator[Note]:
+    """How many runs of the board's models have settings that no line of the table is of."""
+    if table.others:
+        runs, settings = sum(len(row.records) for row in table.others), len(table.others)
+        noun, verb = ("run", "stands") if runs == 1 else ("runs", "stand")
+        yield [f"{runs} {noun} in {settings} other setting{'s' if settings > 1 else ''} {verb} in the CSV."]
+
+
+def _failure(record: Record) -> str:
+    return record.failure.message if record.failure else "no reason recorded"
+
+
+def _seeds(records: Iterable[Record]) -> str:
+    """``, seed 0`` or ``, seeds 0, 1``."""
+    seeds = sorted({record.spec.seed for record in records})
+    return f", seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
 def _commit(environment: Environment) -> str:
     if environment.commit is None:
         return "none"
     return environment.commit[:12] + (" with local changes" if environment.dirty else "")
 
 
-def _listed(texts: Iterable[str]) -> list[Part]:
-    """Each different text once, in order."""
+def listed(texts: Iterable[str]) -> list[Part]:
+    """Each different text once, in order, as code."""
     return _joined([Code(text) for text in sorted(set(texts))]) or ["-"]
 
 
-def _joined(parts: Sequence[Part]) -> list[Part]:
-    return [one for part in parts for one in (", ", part)][1:]
+def _joined(items: Sequence[Part | Note], separator: str = ", ") -> list[Part]:
+    """Parts or notes in a row, with a separator between them."""
+    parts = [[item] if isinstance(item, Part) else item for item in items]
+    return [part for number, item in enumerate(parts) for part in ([separator] if number else []) + [*item]]

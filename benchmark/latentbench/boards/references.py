@@ -23,11 +23,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from latentbench.boards.comparison import RESOLUTION, Comparison, compare
+from latentbench.boards.comparison import Comparison, compare
 from latentbench.boards.images import Images
 from latentbench.boards.intervals import interval
+from latentbench.boards.paired import paired_difference, paired_replicates, shared_seeds
 from latentbench.boards.rank_sets import holm
 from latentbench.boards.rows import Beside, Column, Row, Verdict
 from latentbench.boards.significance import CONFIDENCE, Summary
@@ -35,7 +35,6 @@ from latentbench.boards.significance import CONFIDENCE, Summary
 __all__ = ["against", "beside"]
 
 AnyRow = TypeVar("AnyRow", bound=Row)
-Array = npt.NDArray[np.float64]
 
 
 def beside(rows: Sequence[AnyRow], nulls: Sequence[Row], columns: Sequence[Column], *, seeds: bool) -> list[AnyRow]:
@@ -54,7 +53,7 @@ def beside(rows: Sequence[AnyRow], nulls: Sequence[Row], columns: Sequence[Colum
         there = [null for null in nulls if column.name in null.summaries]
         for place, found in zip(able, _nulls([rows[place] for place in able], there, column, seeds), strict=False):
             against_null[place][column.name] = found
-        paired = [place for place in able if _shared(rows[place], column)]
+        paired = [place for place in able if _has_twin(rows[place], column)]
         for place, found in zip(paired, _twins([rows[place] for place in paired], column, seeds), strict=True):
             against_twin[place][column.name] = found
     return [
@@ -117,12 +116,18 @@ def _nulls(rows: Sequence[Row], nulls: Sequence[Row], column: Column, seeds: boo
     return _decided(found)
 
 
+def _has_twin(row: Row, column: Column) -> bool:
+    """Whether the row and its twin have the value for a common seed."""
+    return row.twin is not None and bool(shared_seeds(row, row.twin, column))
+
+
 def _twins(rows: Sequence[Row], column: Column, seeds: bool) -> list[Beside]:
     """Each row beside its twin, over the seeds that both have."""
     if not rows:
         return []
-    differences = [_difference(row, column) for row in rows]
-    replicates = [_paired_replicates(row, column) for row in rows]
+    twins = [row.twin for row in rows if row.twin is not None]
+    differences = [paired_difference(row, twin, column) for row, twin in zip(rows, twins, strict=True)]
+    replicates = [paired_replicates(row, twin, column) for row, twin in zip(rows, twins, strict=True)]
     known = next((one for one in replicates if one is not None), None)
     nothing = None if known is None else np.zeros((len(known), 1))
     comparison = compare(
@@ -133,11 +138,10 @@ def _twins(rows: Sequence[Row], column: Column, seeds: bool) -> list[Beside]:
     )
     sign = 1 if column.higher_is_better else -1
     found = []
-    for place, (row, difference) in enumerate(zip(rows, differences, strict=True)):
-        assert row.twin is not None, "chosen so"
+    for place, (row, twin, difference) in enumerate(zip(rows, twins, differences, strict=True)):
         width = interval(difference, Images.of([replicates[place]]), seeds=seeds)
         better = sign * difference.mean > 0
-        one = Beside(row.label, row.twin.summaries[column.name], difference, width, better, None)
+        one = Beside(row.label, twin.summaries[column.name], difference, width, better, None)
         found.append((one, float(comparison.p[place, -1]) if difference.mean else 1.0))
     return _decided(found)
 
@@ -158,30 +162,3 @@ def _verdict(better: bool, p: float) -> Verdict | None:
     if p >= 1 - CONFIDENCE:
         return "undecided"
     return "ahead" if better else "behind"
-
-
-def _shared(row: Row, column: Column) -> list[int]:
-    """The seeds for which the row and its twin have the value."""
-    if row.twin is None:
-        return []
-    return [seed for seed in row.numbers.get(column.name, {}) if seed in row.twin.numbers.get(column.name, {})]
-
-
-def _difference(row: Row, column: Column) -> Summary:
-    """The row's value less its twin's, seed by seed; 0 where it is only rounding."""
-    assert row.twin is not None, "chosen so"
-    own, other = row.numbers[column.name], row.twin.numbers[column.name]
-    pairs = [(own[seed], other[seed]) for seed in _shared(row, column)]
-    return Summary.of([a - b if abs(a - b) > RESOLUTION * max(abs(a), abs(b)) else 0.0 for a, b in pairs])
-
-
-def _paired_replicates(row: Row, column: Column) -> Array | None:
-    """(B, n), the replicates of the differences of n seeds; None where those of either are not known."""
-    if row.twin is None or not (column.name in row.replicates and column.name in row.twin.replicates):
-        return None
-    seeds = _shared(row, column)
-    parts = []
-    for one in (row, row.twin):
-        places = [[*one.numbers[column.name]].index(seed) for seed in seeds]
-        parts.append(one.replicates[column.name][:, places])
-    return parts[0] - parts[1]

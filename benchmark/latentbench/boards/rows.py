@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import inf
 from statistics import median
 from typing import Any, Literal
@@ -107,7 +108,7 @@ class Row:
     rank: RankInterval | None = None
     """None where the value that ranks is missing, or its uncertainty is not known; and for a null or a twin."""
     replicates: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
-    """By the column's name, for the column that ranks: (B, n) over weightings of the test images, n being the seeds of
+    """By the column's name, for the columns that rank: (B, n) over weightings of the test images, n being the seeds of
     the summary, in their order. Absent where a seed has none."""
     twin: "Row | None" = None
     """The runs of the same configuration without a training step."""
@@ -116,7 +117,7 @@ class Row:
     beside_twin: Mapping[str, Beside] = field(default_factory=dict)
     """By the column's name: the row's value beside that of its twin, over the seeds that both have."""
 
-    @property
+    @cached_property
     def summaries(self) -> Mapping[str, Summary]:
         """By the column's name, over the seeds that have the value."""
         return {name: Summary.of([*by_seed.values()]) for name, by_seed in self.numbers.items() if by_seed}

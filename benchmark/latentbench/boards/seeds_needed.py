@@ -9,6 +9,10 @@ which the least would. Where the interval holds no gap at all, or the least take
 separation is not in sight.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +21,7 @@ from scipy.special import gammaincinv, ndtr, stdtrit
 
 from latentbench.boards.comparison import Comparison, satterthwaite
 
-__all__ = ["MOST_SEEDS", "POWER", "SeedRange", "seeds_needed"]
+__all__ = ["MOST_SEEDS", "POWER", "SeedRange", "Uncertainty", "seeds_needed", "seeds_to_tell"]
 
 Array = npt.NDArray[np.float64]
 
@@ -56,22 +60,79 @@ def seeds_needed(comparison: Comparison, first: int, second: int) -> SeedRange |
     Returns:
         The range, of more seeds than the two rows have; None where it is not in sight.
     """
-    variance, images = float(comparison.variance[first, second]), float(comparison.images[first, second])
-    seeds = comparison.variances[first] + comparison.variances[second]
-    if not seeds > 0:  # nothing is known of the seeds, or they do not matter
+    of = Uncertainty.of_pair(comparison, first, second)
+    return seeds_to_tell(float(abs(comparison.difference[first, second])), of, comparison.next_level)
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """The variance of a measured number: a part that more seeds make smaller, and a rest that stays."""
+
+    have: int
+    """Seeds that there are."""
+    seed: float
+    """The variance of one seed's number."""
+    seeds: float
+    """What is left of it in the mean over the seeds that there are; 0 where seeds do not matter."""
+    freedom: float
+    """Degrees of freedom of that."""
+    later: Callable[[npt.NDArray[np.int64]], Array]
+    """The same for other numbers of seeds (M,), as (M,)."""
+    rest: float = 0.0
+    """Such as the variance over test images."""
+    rest_freedom: float = inf
+
+    @classmethod
+    def of_pair(cls, comparison: Comparison, first: int, second: int) -> "Uncertainty":
+        """Of the difference of two rows of a table."""
+        return cls(
+            have=int(max(comparison.counts[[first, second]])),
+            seed=float(comparison.variances[first] + comparison.variances[second]),
+            seeds=float(comparison.seeds[first, second]),
+            freedom=float(comparison.least_freedom[first, second]),
+            later=partial(_later_freedom, comparison, first, second),
+            rest=float(comparison.images[first, second]),
+            rest_freedom=comparison.images_freedom,
+        )
+
+    @property
+    def variance(self) -> float:
+        """Of the number."""
+        return self.seeds + self.rest
+
+    @property
+    def all_freedom(self) -> float:
+        """Degrees of freedom of the variance."""
+        if not self.rest > 0:
+            return self.freedom
+        seeds, freedom, rest = np.array(self.seeds), np.array(self.freedom), np.array(self.rest)
+        return float(satterthwaite(seeds, freedom, rest, self.rest_freedom))
+
+
+def seeds_to_tell(gap: float, of: Uncertainty, level: float) -> SeedRange | None:
+    """How many seeds would tell a number from a bound with a probability of 80 %.
+
+    Args:
+        gap: how far it was measured from the bound, >= 0.
+        of: the uncertainty of the number.
+        level: of the two-sided test.
+
+    Returns:
+        The range, of more seeds than there are; None where it is not in sight.
+    """
+    if not of.seed > 0:  # nothing is known of the seeds, or they do not matter
         return None
-    t = abs(comparison.difference[first, second]) / np.sqrt(variance)
-    least_gap, greatest_gap = _noncentralities(t, comparison.freedom[first, second])
+    least_gap, greatest_gap = _noncentralities(gap / np.sqrt(of.variance), of.all_freedom)
     if not least_gap > 0:
         return None
-    n = np.arange(max(comparison.counts[[first, second]]) + 1, MOST_SEEDS + 1)
-    freedom = _later_freedom(comparison, first, second, n)
-    both = satterthwaite(seeds / n, freedom, np.full(len(n), images), comparison.images_freedom)
+    n = np.arange(of.have + 1, MOST_SEEDS + 1)
+    freedom, seeds = of.later(n), of.seed / n
+    both = satterthwaite(seeds, freedom, np.full(len(n), of.rest), of.rest_freedom)
     needed = []
-    for gap in (greatest_gap, least_gap):
+    for standardized in (greatest_gap, least_gap):
         power = np.minimum(
-            _power(gap * np.sqrt(variance / (seeds / n + images)), both, comparison.next_level),
-            _power(gap * np.sqrt(variance / (seeds / n)), freedom, comparison.next_level),
+            _power(standardized * np.sqrt(of.variance / (seeds + of.rest)), both, level),
+            _power(standardized * np.sqrt(of.variance / seeds), freedom, level),
         )
         if not (power >= POWER).any():
             return None

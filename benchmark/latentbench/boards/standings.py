@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from latentbench.boards.board import Board, BoardDataset, Variant
 from latentbench.boards.comparison import Comparison, compare
@@ -20,13 +21,43 @@ from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
 from latentbench.spec import UNTRAINED, Budget
 
-__all__ = ["Table", "grouped", "make_column", "ranked", "ranking_values", "standings"]
+__all__ = [
+    "Gathered",
+    "Group",
+    "Table",
+    "gather",
+    "grouped",
+    "in_groups",
+    "make_column",
+    "ranked",
+    "ranking_values",
+    "stacked",
+    "standings",
+]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
 AnyRow = TypeVar("AnyRow", bound="Row")
+SomeRow = TypeVar("SomeRow", bound="Row", covariant=True)
 #: What the records of one table share: place of the board's dataset, harness and dataset version, split hash, options.
 _Place = tuple[int, int, int, str, str]
+
+
+@dataclass(frozen=True)
+class Group(Generic[SomeRow]):
+    """Rows of a table that one value ranks: those that have it, and none of the values that a board names before it."""
+
+    columns: Sequence[Column]
+    """The value that ranks, then the others of the table."""
+    rows: Sequence[SomeRow]
+    """Best first, then those without a value to rank by."""
+    comparison: Comparison
+    """Of the rows that have that value, in their order."""
+
+    @property
+    def ranking(self) -> Column:
+        """The value that ranks."""
+        return self.columns[0]
 
 
 @dataclass(frozen=True)
@@ -44,13 +75,13 @@ class Table:
     split_hash: str
     harness_version: int
     columns: Sequence[Column]
-    """The value that ranks, then the others that the board shows here."""
-    rows: Sequence[Row]
-    """One for each model and variant of the board that has runs: best first, then those without a value to rank by."""
+    """The first value that ranks, then the others that the board shows here."""
+    ranking: Sequence[Column]
+    """Those of them that rank: a row goes by the first that it has."""
+    groups: Sequence[Group[Row]]
+    """The rows of each value that ranks some, in the values' order; a single one without rows where there are none."""
     nulls: Sequence[Row]
     """Those that are nulls, in the same order; they have no ranks, and change none."""
-    comparison: Comparison
-    """Of the rows that have that value, in their order."""
     others: Sequence[Row]
     """Runs of the board's models in configurations that the board does not name, and untrained twins of no trained
     run; without ranks."""
@@ -67,6 +98,11 @@ class Table:
     """Finished runs by (row, third-party code) where other code made the row's last run: counted here, nowhere else."""
 
     @property
+    def rows(self) -> list[Row]:
+        """One for each model and variant of the board that has runs, group by group."""
+        return [row for group in self.groups for row in group.rows]
+
+    @property
     def shown(self) -> list[Row]:
         """All rows that the board names: models and nulls, and then the twins that there are."""
         rows = [*self.rows, *self.nulls]
@@ -78,7 +114,7 @@ def ranking_values(boards: Iterable[Board]) -> dict[str, list[str]]:
     names: defaultdict[str, set[str]] = defaultdict(set)
     for board in boards:
         for entry in board.datasets:
-            names[entry.name] |= {board.values(entry)[0], *([board.rank] if board.average and board.rank else [])}
+            names[entry.name] |= {*board.ranking(entry), *(board.ranking() if board.average else [])}
     return {dataset: sorted(of_dataset) for dataset, of_dataset in names.items()}
 
 
@@ -98,6 +134,43 @@ def standings(
             with the most among those that have its options.
         replicates: of the values that rank, as far as they are known.
     """
+    return [_table(board, gathered, replicates or {}) for gathered in gather(board, records, lineup)]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The runs of one table by the line that they stand in, before anything is computed from their values."""
+
+    entry: BoardDataset
+    """The dataset, as the board lists it."""
+    records: Sequence[Record]
+    """All of them."""
+    current: Sequence[Record]
+    """Those of the newest version of their model that the board does not refuse."""
+    named: Sequence["_Line"]
+    """The lines that the board names."""
+    others: Sequence["_Line"]
+    guessed: Sequence[str]
+    """Labels of lines whose configuration the lineup does not tell."""
+
+    def column(self, name: str) -> Column:
+        """The column of one value, whether or not the board shows it."""
+        shown = [one for line in self.named for one in line.runs]
+        return make_column(name, shown if any(name in one.values for one in shown) else self.current)
+
+    def rows(self, columns: Sequence[Column], ranking: Sequence[Column], replicates: Replicates) -> list[Row]:
+        """The lines that the board names, models and nulls, as rows that are neither ranked nor compared.
+
+        Args:
+            columns: the values of a row.
+            ranking: those of them of which it has the replicates.
+            replicates: of these, as far as they are known.
+        """
+        return [_row(line, columns, ranking, replicates) for line in self.named]
+
+
+def gather(board: Board, records: Iterable[Record], lineup: Lineup | None = None) -> list[Gathered]:
+    """The runs of each table of ``board``; see ``standings``."""
     groups: defaultdict[_Place, list[Record]] = defaultdict(list)
     for record in _distinct(records):
         entry = _entry(record, board)
@@ -106,7 +179,7 @@ def standings(
             versions = -spec.harness_version, -spec.dataset_version
             groups[entry, *versions, spec.split_hash, canonical(spec.options)].append(record)
     by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
-    return [_table(board, board.datasets[place[0]], group, lineup or {}, replicates or {}) for place, group in by_size]
+    return [_gathered(board, board.datasets[place[0]], group, lineup or {}) for place, group in by_size]
 
 
 def _entry(record: Record, board: Board) -> int | None:
@@ -139,34 +212,42 @@ def _budgets(board: Board, entry: BoardDataset, model: str) -> list[Budget]:
 def _distinct(records: Iterable[Record]) -> list[Record]:
     """Each run once, a finished record before a failed one, in the order of the keys."""
     by_key = grouped(records, lambda record: record.key)
-    return [min(by_key[key], key=lambda one: (one.status == "failed", one.model_dump_json())) for key in sorted(by_key)]
+    return [
+        same[0] if len(same) == 1 else min(same, key=lambda one: (one.status == "failed", one.model_dump_json()))
+        for _, same in sorted(by_key.items())
+    ]
 
 
-def _table(
-    board: Board, entry: BoardDataset, records: Sequence[Record], lineup: Lineup, replicates: Replicates
-) -> Table:
-    """The table of records that share their data and the harness's version."""
-    runs = Counter((record.spec.model, record.spec.model_version) for record in records)
-    newest = dict(sorted(runs))  # the last, and so the greatest, version of each model stays
-    refused = Counter(one.spec.model for one in records if _is_refused(one, board))
+def _gathered(board: Board, entry: BoardDataset, records: Sequence[Record], lineup: Lineup) -> Gathered:
+    """Of records that share their data and the harness's version."""
+    newest = _newest(records)
     current = [
         record
         for record in records
         if record.spec.model_version == newest[record.spec.model] and not _is_refused(record, board)
     ]
-    named, others, guessed = _lines(board, entry, current, lineup.get(entry.label, {}))
+    return Gathered(entry, records, current, *_lines(board, entry, current, lineup.get(entry.label, {})))
+
+
+def _newest(records: Iterable[Record]) -> dict[str, int]:
+    """The greatest version of each model."""
+    return dict(sorted({(record.spec.model, record.spec.model_version) for record in records}))  # the last one stays
+
+
+def _table(board: Board, gathered: Gathered, replicates: Replicates) -> Table:
+    """The table of what was gathered."""
+    entry, newest = gathered.entry, _newest(gathered.records)
+    runs = Counter((record.spec.model, record.spec.model_version) for record in gathered.records)
+    refused = Counter(one.spec.model for one in gathered.records if _is_refused(one, board))
     other_code = Counter[tuple[str, str]]()
-    for line in (*named, *others):
+    for line in (*gathered.named, *gathered.others):
         other_code.update((line.label or line.runs[0].spec.model, code) for code in line.left_out)
-    shown = [one for line in named for one in line.runs]
-    columns = [
-        make_column(name, shown if any(name in one.values for one in shown) else current)
-        for name in board.values(entry)
-    ]
-    rows, nulls, comparison = ranked(
-        [_row(line, columns, replicates) for line in named], columns, seeds=board.seeds_of(entry) > 1
+    columns = [gathered.column(name) for name in board.values(entry)]
+    ranking = [column for name in board.ranking(entry) for column in columns if column.name == name]
+    groups, nulls = in_groups(
+        gathered.rows(columns, ranking, replicates), columns, ranking, seeds=board.seeds_of(entry) > 1
     )
-    spec = records[0].spec
+    spec = gathered.records[0].spec
     return Table(
         label=entry.label,
         dataset=spec.dataset,
@@ -176,12 +257,12 @@ def _table(
         split_hash=spec.split_hash,
         harness_version=spec.harness_version,
         columns=columns,
-        rows=rows,
+        ranking=ranking,
+        groups=groups,
         nulls=nulls,
-        comparison=comparison,
-        others=[_row(line, columns, replicates) for line in others],
+        others=[_row(line, columns, ranking, replicates) for line in gathered.others],
         diagnosis=entry.diagnosis,
-        guessed=guessed,
+        guessed=gathered.guessed,
         left_out={(model, version): runs[model, version] for model, version in sorted(runs) if version < newest[model]},
         transductive=dict(sorted(refused.items())),
         other_code=dict(sorted(other_code.items())),
@@ -334,14 +415,10 @@ def _differing(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _row(line: _Line, columns: Sequence[Column], replicates: Replicates) -> Row:
+def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], replicates: Replicates) -> Row:
     by_seed = sorted(line.records, key=lambda record: record.spec.seed)
     finished = [record for record in by_seed if record.status == "finished"]
-    ranking = columns[0]
-    of_seeds = [
-        replicates.get(record.key, {}).get(ranking.name) for record in finished if ranking.value(record) is not None
-    ]
-    known = [of_seed for of_seed in of_seeds if of_seed is not None]
+    of_images = {column.name: stacked(column, finished, replicates) for column in ranking}
     return Row(
         label=line.label,
         model=by_seed[0].spec.model,
@@ -351,13 +428,53 @@ def _row(line: _Line, columns: Sequence[Column], replicates: Replicates) -> Row:
         failed=[record for record in by_seed if record.status == "failed"],
         seeds=len(finished),
         numbers={column.name: _numbers(column, finished) for column in columns},
-        replicates={ranking.name: np.stack(known, axis=1)} if known and len(known) == len(of_seeds) else {},
-        twin=_row(_Line(line.label, line.options, line.twins, (), ()), columns, replicates) if line.twins else None,
+        replicates={name: found for name, found in of_images.items() if found is not None},
+        twin=_row(_Line(line.label, line.options, line.twins, (), ()), columns, ranking, replicates)
+        if line.twins
+        else None,
     )
+
+
+def stacked(column: Column, finished: Iterable[Record], replicates: Replicates) -> npt.NDArray[np.float64] | None:
+    """(B, n) replicates of a value of one row's runs, those that have it; None if those of any are not known."""
+    of_seeds = [replicates.get(one.key, {}).get(column.name) for one in finished if column.value(one) is not None]
+    known = [of_seed for of_seed in of_seeds if of_seed is not None]
+    return np.stack(known, axis=1) if known and len(known) == len(of_seeds) else None
 
 
 def _numbers(column: Column, finished: Iterable[Record]) -> dict[int, float]:
     return {record.spec.seed: value.value for record in finished if (value := column.value(record)) is not None}
+
+
+def in_groups(
+    rows: Iterable[AnyRow], columns: Sequence[Column], ranking: Sequence[Column], *, seeds: bool
+) -> tuple[list[Group[AnyRow]], list[AnyRow]]:
+    """The rows in groups, each ranked by the first of several values that its rows have; and the nulls.
+
+    Rows that have none of these values stand last in the first group. Every group is read against all nulls.
+
+    Args:
+        rows: of one table.
+        columns: its columns.
+        ranking: those that rank, in their order.
+        seeds: as of ``ranked``.
+    """
+
+    def by_first(some: Iterable[AnyRow]) -> dict[Column | None, list[AnyRow]]:
+        return grouped(some, lambda row: next((one for one in ranking if row.numbers.get(one.name)), None))
+
+    everything = list(rows)
+    models, nulls = by_first(row for row in everything if not row.null), by_first(row for row in everything if row.null)
+    nulls_in_order = [row for one in (*ranking, None) for row in _best_first(nulls.get(one, []), one or ranking[0])]
+    first = next((one for one in ranking if one in models), ranking[0])
+    groups = []
+    for column in ranking:
+        of_column = models.get(column, []) + (models.get(None, []) if column is first else [])
+        if of_column or column is first:
+            ordered = [column, *(one for one in columns if one is not column)]
+            placed, _, comparison = ranked([*of_column, *nulls_in_order], ordered, seeds=seeds)
+            groups.append(Group(ordered, placed, comparison))
+    return groups, nulls_in_order
 
 
 def ranked(

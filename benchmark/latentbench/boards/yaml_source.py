@@ -1,16 +1,20 @@
 """YAML with line numbers: a file's values, the line of each of them, and what is wrong with one as a line of text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from latentbench.errors import LatentbenchError, did_you_mean
 
-__all__ = ["Source", "first_mistake", "read_yaml"]
+__all__ = ["Source", "read_form"]
+
+Form = TypeVar("Form", bound=BaseModel)
+#: The form of each part of a file that maps keys to values, by the key that the part or a list of such parts has.
+Parts = Mapping[str, type[BaseModel]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,32 @@ class Source:
         return _mistake(self.path, self.find(loc)[1], what, mend)
 
 
-def read_yaml(path: Path, noun: str) -> tuple[Source, Any]:
+def read_form(
+    path: Path, form: type[Form], kind: str, file: str, parts: Parts | Callable[[ValidationError], Parts]
+) -> tuple[Source, Form]:
+    """The file at ``path`` with line numbers, and its values in their form.
+
+    Args:
+        path: the file.
+        form: of the whole file.
+        kind: what is in it, in errors ("board").
+        file: what such a file is called in errors ("file of claims").
+        parts: the forms of its parts; or a function that gives them for an error, where they depend on the values.
+
+    Raises:
+        LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there.
+    """
+    source, values = _read_yaml(path, kind)
+    if not isinstance(values, dict):
+        raise source.mistake((), f"a {file} maps keys to values", f"its keys are {', '.join(form.model_fields)}")
+    try:
+        return source, form.model_validate(values)
+    except ValidationError as error:
+        of_parts = parts(error) if callable(parts) else parts
+        raise _first_mistake(source, error, file, form, of_parts) from None
+
+
+def _read_yaml(path: Path, noun: str) -> tuple[Source, Any]:
     """The file at ``path`` with line numbers, and its plain values; ``noun`` names its kind in errors ("board").
 
     Raises:
@@ -68,8 +97,8 @@ def read_yaml(path: Path, noun: str) -> tuple[Source, Any]:
         raise _mistake(path, error.problem_mark.line if error.problem_mark else 0, str(error.problem)) from None
 
 
-def first_mistake(
-    source: Source, error: ValidationError, noun: str, form: type[BaseModel], parts: Mapping[str, type[BaseModel]]
+def _first_mistake(
+    source: Source, error: ValidationError, noun: str, form: type[BaseModel], parts: Parts
 ) -> LatentbenchError:
     """The one of pydantic's errors to report; the alternatives of a union are reported together.
 
@@ -80,7 +109,7 @@ def first_mistake(
         error: what pydantic says of its values.
         noun: the kind of the file in errors ("board").
         form: of the whole file.
-        parts: the form of each part that maps keys to values, by the key that the part or a list of such parts has.
+        parts: the forms of its parts.
     """
     ranked = []
     for item in error.errors(include_url=False):

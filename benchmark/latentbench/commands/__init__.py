@@ -6,11 +6,16 @@ __all__ = ["VERBS"]
 VERBS = {
     "run": "Run BOARD, a board's name or its YAML file.",
     "plan": "List the runs of BOARD, a board's name or its YAML file.",
-    "show": "Show the run whose key begins with RUN: what was measured, how, where and at what cost.",
-    "leaderboard": (
-        "Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records."
-    ),
+    "runs": "List the runs in the results folder, with their keys.",
+    "show": "Show RUN: what was measured, how, where and at what cost.",
+    "compare": "Compare A and B: in which settings they differ, and how far each value does.",
+    "rm": "Remove runs from the results folder.",
+    "repeat": "Make RUN again from its record alone, in another folder: to check it, or to have its weights.",
+    "score": "Score pictures of your own, files or folders of them, with the model of RUN.",
+    "leaderboard": "Show the tables of BOARD, a board's name or its YAML file, and write them in full into files.",
     "findings": "Say what the records leave of the published headlines in FILE, a YAML file.",
+    "verify": "Say of published numbers whether they come out, from the records alone.",
+    "claims": "Check, render or describe files of published numbers.",
     "evaluate": "Compute metrics for finished runs, without training: for those of a BOARD, for one KEY, or for all.",
     "check-records": "Check the records in FOLDER (by default: results).",
     "list": "List what is installed: plugins, or what they offer.",

@@ -1,7 +1,6 @@
 """``latentbench check-records``: checks records against their specs, places, files and predictions."""
 
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, pass_invocation
+from latentbench.commands.common import Invocation, common_options, cores, pass_invocation
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def command(invocation: Invocation, folder: Path, jobs: int | None) -> None:
     paths = Store(folder).paths()
     if not paths:
         raise LatentbenchError(f"no records in {folder}", "name the folder that holds them, as in leaderboards/results")
-    slots = min(jobs or len(os.sched_getaffinity(0)), len(paths))
+    slots = min(jobs or cores(), len(paths))
     found = _check(paths, folder, invocation.plugin_files, slots)
     for one in found:
         for fault in one.faults:

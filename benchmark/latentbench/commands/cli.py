@@ -2,17 +2,24 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
+from types import FrameType
 
 import click
 
 import latentbench
 from latentbench.commands import VERBS
 from latentbench.commands.common import Invocation, common_options
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.commands.defaults import Defaults
+from latentbench.commands.output import shown_output
+from latentbench.errors import LatentbenchError, describe, origin
 
 __all__ = ["main"]
 
@@ -33,9 +40,18 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None:
-            raise LatentbenchError(f"unknown command '{args[0]}'", did_you_mean(args[0], self.list_commands(ctx)))
+        invocation = ctx.ensure_object(Invocation)
+        command = self.get_command(ctx, args[0])
+        if command is None:
+            mend = invocation.plugins.did_you_mean(args[0], self.list_commands(ctx))
+            raise LatentbenchError(f"unknown command '{args[0]}'", mend)
+        invocation.defaults.check(partial(self._commands, ctx))
+        ctx.default_map = {**(ctx.default_map or {}), args[0]: invocation.defaults.of(command, args[0])}
         return super().resolve_command(ctx, args)
+
+    def _commands(self, ctx: click.Context) -> dict[str, click.Command]:
+        found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        return {name: command for name, command in found.items() if command is not None}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         offers = ctx.ensure_object(Invocation).plugins.offers("commands")
@@ -49,7 +65,7 @@ class _Verbs(click.Group):
         super().invoke(ctx)  # what a verb returns is no exit code
 
 
-@click.group(cls=_Verbs)
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(latentbench.__version__)
 @common_options
 def group() -> None:
@@ -63,13 +79,48 @@ def main(args: Sequence[str] | None = None) -> int:
         args: the arguments; by default the process's own.
 
     Returns:
-        The exit code: 0; 2 for any error, reported in one line on stderr; 130 when interrupted; 1 when the reader of
-        a pipe has gone.
+        The exit code: 0; 2 for any error, reported in one line on stderr; 130 when interrupted, and 143 when told to
+        end by SIGTERM, which is the way for a process that ignores interrupts, as a script's background jobs do; 1 when
+        the reader of a pipe has gone, or when ``verify`` has found that something does not come out.
     """
+    with shown_output(), _ending_when_told():
+        return _run(args)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has come: the command ends as it does when it is interrupted."""
+
+
+@contextmanager
+def _ending_when_told() -> Iterator[None]:
+    """Let SIGTERM end the block by an exception, so that what it holds is let go; leave a handler that is there."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _run(args: Sequence[str] | None) -> int:
+    """The same, its output as it comes."""
     logging.basicConfig(format="latentbench: %(message)s")
     invocation = Invocation()
     try:
-        code = group.main(args, prog_name="latentbench", standalone_mode=False, obj=invocation)
+        invocation.defaults = Defaults.read()
+        code = group.main(
+            args,
+            prog_name="latentbench",
+            standalone_mode=False,
+            obj=invocation,
+            default_map=invocation.defaults.of(group),
+        )
         _mention_broken(invocation)
         click.echo(nl=False)  # flushes: here a reader that has gone can still be told from a defect
     except click.exceptions.NoArgsIsHelpError as error:
@@ -78,8 +129,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
         return 1
-    except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted: what is finished is kept, and the same command resumes the rest", code=130)
+    except (KeyboardInterrupt, click.Abort) as error:
+        word, code = (
+            ("terminated", 143) if _Terminated in (type(error), type(error.__cause__)) else ("interrupted", 130)
+        )
+        return _fail(f"{word}: what is finished is kept, and the same command resumes the rest", code)
     except Exception as error:
         if invocation.debug:
             traceback.print_exc()
@@ -91,15 +145,15 @@ def _one_line(error: Exception, debug: bool) -> str:
     """The message for the user about ``error``."""
     match error:
         case LatentbenchError():
-            return str(error)
+            return describe(error)
         case click.UsageError(ctx=click.Context() as context):
             return f"{error.format_message()} (see {context.command_path} --help)"
         case click.ClickException():
             return error.format_message()
-        case OSError(strerror=str() as reason):
+        case OSError(strerror=str() as reason) if not origin(error):
             return f"{error.filename}: {reason}" if error.filename else reason
     again = "" if debug else " (run again with --debug to see the traceback)"
-    return f"{type(error).__name__}: {error}{again}"
+    return f"{describe(error)}{again}"
 
 
 def _fail(message: str, code: int = 2) -> int:

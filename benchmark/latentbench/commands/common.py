@@ -1,17 +1,37 @@
 """What the commands share: options with one meaning everywhere, and the plugins of one call of the command line."""
 
 import logging
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from latentbench.commands.defaults import Defaults
+from latentbench.errors import LatentbenchError, command_line
+
 if TYPE_CHECKING:
+    from latentbench.claims.ledger import Ledger
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["Invocation", "common_options", "data_root_option", "device_option", "pass_invocation", "results_option"]
+__all__ = [
+    "CLAIMS",
+    "Invocation",
+    "claims_option",
+    "common_options",
+    "cores",
+    "data_root_option",
+    "device_option",
+    "fitted",
+    "ledger_at",
+    "pass_invocation",
+    "results_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,7 +41,11 @@ class Invocation:
 
     def __init__(self) -> None:
         self.debug = False
+        self.quiet = False
+        """Whether progress is left out, and of lists everything but the names."""
         self.plugin_files: list[Path] = []
+        self.defaults = Defaults()
+        """Of the options, from a file."""
 
     @cached_property
     def plugins(self) -> "Plugins":
@@ -35,12 +59,17 @@ class Invocation:
 
         return Plugins.load(self.plugin_files, VERBS)
 
+    def command_line(self, *words: str | Path) -> str:
+        """A command to be pasted, with the plugin files of this call: what is said of it needs the same plugins."""
+        files = chain.from_iterable(("--plugin", str(file)) for file in self.plugin_files)
+        return command_line(*words, *files)
+
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
 
 
 def common_options(function: F) -> F:
-    """Options ``--plugin`` and ``--debug``, which may stand before the command and after it."""
+    """The options that stand before the command or after it: ``--plugin``, ``--verbose``, ``--quiet``, ``--debug``."""
     plugin = click.option(
         "--plugin",
         metavar="FILE.py",
@@ -59,7 +88,25 @@ def common_options(function: F) -> F:
         callback=_note_debug,
         help="Show the traceback of an error.",
     )
-    return plugin(debug(function))
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_note_verbose,
+        help="Say more of what is going on.",
+    )
+    quiet = click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_note_quiet,
+        help="Leave out progress; of a list, print the names alone.",
+    )
+    return plugin(verbose(quiet(debug(function))))
 
 
 def _note_files(context: click.Context, _: click.Parameter, files: tuple[Path, ...]) -> None:
@@ -73,6 +120,26 @@ def _note_debug(context: click.Context, _: click.Parameter, debug: bool) -> None
     if debug:
         context.ensure_object(Invocation).debug = True
         logging.getLogger("latentbench").setLevel(logging.DEBUG)
+
+
+def _note_verbose(context: click.Context, _: click.Parameter, verbose: bool) -> None:
+    log = logging.getLogger("latentbench")
+    if verbose and not context.ensure_object(Invocation).debug:
+        log.setLevel(logging.INFO)
+
+
+def _note_quiet(context: click.Context, _: click.Parameter, quiet: bool) -> None:
+    if quiet:
+        context.ensure_object(Invocation).quiet = True
+
+
+def fitted(table: str) -> list[str]:
+    """The lines of a table, on a terminal cut to its width."""
+    lines = table.splitlines()
+    if not sys.stdout.isatty():
+        return lines
+    width = shutil.get_terminal_size().columns
+    return [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
 
 
 data_root_option = click.option(
@@ -92,18 +159,57 @@ device_option = click.option(
     "--device",
     metavar="DEVICE",
     default="auto",
+    envvar="LATENTBENCH_DEVICE",
     show_default=True,
+    show_envvar=True,
     help="Device to compute on: cpu, cuda, cuda:1, ...; auto is CUDA if it is available, else the CPU.",
 )
 
 
+def cores() -> int:
+    """CPU cores that this process may use; where the system does not tell, those of the machine."""
+    if hasattr(os, "sched_getaffinity"):  # macOS has not
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def results_option(flag: str) -> Callable[[F], F]:
-    """An option called ``flag`` for the folder of the records."""
+    """An option for the folder of the records: ``flag``, and ``--results`` in any case."""
     return click.option(
-        flag,
+        *dict.fromkeys((flag, "--results")),
+        flag.lstrip("-"),
         metavar="FOLDER",
         type=click.Path(file_okay=False, path_type=Path),
         default=Path("results"),
+        envvar="LATENTBENCH_RESULTS",
         show_default=True,
+        show_envvar=True,
         help="Folder of the records.",
     )
+
+
+#: Where claims are looked for that nobody names.
+CLAIMS = Path("leaderboards/claims")
+
+claims_option = click.option(
+    "--claims",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help=f"Folder or file of claims, beside those that plugins bring.  [default: {CLAIMS}, if it is there]",
+)
+
+
+def ledger_at(claims: Path | None, results: Path | None, plugins: "Plugins") -> "tuple[Ledger, Path]":
+    """The claims that the options name, and the folder of the records that go with them.
+
+    Raises:
+        LatentbenchError: there are none, or a mistake in them.
+    """
+    from latentbench.claims.ledger import claim_files, load_ledger
+
+    place = claims or CLAIMS
+    ledger = load_ledger(claim_files(place) if claims or CLAIMS.is_dir() else [], plugins)
+    if not ledger.papers:
+        what = f"no claims: there is no folder {CLAIMS}, and no plugin brings any"
+        raise LatentbenchError(what, "name their folder with --claims")
+    return ledger, results or (place if place.is_dir() else place.parent).parent / "results"

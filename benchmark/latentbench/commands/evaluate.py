@@ -13,6 +13,7 @@ from latentbench.commands.common import (
     pass_invocation,
     results_option,
 )
+from latentbench.commands.parameters import metrics_offered, names_option
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -25,14 +26,23 @@ __all__ = ["command"]
 
 @click.command("evaluate")
 @click.argument("runs", nargs=-1, metavar="[BOARD | KEY]...")
-@click.option("--metrics", metavar="A,B", help="Only these metrics.  [default: all that a run lacks]")
+@names_option(
+    "--metrics",
+    text="Just these, even of runs that have them.  [default: all that a run lacks]",
+    complete=metrics_offered,
+)
 @results_option("--results")
 @data_root_option
 @device_option
 @common_options
 @pass_invocation
 def command(
-    invocation: Invocation, runs: tuple[str, ...], metrics: str | None, results: Path, data_root: Path, device: str
+    invocation: Invocation,
+    runs: tuple[str, ...],
+    metrics: list[str] | None,
+    results: Path,
+    data_root: Path,
+    device: str,
 ) -> None:
     """Compute metrics for finished runs, without training: for those of a BOARD, for one KEY, or for all.
 
@@ -45,7 +55,7 @@ def command(
     from latentbench.records.store import Store
 
     plugins, store = invocation.plugins, Store(results)
-    named = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else []
+    named = metrics or []
     for name in named:
         plugins.get("metrics", name)
     failed = []
@@ -73,13 +83,13 @@ def command(
 
 def _chosen(runs: tuple[str, ...], store: "Store", plugins: "Plugins") -> "list[tuple[Path, Record]]":
     """The finished records that the arguments select, without duplicates, in the order of their paths."""
-    from latentbench.boards.board import find_board
+    from latentbench.boards.board import find_board, is_board_file
     from latentbench.boards.standings import standings
 
     chosen: dict[Path, Record] = {}
     every = {path: record for path, record in store.records() if record.status == "finished"}
     for run in runs:
-        if run in plugins.offers("boards") or run.endswith(".yaml"):
+        if run in plugins.offers("boards") or is_board_file(run):
             tables = standings(find_board(run, plugins), every.values())
             keys = {record.key for table in tables for row in table.shown for record in row.finished}
             chosen |= {path: record for path, record in every.items() if record.key in keys}

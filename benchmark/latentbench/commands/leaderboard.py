@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
+from latentbench.commands.common import (
+    CLAIMS,
+    Invocation,
+    claims_option,
+    common_options,
+    pass_invocation,
+    results_option,
+)
+from latentbench.commands.output import shown
+from latentbench.commands.parameters import BoardName, names_option
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from latentbench.boards.board import Board
+    from latentbench.boards.means import Means
+    from latentbench.boards.published import Published
+    from latentbench.boards.standings import Table
     from latentbench.plugins.registry import Plugins
     from latentbench.records.record import Record
     from latentbench.records.replicates import Replicates
@@ -27,9 +39,14 @@ __all__ = ["command", "replicates_of"]
 
 log = logging.getLogger("latentbench")
 
+#: Files that are written unless others are asked for.
+_FORMATS = ["markdown", "csv"]
+#: Characters of a line where there is no terminal.
+_WIDTH = 100
+
 
 @click.command("leaderboard")
-@click.argument("boards", nargs=-1, metavar="[BOARD]...")
+@click.argument("boards", nargs=-1, metavar="[BOARD]...", type=BoardName())
 @results_option("--results")
 @click.option(
     "--to",
@@ -37,41 +54,93 @@ log = logging.getLogger("latentbench")
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder to write the tables into.  [default: beside the records]",
 )
+@names_option(
+    "--format",
+    "formats",
+    text="Files to write: markdown, BOARD.md; csv, BOARD.csv with every value in full precision; latex, BOARD.tex.  "
+    "[default: markdown,csv]",
+    known=("markdown", "csv", "latex"),
+)
+@claims_option
 @common_options
 @pass_invocation
-def command(invocation: Invocation, boards: tuple[str, ...], results: Path, to: Path | None) -> None:
-    """Write the tables of BOARD, a board's name or its YAML file; by default those of every board that has records.
+def command(
+    invocation: Invocation,
+    boards: tuple[str, ...],
+    results: Path,
+    to: Path | None,
+    formats: list[str] | None,
+    claims: Path | None,
+) -> None:
+    """Show the tables of BOARD, a board's name or its YAML file, and write them in full into files.
 
-    A board becomes two files, BOARD.md and BOARD.csv. What the test images add to the uncertainty of the values that
-    rank is computed once from the predictions and targets kept with a record, and is then kept beside it.
+    By default these are the tables of every board that has records. What is shown fits into the terminal, or into 100
+    characters where there is none. What the test images add to the uncertainty of the values that rank is computed once
+    from the predictions and targets kept with a record, and is then kept beside it.
+
+    Numbers that papers print of a board's rows are shown beside ours: those of the claims that plugins bring, and of
+    the folder of claims, which by default counts only for the records beside it.
     """
-    from latentbench.boards.board import find_board
+    from latentbench.boards.board import all_boards, find_board
     from latentbench.boards.lineup import read_lineup
-    from latentbench.boards.render.leaderboard import render
+    from latentbench.boards.render.leaderboard import board_tables, written
     from latentbench.files import replacing
     from latentbench.records.store import Store
 
     store = Store(results)
-    chosen = {name: find_board(name, invocation.plugins) for name in boards} or _all_boards(invocation.plugins)
+    chosen = {name: find_board(name, invocation.plugins) for name in boards} or all_boards(invocation.plugins)
     records = dict(store.records())
     _warn_of_other_code(records.values(), invocation.plugins)
     replicates = replicates_of(chosen.values(), records, store, invocation.plugins)
-    rendered = {
-        name: render(board, records.values(), read_lineup(results, board), replicates) for name, board in chosen.items()
+    published = _published(results, claims, invocation.plugins)
+    tables = {
+        name: board_tables(board, records.values(), read_lineup(results, board), replicates)
+        for name, board in chosen.items()
     }
-    missing = next((name for name in boards if not rendered[name]), None)
-    if missing or not any(rendered.values()):
+    missing = next((name for name in boards if not tables[name]), None)
+    if missing or not any(tables.values()):
         what = f"no records of {f'board {missing!r}' if missing else 'any board'} in {results}"
-        raise LatentbenchError(what, f"make them with: latentbench run {missing or 'BOARD'} --out {results}")
+        run = invocation.command_line("run", missing or "BOARD", "--out", results)
+        raise LatentbenchError(what, f"make them with: {run}")
 
-    for files in rendered.values():
-        for name, text in files.items():
-            path = (to or results) / name
+    for name, board in chosen.items():
+        if not tables[name]:
+            continue
+        _show(board, tables[name])
+        for file_name, text in written(board, tables[name], formats or _FORMATS, published(name)).items():
+            path = (to or results) / file_name
             with replacing(path) as file:
                 file.write(text.encode())
-            if path.suffix == ".md" and sys.stdout.isatty():
-                click.echo(text)
-            click.echo(path)
+            click.echo(f"in full: {path}")
+
+
+def _show(board: "Board", tables: "list[Table | Means]") -> None:
+    """Print what fits into the terminal."""
+    from latentbench.boards.render.terminal import terminal
+
+    encoding = sys.stdout.encoding or "ascii"
+    if not sys.stdout.isatty():
+        for line, _ in terminal(board, tables, _WIDTH, encoding):
+            click.echo(line)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for line, style in terminal(board, tables, console.width, encoding):
+        console.print(Text(shown(line)), style=style, soft_wrap=True)
+
+
+def _published(results: Path, claims: Path | None, plugins: "Plugins") -> "Callable[[str], list[Published]]":
+    """What is published of the rows of a board, by the board's name, with the verdicts that the records give."""
+    from latentbench.claims.ledger import claim_files, load_ledger
+    from latentbench.claims.telling import published_on
+    from latentbench.claims.verdicts import judge
+
+    beside = CLAIMS.is_dir() and (CLAIMS.parent / "results").resolve() == results.resolve()
+    files = claim_files(claims or CLAIMS) if claims or beside else []
+    judged = judge(load_ledger(files, plugins), results, plugins)
+    return lambda board: published_on(board, judged)
 
 
 def _warn_of_other_code(records: "Iterable[Record]", plugins: "Plugins") -> None:
@@ -111,16 +180,3 @@ def replicates_of(
         except LatentbenchError as error:
             log.warning("%s; what its test images add is not known", error)
     return found
-
-
-def _all_boards(plugins: "Plugins") -> "dict[str, Board]":
-    """Every board that plugins offer, by name; a board with a mistake is left out with a warning."""
-    from latentbench.boards.board import load_board
-
-    boards = {}
-    for name, offer in plugins.offers("boards").items():
-        try:
-            boards[name] = load_board(offer.value)
-        except LatentbenchError as error:
-            log.warning("%s; left out", error)
-    return boards

@@ -1,5 +1,6 @@
-"""``latentbench list``: what is installed, as a table or as JSON."""
+"""``latentbench list``: what is installed, as a table or as JSON; or one thing of it in detail."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic_core import to_jsonable_python
 
-from latentbench.commands.common import Invocation, common_options, pass_invocation
+from latentbench.commands.common import Invocation, common_options, fitted, pass_invocation
+from latentbench.config import format_options
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -19,29 +21,53 @@ __all__ = ["command"]
 
 #: What can be listed -> the columns of its table. The JSON has everything.
 _COLUMNS = {
-    "plugins": ("name", "distribution", "version", "status", "offers", "reason"),
-    "models": ("name", "version", "capabilities", "plugin"),
+    "plugins": ("name", "distribution", "version", "status", "offers"),
+    "models": ("name", "version", "capabilities", "plugin", "options"),
     "datasets": ("name", "version", "title", "licence", "plugin"),
     "metrics": ("name", "version", "title", "capability", "targets", "direction", "bounds", "plugin"),
     "boards": ("name", "title", "datasets", "models", "seeds", "rank"),
 }
 
 
+def _complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    rows = _ROWS[context.params["what"]](context.ensure_object(Invocation).plugins)
+    return [row["name"] for row in rows if row["name"].startswith(incomplete)]
+
+
 @click.command("list")
 @click.argument("what", type=click.Choice(list(_COLUMNS)), default="plugins")
+@click.argument("name", required=False, shell_complete=_complete)
 @click.option("--json", "as_json", is_flag=True, help="Print all details, as a list of JSON objects.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, what: str, as_json: bool) -> None:
-    """List what is installed: plugins, or what they offer."""
-    rows = [*_ROWS[what](invocation.plugins)]
+def command(invocation: Invocation, what: str, name: str | None, as_json: bool) -> None:
+    """List what is installed: plugins, or what they offer.
+
+    With a NAME, as in `latentbench list models vae`, everything about that one: its options with their defaults and
+    meaning, presets, a board's datasets and variants. The table of models has the options that are a model's own.
+    """
+    rows = [row for row in _ROWS[what](invocation.plugins) if name in (None, row["name"])]
+    if not rows:
+        known = [row["name"] for row in _ROWS[what](invocation.plugins)]
+        raise LatentbenchError(
+            f"unknown {what.removesuffix('s')} '{name}'", invocation.plugins.did_you_mean(str(name), known)
+        )
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
         return
+    if name is not None:
+        click.echo("\n".join(_detail(what.removesuffix("s"), rows[0])))
+        return
+    if invocation.quiet:
+        click.echo("\n".join(row["name"] for row in rows))
+        return
     from tabulate import tabulate
 
-    cells = [[_cell(row[column]) for column in _COLUMNS[what]] for row in rows]
-    click.echo(tabulate(cells, headers=_COLUMNS[what], tablefmt="plain", disable_numparse=True))
+    cells = [[_short(row[column]) for column in _COLUMNS[what]] for row in rows]
+    click.echo("\n".join(fitted(tabulate(cells, headers=_COLUMNS[what], tablefmt="plain", disable_numparse=True))))
+    for row in rows:
+        if row.get("reason"):
+            click.echo(f"\n{row['name']} ({row['distribution']} {row['version']}) is broken: {row['reason']}")
 
 
 def _plugins(plugins: "Plugins") -> Iterator[dict[str, Any]]:
@@ -67,6 +93,7 @@ def _models(plugins: "Plugins") -> Iterator[dict[str, Any]]:
     for offer in plugins.offers("models").values():
         yield {
             "name": offer.name,
+            "summary": (inspect.getdoc(offer.value) or "").partition("\n")[0],
             "version": offer.value.version,
             "capabilities": capabilities_of(offer.value),
             "needs": offer.value.needs,
@@ -90,6 +117,8 @@ def _datasets(plugins: "Plugins") -> Iterator[dict[str, Any]]:
 
 
 def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
+    from latentbench.metric import why_unavailable
+
     for offer in plugins.offers("metrics").values():
         metric = offer.value
         yield {
@@ -102,7 +131,7 @@ def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
             "bounds": [bound if isfinite(bound) else None for bound in metric.bounds],
             "samples": metric.samples,
             "instrument": metric.instrument,
-            "unavailable": metric.unavailable(),
+            "unavailable": why_unavailable(metric) or None,
             "source": metric.source,
             **_provider(offer),
         }
@@ -120,10 +149,16 @@ def _boards(plugins: "Plugins") -> Iterator[dict[str, Any]]:
         yield {
             "name": board.name,
             "title": board.title,
+            "description": board.description,
             "datasets": list(dict.fromkeys(dataset.name for dataset in board.datasets)),
             "labels": [dataset.label for dataset in board.datasets],
+            "entries": [
+                {"label": one.label, "dataset": one.name, "options": one.options, "values": board.values(one)}
+                for one in board.datasets
+            ],
             "models": board.models,
             "variants": [variant.label for variant in board.variants],
+            "settings": {one.label: {"model": one.model, **one.options} for one in board.variants},
             "seeds": board.seeds,
             "rank": list(dict.fromkeys(board.values(dataset)[0] for dataset in board.datasets)),
             "file": str(offer.value),
@@ -145,7 +180,9 @@ def _provider(offer: "Offer") -> dict[str, str]:
 
 
 def _options(offer: "Offer") -> list[dict[str, Any]]:
-    """Name, type, default and description of each option of the offered class."""
+    """Name, type, default and description of each option of the offered class, and whether it is the class's own."""
+    from latentbench.config import TrainingOptions
+
     config: type[Options] = offer.value.Config
     defaults = config()
     return [
@@ -154,16 +191,54 @@ def _options(offer: "Offer") -> list[dict[str, Any]]:
             "type": kind.__name__ if isinstance(kind := field.annotation, type) else str(kind).replace("typing.", ""),
             "default": to_jsonable_python(getattr(defaults, name)),
             "description": field.description or "",
+            "of_training": name in TrainingOptions.model_fields and issubclass(config, TrainingOptions),
         }
         for name, field in config.model_fields.items()
     ]
 
 
+def _detail(noun: str, row: Mapping[str, Any]) -> Iterator[str]:
+    """Everything about one object."""
+    from tabulate import tabulate
+
+    yield f"{noun} {row['name']}"
+    below = ("options", "presets", "labels", "entries", "variants", "settings")
+    facts = {fact: _cell(value) for fact, value in row.items() if fact not in ("name", *below)}
+    width = max(map(len, facts))
+    for fact, value in facts.items():
+        if value not in ("", "-"):
+            yield f"  {fact:{width}}  {value}"
+    if options := row.get("options"):
+        columns = ("name", "type", "default", "description")
+        cells = [[_cell(option[column]) for column in columns] for option in options]
+        headers = ("option", *columns[1:])
+        yield f"\n{tabulate(cells, headers, tablefmt='plain', disable_numparse=True, maxcolwidths=[None, 30, 20, 60])}"
+    for title, settings in (("preset for", row.get("presets")), ("variant", row.get("settings"))):
+        if settings:
+            yield ""
+            yield from (f"{title} {label}: {format_options(values)}" for label, values in settings.items())
+    for entry in row.get("entries", ()):
+        options = f" ({format_options(entry['options'])})" if entry["options"] else ""
+        yield f"\n{entry['label']}: dataset {entry['dataset']}{options}"
+        yield f"  ranked by {entry['values'][0]}"
+        if others := entry["values"][1:]:
+            yield f"  shows {', '.join(others)}"
+
+
+def _short(value: Any) -> str:
+    """A value as the text of a cell in the table of all objects; of options, those that are the class's own."""
+    match value:
+        case [{"default": _}, *_]:
+            own = {option["name"]: option["default"] for option in value if not option["of_training"]}
+            return format_options(own)
+    return _cell(value)
+
+
 def _cell(value: Any) -> str:
     """A value as the text of a table cell."""
     match value:
-        case dict():
-            return "; ".join(f"{kind}: {_cell(names)}" for kind, names in value.items())
+        case dict():  # of names by kind, which have lists of their own
+            return ", ".join(f"{kind}: {len(names)}" for kind, names in value.items()) or "-"
         case list() | tuple():
             return ", ".join(_cell(one) for one in value)
         case None:

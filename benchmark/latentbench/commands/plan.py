@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
+from latentbench.commands.parameters import BoardName
 
 __all__ = ["command"]
 
 
 @click.command("plan")
-@click.argument("boards", nargs=-1, required=True, metavar="BOARD...")
+@click.argument("boards", nargs=-1, required=True, metavar="BOARD...", type=BoardName())
 @results_option("--out")
 @common_options
 @pass_invocation

@@ -1,6 +1,5 @@
 """``latentbench run``: carry out a board's runs, resuming what was cut off and leaving alone what is finished."""
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,25 +14,21 @@ from latentbench.commands.common import (
     pass_invocation,
     results_option,
 )
+from latentbench.commands.parameters import BoardName, datasets_of_the_board, models_of_the_board, names_option
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
     from latentbench.records.record import Record
+    from latentbench.running.work import Work
 
 __all__ = ["command"]
 
 
-def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
-    return [name.strip() for name in value.split(",") if name.strip()] if value else None
-
-
 @click.command("run")
-@click.argument("board")
-@click.option(
-    "--models", metavar="A,B", callback=_names, help="Just these of the board's models and variants, by label."
-)
-@click.option("--datasets", metavar="A,B", callback=_names, help="Just these of its datasets, by label or name.")
+@click.argument("board", type=BoardName())
+@names_option("--models", text="Just these of the board's models and variants, by label.", complete=models_of_the_board)
+@names_option("--datasets", text="Just these of its datasets, by label or name.", complete=datasets_of_the_board)
 @click.option("--seeds", type=click.IntRange(min=1), help="Seeds 0 to N-1 of each, instead of the board's number.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="[NAME.]OPTION=VALUE",
@@ -61,6 +56,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     "--rerun", is_flag=True,
     help="Make finished runs again that other code of a plugin made; what today's code made is kept.",
 )  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would run and how long it may take, by earlier runs.")
 @common_options
 @pass_invocation
 def command(
@@ -80,6 +76,7 @@ def command(
     data_root: Path,
     retry_failed: bool,
     rerun: bool,
+    dry_run: bool,
 ) -> None:
     """Run BOARD, a board's name or its YAML file.
 
@@ -90,73 +87,93 @@ def command(
 
     Finished runs are kept, unfinished ones are resumed from their checkpoints. Of a plugin that is not built in, a
     changed file or another version of the distribution is other code: finished runs of other code are named, and made
-    again with --rerun; checkpoints of other code are not resumed from. Exit code 2 if any run failed.
+    again with --rerun; checkpoints of other code are not resumed from. What `latentbench rm` removed is made again in
+    any case. Exit code 2 if any run failed, or a dataset could not be used.
     """
     from latentbench.boards.board import find_board
-    from latentbench.boards.lineup import write_lineup
-    from latentbench.commands.display import Display
+    from latentbench.commands.display import Display, preparing
+    from latentbench.commands.from_python import slots_on
     from latentbench.devices import resolve_device
-    from latentbench.executor import Execution, Task
-    from latentbench.records.code import is_stale
-    from latentbench.records.store import Store
-    from latentbench.running.plan import lineup_of, parse_override, plan
+    from latentbench.executor import Execution
+    from latentbench.running.durations import Durations
+    from latentbench.running.plan import parse_override
+    from latentbench.running.work import Work
 
     plugins = invocation.plugins
     the_board = find_board(board, plugins)
-    run_in = plugins.get("executors", executor).value()
+    run_in = plugins.get("executors", executor)
     parsed = [parse_override(text) for text in overrides]
     where = resolve_device(device)
-
-    lineup = lineup_of(the_board, plugins)
-    runs = plan(
-        the_board, plugins, data_root,
-        models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
-    )  # fmt: skip
-    write_lineup(out, the_board, lineup)
-    store = Store(out)
-    records = {run.spec.key: store.read(run.spec) for run in runs}
-    stale = {key: record for key, record in records.items() if record is not None and is_stale(record, plugins)}
-    again = {*stale} if rerun else set()
-    to_do = {
-        run.spec.key: run
-        for run in runs
-        if run.spec.key in again or _is_open(records[run.spec.key], retry_failed)
-    }  # fmt: skip
-    files = tuple(invocation.plugin_files)
-    allowed = the_board.transductive == "allowed"
-    how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
-    slots = jobs or (max(1, len(os.sched_getaffinity(0)) // (threads or the_board.threads)) if where == "cpu" else 1)
-
+    with preparing(quiet=invocation.quiet) as progress:
+        work = Work.of(
+            the_board, plugins, out, data_root,
+            models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
+            retry_failed=retry_failed, rerun=rerun, progress=progress,
+        )  # fmt: skip
+    slots = jobs or slots_on(where, threads or the_board.threads)
     title = f"board {the_board.name}, {where}, results in {out}"
-    with Display([*to_do.values()], total=len(runs), title=title) as display:
-        lost: list[str] = []
-        silent = dict(to_do)
-        for outcome in run_in.run([Task(run.spec, how) for run in to_do.values()], slots, display.progress):
-            run = silent.pop(outcome.key)
-            record = store.read(run.spec) if outcome.status != "lost" else None
-            records[outcome.key] = record
-            display.outcome(outcome, record, the_board.values(run.entry)[0])
-            if outcome.status == "lost":
-                lost.append(outcome.message)
-    lost += [f"executor '{executor}' told nothing of {run}" for run in silent.values()]
+    if dry_run:
+        click.echo(f"{title}: {len(work.runs)} runs, {len(work.runs) - len(work.to_do)} done before")
+        _tell_what_would_run(work, where, slots)
+        return
+    allowed = the_board.transductive == "allowed"
+    files = tuple(invocation.plugin_files)
+    how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
+    durations = Durations(where, filter(None, work.records.values()))
+    with Display(
+        [*work.to_do.values()], len(work.runs), title, durations=durations, slots=slots, quiet=invocation.quiet
+    ) as display:
+        lost = work.carry_out(run_in, how, slots, display)
 
-    failed = [record for record in records.values() if record is not None and record.status == "failed"]
-    results = "" if out == Path("results") else f" --results {out}"
-    done = [record for record in records.values() if record is not None and record.status == "finished"]
-    click.echo(f"{len(done)} of {len(runs)} runs are finished; their records are in {out}")
-    if stale and not rerun:
-        _tell_stale(stale.values(), len(done), plugins)
+    results = [] if out == Path("results") else ["--results", str(out)]
+    done = work.finished
+    click.echo(f"{len(done)} of {len(work.runs)} runs are finished; their records are in {out}")
+    if work.stale and not rerun:
+        _tell_stale(work.stale.values(), len(done), plugins)
     refused = 0 if allowed else sum(bool(record.transductive) for record in done)
     if refused:
         click.echo(f"{refused} runs are transductive, which the board does not allow: its tables leave them out")
-    lacking = sum(_lacks(records[run.spec.key], the_board.values(run.entry), plugins) for run in runs)
+    lacking = sum(_lacks(work.records[run.spec.key], the_board.values(run.entry), plugins) for run in work.runs)
     if lacking:
-        click.echo(f"{lacking} finished runs lack a value that the board shows: latentbench evaluate {board}{results}")
-    click.echo(f"leaderboard: latentbench leaderboard {board}{results}")
+        root = [] if data_root == Path("data") else ["--data-root", str(data_root)]
+        evaluate = invocation.command_line("evaluate", board, *results, *root)
+        click.echo(f"{lacking} finished runs lack a value that the board shows: {evaluate}")
+    click.echo(f"leaderboard: {invocation.command_line('leaderboard', board, *results)}")
+    told = []
     if lost:
-        raise LatentbenchError(f"{len(lost)} of {len(runs)} runs did not end", lost[0])
-    if failed:
-        raise LatentbenchError(f"{len(failed)} of {len(runs)} runs failed", _first_failure(failed[0], results))
+        told.append(f"{len(lost)} of {len(work.runs)} runs did not end: {lost[0]}")
+    if failed := work.failed:
+        show = invocation.command_line("show", failed[0].key, *results)
+        told.append(f"{len(failed)} of {len(work.runs)} runs failed: {_first_failure(failed[0], show)}")
+    if work.unusable:
+        reasons = "; ".join(work.unusable.values())
+        told.append(f"{len(work.unusable)} of {len(the_board.datasets)} datasets were left out: {reasons}")
+    if told:
+        raise LatentbenchError("; ".join(told))
+
+
+def _tell_what_would_run(work: "Work", device: str, slots: int) -> None:
+    """The runs that remain, each with how it would begin and how long it may take, and how long all of them may."""
+    from tabulate import tabulate
+
+    from latentbench.running.durations import Durations, wall_seconds
+
+    durations = Durations(device, (record for _, record in work.store.records()))
+    expected = {key: durations.expected(run.spec) for key, run in work.to_do.items()}
+    rows = [(run, work.beginning(run), _about(expected[key])) for key, run in work.to_do.items()]
+    if rows:
+        click.echo(tabulate(rows, headers=("run", "begins", "takes about"), tablefmt="plain", disable_numparse=True))
+    known = [seconds for seconds in expected.values() if seconds is not None]
+    told = f"; no earlier run tells of {len(rows) - len(known)} of them" if len(known) < len(rows) else ""
+    least = "at least " if told else ""
+    takes = f", {least}{_about(wall_seconds(known, slots))} with {slots} at a time" if known else ""
+    click.echo(f"{len(rows)} runs to do{takes}{told}")
+
+
+def _about(seconds: float | None) -> str:
+    from latentbench.commands.display import in_words
+
+    return "-" if seconds is None else in_words(seconds)
 
 
 def _tell_stale(stale: "Collection[Record]", finished: int, plugins: "Plugins") -> None:
@@ -170,10 +187,6 @@ def _tell_stale(stale: "Collection[Record]", finished: int, plugins: "Plugins") 
     )
 
 
-def _is_open(record: "Record | None", retry_failed: bool) -> bool:
-    return record is None or (record.status == "failed" and retry_failed)
-
-
 def _lacks(record: "Record | None", shown: list[str], plugins: "Plugins") -> bool:
     """Whether a finished run has no value of a metric that the board shows, though it can be had without training."""
     from latentbench.evaluation.again import lacking
@@ -184,6 +197,7 @@ def _lacks(record: "Record | None", shown: list[str], plugins: "Plugins") -> boo
     return bool(lacking(record, plugins, [ValueName.parse(name).metric for name in shown]))
 
 
-def _first_failure(record: "Record", results: str) -> str:
+def _first_failure(record: "Record", show: str) -> str:
     message = record.failure.message if record.failure else ""
-    return f"{message} (latentbench show {record.key}{results}; --retry-failed makes failed runs again)"
+    whose = "" if message.startswith(str(record.spec)) else f"{record.spec}: "
+    return f"{whose}{message} ({show}; --retry-failed makes failed runs again)"

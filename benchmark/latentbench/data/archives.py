@@ -30,6 +30,8 @@ _CHUNK = 1 << 20
 _BLOCK = 4096
 #: What may follow a tar's last member: zeros, to the end of a record.
 _LONGEST_END = 16 * _CHUNK
+#: The most parts of a member's path, and bytes of each: a path of Linux has 4,096 bytes, a name 255.
+_DEEPEST, _LONGEST_NAME = 100, 255
 #: Bytes of a zip's last record without its comment.
 _ZIP_END = 22
 _NO_FILE = "is no plain file or folder"
@@ -133,7 +135,7 @@ class _Archive:
                 member = next(members, None)
             if member is None:
                 return
-            self._at = f" after member {member.name!a}"
+            self._at = f" after member {_named(member)}"
             yield member
 
     @contextmanager
@@ -147,7 +149,7 @@ class _Archive:
 
     def copy(self, member: _Member, path: Path, progress: Callable[[int], None]) -> None:
         """Write a member's content to a new file."""
-        where, left = f" in member {member.name!a}", member.size
+        where, left = f" in member {_named(member)}", member.size
         with self.reading(where):
             source = member.open()
         with source, _writing(path), path.open("xb") as file:
@@ -184,6 +186,8 @@ class _Places:
             raise ValueError("leads out of the folder")
         if not parts and not is_folder:
             raise ValueError("has no name")
+        if len(parts) > _DEEPEST or max(map(len, map(os.fsencode, parts)), default=0) > _LONGEST_NAME:
+            raise ValueError(f"has a path of {len(parts):,} parts or a part of more than {_LONGEST_NAME} bytes")
         for end in range(1, len(parts)):
             self._take("/".join(parts[:end]), True)
         if parts:
@@ -221,7 +225,7 @@ def _planned(archive: _Archive, content: Path, folder: str) -> Iterator[tuple[_M
     places, free, needed = _Places(), shutil.disk_usage(content).free, 0
 
     def refused(member: _Member, reason: str) -> LatentbenchError:
-        return LatentbenchError(f"archive {archive.path}: member {member.name!a} {reason}", _MISTRUST)
+        return LatentbenchError(f"archive {archive.path}: member {_named(member)} {reason}", _MISTRUST)
 
     for member in archive.members():
         if member.fault:
@@ -237,11 +241,16 @@ def _planned(archive: _Archive, content: Path, folder: str) -> Iterator[tuple[_M
         needed += max(member.size, _BLOCK)
         if needed > free:
             raise StorageError(
-                f"archive {archive.path}: up to member {member.name!a} it declares {needed:,} bytes, and there are "
+                f"archive {archive.path}: up to member {_named(member)} it declares {needed:,} bytes, and there are "
                 f"{free:,} free in {content.parent.parent}",
                 "free space",
             )
         yield member, content.joinpath(*parts[len(prefix) :])
+
+
+def _named(member: _Member) -> str:
+    """The member's name for a message, in ASCII and not too long."""
+    return ascii(member.name if len(member.name) <= _LONGEST_NAME else f"{member.name[:_LONGEST_NAME]}...")
 
 
 def _zip_members(file: io.BufferedReader) -> Iterator[_Member]:

@@ -15,8 +15,9 @@ a second per gigabyte, and is left out while the files are known to be unchanged
 under the name ``.part``, whose lock one process holds: when that is killed, the next one goes on after the last row
 that is known to be right. A process that does not get the lock fills a folder ``.part-*`` of its own.
 
-The root is ``.prepared`` in the data root where that can be written, else a folder of the user's own; the environment
-variable LATENTBENCH_CACHE names another one. Everything in it may be deleted: it is prepared again when needed.
+The root is a folder for the data root in the user's cache, or in the folder that the environment variable
+LATENTBENCH_CACHE names; where that cannot be written, ``.prepared`` in the data root, which is looked into in any case.
+Everything in it may be deleted, and is prepared again when needed: ``latentbench data clean`` does it.
 """
 
 import errno
@@ -40,12 +41,9 @@ import numpy.typing as npt
 from latentbench.data.contents import FileSet, Memory, digest
 from latentbench.data.splits import content_hash
 from latentbench.errors import LatentbenchError
-from latentbench.files import LOCK, StorageError, discard, replacing, workplace
+from latentbench.files import CACHE_VARIABLE, LOCK, StorageError, cache_folder, discard, replacing, workplace
 
-__all__ = ["CACHE_VARIABLE", "HalfMade", "Prepared", "Shelf", "cache_roots"]
-
-#: Environment variable: the folder to prepare data in.
-CACHE_VARIABLE = "LATENTBENCH_CACHE"
+__all__ = ["HalfMade", "Prepared", "Shelf", "all_roots", "cache_roots", "clear", "prepared_folders", "size_of"]
 
 _DESCRIPTION = "prepared.json"
 _HALF_MADE = ".part"
@@ -58,12 +56,63 @@ _EVERY = 1.0
 
 
 def cache_roots(data_root: Path) -> list[Path]:
-    """Folders in which to look for arrays prepared from a data root, in this order."""
-    own = hashlib.sha256(str(data_root.resolve()).encode()).hexdigest()[:8]
-    if named := os.environ.get(CACHE_VARIABLE):
-        return [Path(named) / own]
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    return [data_root / ".prepared", user / "latentbench" / own]
+    """Folders in which to look for arrays prepared from a data root, in this order.
+
+    What is prepared goes into the first that can be written.
+    """
+    own = cache_folder() / hashlib.sha256(os.fsencode(data_root.resolve())).hexdigest()[:8]
+    return [own] if os.environ.get(CACHE_VARIABLE) else [own, data_root / ".prepared"]
+
+
+def all_roots() -> list[Path]:
+    """The folders of all data roots in the user's cache."""
+    return sorted(cache_folder().glob("[0-9a-f]" * 8))
+
+
+def prepared_folders(root: Path) -> list[Path]:
+    """The folders of a root that hold something prepared, or half prepared: one for each dataset's name."""
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    return [folder for folder in folders if not folder.name.startswith(".") and _subjects(folder)]
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder and below."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def clear(folder: Path) -> tuple[int, bool]:
+    """Delete what is prepared in one of ``prepared_folders``.
+
+    What a process is preparing is left to it.
+
+    Returns:
+        The bytes that were deleted, and whether something was left.
+
+    Raises:
+        StorageError: the system refuses to delete.
+    """
+    deleted, left = 0, False
+    for subject in _subjects(folder):
+        with _writing(subject), workplace(subject / _HALF_MADE) as place:
+            if place != subject / _HALF_MADE:
+                left = True
+                continue
+            deleted += size_of(subject)
+            discard(subject)
+            (folder.parent / _KNOWN / f"{folder.name}-{subject.name}.json").unlink(missing_ok=True)
+    for empty in (folder, folder.parent / _KNOWN, folder.parent):
+        with suppress(OSError):  # it is not
+            empty.rmdir()
+    return deleted, left
+
+
+def _subjects(folder: Path) -> list[Path]:
+    """The folders of subjects in that of a dataset; no other folder is taken for one."""
+    return [
+        subject
+        for subject in (sorted(folder.iterdir()) if folder.is_dir() else [])
+        if any(subject.glob(f"[!.]*/{_DESCRIPTION}")) or any(subject.glob(f"{_HALF_MADE}*/"))
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,18 @@
 """Datasets as plugins: their metadata, how they are loaded, and their state in a data root."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from latentbench.config import Options
-from latentbench.data.splits import Data
+from latentbench.data.pictures import read_picture
+from latentbench.data.splits import Data, DataInfo
 from latentbench.errors import LatentbenchError
 
 __all__ = ["Dataset", "State", "Status"]
@@ -80,6 +84,24 @@ class Dataset(ABC):
     def prepare(self, data_root: Path) -> None:
         """Put what ``load`` reads into ``data_root``, by download if necessary. Embedded data needs nothing."""
 
+    def read_picture(self, path: Path, info: DataInfo) -> npt.NDArray[np.uint8]:
+        """A picture file of the user's own, made as the dataset's images are, for `latentbench score`.
+
+        The default takes 8 bits a channel, converts colours to grey where the dataset is grey, and resizes. Override it
+        where the dataset's files are cut or scaled otherwise.
+
+        Args:
+            path: the file.
+            info: of the dataset.
+
+        Returns:
+            (C, H, W), 0..255 for 0..1.
+
+        Raises:
+            LatentbenchError: the file cannot be read, or not without guessing.
+        """
+        return read_picture(path, info.image_shape)
+
     def status(self, data_root: Path) -> Status:
         """What is there, and what is missing. The default loads the dataset; override it if loading is slow."""
         try:
@@ -87,6 +109,10 @@ class Dataset(ABC):
         except LatentbenchError as error:
             return Status(State.MISSING, note=str(error))
         return Status(State.PRESENT, facts={f"{name} images": len(split) for name, split in data.splits.items()})
+
+    def caches(self, data_root: Path) -> Sequence[Path]:
+        """Folders with what was prepared of the dataset in any options; `latentbench data clean` empties them."""
+        return ()
 
     def verify(self, data_root: Path) -> str:
         """Check all that ``load`` depends on, by default with the checks that ``load`` makes.

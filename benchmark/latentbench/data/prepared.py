@@ -10,11 +10,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from latentbench.data.cache import HalfMade, Prepared, Shelf, cache_roots
+from latentbench.data.cache import HalfMade, Prepared, Shelf, all_roots, cache_roots, prepared_folders, size_of
 from latentbench.data.contents import FileSet, Memory, digest
 from latentbench.data.dataset import Dataset, State, Status
 from latentbench.data.splits import Data, content_hash
 from latentbench.errors import LatentbenchError
+from latentbench.files import size_in_words
 
 __all__ = ["Decoding", "Prepared", "PreparedDataset", "Rows", "Save", "Source"]
 
@@ -147,11 +148,12 @@ class PreparedDataset(Dataset):
         """
         try:
             source = self.locate(data_root)
-            shelves = self._shelves(source, data_root)
-            if outdated := any(shelf.has_any for shelf in shelves):
+            shelves, others = self._shelves(source, data_root), self._others(source, data_root)
+            outdated = any(shelf.has_any for shelf in shelves)
+            if outdated or any(shelf.has_any for shelf in others):
                 memory = _memory(shelves)
                 state = self._state(source, memory)
-                for shelf in shelves:
+                for shelf in (*shelves, *others):
                     if prepared := shelf.read_checked(state, memory):
                         return Status(State.PREPARED, source.folder, prepared.facts)
         except LatentbenchError as error:
@@ -161,12 +163,22 @@ class PreparedDataset(Dataset):
             facts["rows half prepared"] = rows
         return Status(State.OUTDATED if outdated else State.PRESENT, source.folder, facts)
 
+    def caches(self, data_root: Path) -> list[Path]:
+        """The folders of what is prepared for the decoding, in any options and of any source."""
+        return [
+            folder
+            for root in cache_roots(data_root)
+            for folder in prepared_folders(root)
+            if folder.name == self.decoding.name
+        ]
+
     def verify(self, data_root: Path) -> str:
         """Read and decode the source again; the result and the prepared arrays must have the recorded hash."""
         source = self.locate(data_root)
         shelves = self._shelves(source, data_root)
         state = self._state(source)
-        found = next(((shelf, prepared) for shelf in shelves if (prepared := shelf.read(state))), None)
+        everywhere = (*shelves, *self._others(source, data_root))
+        found = next(((shelf, prepared) for shelf in everywhere if (prepared := shelf.read(state))), None)
         if found is None:
             raise LatentbenchError(
                 f"dataset '{self.name}' is not prepared with these options from what {source.folder} holds now",
@@ -192,7 +204,7 @@ class PreparedDataset(Dataset):
         shelves = self._shelves(source, data_root)
         memory = _memory(shelves)
         state = self._state(source, memory)
-        for shelf in shelves:
+        for shelf in (*shelves, *self._others(source, data_root)):
             if prepared := shelf.read_checked(state, memory):
                 return prepared
         shelf = _to_write(shelves)
@@ -202,7 +214,9 @@ class PreparedDataset(Dataset):
             folder = shelf.folder(state)
             log.warning("preparing dataset '%s'%s: %s into %s%s", self.name, why, source.folder, folder, kept)
             self._fill(made, source, data_root)
-            return shelf.put(made, state, memory)
+            prepared = shelf.put(made, state, memory)
+        log.warning("prepared dataset '%s': %s, which `latentbench data clean` deletes", self.name, _size(folder))
+        return prepared
 
     def _fill(self, made: HalfMade, source: Source, data_root: Path) -> Prepared:
         """Decode the source into ``made``; it must not change meanwhile."""
@@ -232,10 +246,18 @@ class PreparedDataset(Dataset):
         return made.describe(facts, about)
 
     def _shelves(self, source: Source, data_root: Path) -> list[Shelf]:
-        """Where to look for what is prepared, in this order."""
+        """Where to look for what is prepared of the data root, in this order."""
+        return [self._shelf(root, source, data_root) for root in cache_roots(data_root)]
+
+    def _others(self, source: Source, data_root: Path) -> list[Shelf]:
+        """Where other data roots have what is prepared: a copy of the same files, or they themselves before a move."""
+        own = cache_roots(data_root)
+        return [self._shelf(root, source, data_root) for root in all_roots() if root not in own]
+
+    def _shelf(self, root: Path, source: Source, data_root: Path) -> Shelf:
         decoding = self.decoding
         subject = digest([dict(decoding.options), source.folder.relative_to(data_root).as_posix()])
-        return [Shelf(root, decoding.name, subject) for root in cache_roots(data_root)]
+        return Shelf(root, decoding.name, subject)
 
     def _state(self, source: Source, memory: Memory | None = None) -> str:
         """Identifies what prepared arrays must be made from; without a memory the whole source is read."""
@@ -246,6 +268,10 @@ class PreparedDataset(Dataset):
 def _memory(shelves: Sequence[Shelf]) -> Memory:
     """Where hashes are remembered: beside the prepared arrays."""
     return Memory([shelf.known for shelf in shelves])
+
+
+def _size(folder: Path) -> str:
+    return size_in_words(size_of(folder))
 
 
 def _to_write(shelves: list[Shelf]) -> Shelf:

@@ -1,6 +1,5 @@
 """Metrics for a finished run: from what is stored with its record if that suffices, else from its weights."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,15 +9,16 @@ import torch
 
 from latentbench.capabilities import PER_IMAGE, capabilities_of
 from latentbench.data.splits import Data, Role
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, command_line
 from latentbench.evaluation.check import readouts_of
 from latentbench.evaluation.evaluate import Measurement, Predictions, collect, measure, refuse_transductive
 from latentbench.evaluation.kept import KeptSplit, kept_data, kept_targets
+from latentbench.evaluation.loading import load_model, load_run_data
 from latentbench.evaluation.readouts import READOUTS
-from latentbench.metric import Metric
+from latentbench.metric import Metric, why_unavailable
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
-from latentbench.records.code import code_of, describe_change, present_code, with_plugins
+from latentbench.records.code import with_plugins
 from latentbench.records.record import Measured, Record, Value
 from latentbench.records.store import Store
 from latentbench.value_name import ValueName
@@ -44,7 +44,7 @@ def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None
     return [
         name
         for name in sorted(set(offers) if among is None else set(among) & set(offers))
-        if name not in has | tried and offers[name].value.capability in able and not offers[name].value.unavailable()
+        if name not in has | tried and offers[name].value.capability in able and not why_unavailable(offers[name].value)
     ]
 
 
@@ -91,13 +91,13 @@ def evaluate_again(
     targets = _targets(path, record, store)
     if targets is not None:
         wanted = {name: metric for name, metric in wanted.items() if _may_apply(metric, targets)}
-    kept = _from_kept(path, record, wanted, store, targets, lambda: _data(record, plugins, data_root))
+    kept = _from_kept(path, record, wanted, store, targets, lambda: load_run_data(record, plugins, data_root))
     rest = {name: metric for name, metric in wanted.items() if kept is None or name not in _measured_by(kept)}
     parts: list[tuple[Measurement, Literal["predictions", "weights"]]] = [(kept, "predictions")] if kept else []
     update: dict[str, Any] = {}
     if rest:
-        data = _data(record, plugins, data_root)
-        measurement, predictions = _from_weights(path, record, rest, data, plugins, device)
+        data = load_run_data(record, plugins, data_root)
+        measurement, predictions = _from_weights(path, record, rest, data, store, plugins, device)
         parts.append((measurement, "weights"))
         new = {**predictions.per_image, **measurement.kept}
         if new:
@@ -173,44 +173,21 @@ def _from_weights(
     record: Record,
     metrics: Mapping[str, type[Metric]],
     data: Data,
+    store: Store,
     plugins: Plugins,
     device: torch.device,
 ) -> tuple[Measurement, Predictions]:
     """Values from the fitted model: its capabilities are run as at the end of the run, and nothing is trained."""
-    from safetensors.torch import load
-
-    if record.weights is None or not (file := path.parent / record.weights.file).is_file():
+    if record.weights is None or not (path.parent / record.weights.file).is_file():
+        again = command_line("repeat", record.key, "--results", store.root, "--out", "repeated")
         raise LatentbenchError(
             f"its predictions do not suffice for {', '.join(metrics)}, and its weights are not beside its record",
-            "evaluate where it was run, or run it again",
+            f"evaluate where it was run, or make it again: {again}",
         )
-    content = file.read_bytes()
-    if (found := hashlib.sha256(content).hexdigest()) != record.weights.sha256:
-        raise LatentbenchError(f"{file} has SHA-256 {found}", f"its record expects {record.weights.sha256}")
-    spec, offer = record.spec, plugins.get("models", record.spec.model)
-    if offer.value.version != spec.model_version:
-        what = f"its weights are of version {spec.model_version} of model '{spec.model}'"
-        raise LatentbenchError(what, f"this is version {offer.value.version}, so run it again")
-    then, now = code_of(record), present_code(spec, plugins)
-    if then.get("model") != now.get("model"):
-        what = f"its weights were made by other code of model '{spec.model}'"
-        raise LatentbenchError(what, f"{describe_change(then, now)}; so run it again with --rerun")
-    model = offer.value(offer.value.Config.parse(spec.config, f"model '{spec.model}'"), data.info)
-    model.load_state_dict(load(content))
+    spec, owner = record.spec, str(plugins.get("models", record.spec.model).plugin)
+    model = load_model(path, record, store, plugins, data.info).to(device)
     data = data.to(device)
-    predictions = collect(model.to(device), data, metrics, owner=str(offer.plugin), device=device, seed=spec.seed)
+    predictions = collect(model, data, metrics, owner=owner, device=device, seed=spec.seed)
     if not record.transductive:  # nothing was refused, or its board allows it
         refuse_transductive(spec.model, predictions)
     return measure(predictions, data, metrics), predictions
-
-
-def _data(record: Record, plugins: Plugins, data_root: Path) -> Data:
-    """The dataset of the run, checked by its split hash."""
-    spec = record.spec
-    offer = plugins.get("datasets", spec.dataset)
-    data: Data = offer.value(offer.value.Config.parse(spec.options, f"dataset '{spec.dataset}'")).load(data_root)
-    if data.split_hash != spec.split_hash:
-        raise LatentbenchError(
-            f"dataset '{spec.dataset}' in {data_root} has another split hash than the run's", "name another --data-root"
-        )
-    return data

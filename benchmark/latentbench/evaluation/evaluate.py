@@ -19,16 +19,16 @@ from torch import Tensor
 
 from latentbench.capabilities import PER_IMAGE, capabilities_of
 from latentbench.data.splits import Data, Role, Split, content_hash
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, blame, describe
 from latentbench.evaluation.company import TOLERANCE, TOLERANCE_OF_ACCELERATORS, change_in_batches
 from latentbench.evaluation.inference import Parts, infer
 from latentbench.evaluation.readouts import MAX_IMAGES, READOUTS, Codes, Reader, Readout, TrainingCodes
-from latentbench.metric import Evaluation, Metric
+from latentbench.metric import Evaluation, Metric, why_unavailable
 from latentbench.model import Model
 from latentbench.records.record import BatchDependence, Value
 from latentbench.value_name import ValueName
 
-__all__ = ["Measurement", "Predictions", "collect", "evaluation_of", "measure", "refuse_transductive"]
+__all__ = ["Measurement", "Predictions", "collect", "evaluation_of", "measure", "output_on", "refuse_transductive"]
 
 #: Images that a model is given, or draws, at a time.
 BATCH_SIZE = 500
@@ -131,10 +131,11 @@ def collect(
     """
     able = set(capabilities_of(model))
     passes = _Passes(model, data, owner, device, seed, batch_size)
-    most = max((m.samples or 0 for m in metrics.values() if not m.unavailable()), default=0)
+    available = [metric for metric in metrics.values() if not why_unavailable(metric)]
+    most = max((metric.samples or 0 for metric in available), default=0)
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, split in _measured(data):
-        for capability in sorted({m.capability for m in metrics.values() if _asks(m, split) and not m.unavailable()}):
+        for capability in sorted({metric.capability for metric in available if _asks(metric, split)}):
             if capability in able:
                 parts = passes.samples(most) if capability == "sample" else passes.run(name, capability)
                 if capability == "predict":
@@ -148,6 +149,37 @@ def collect(
     return Predictions(
         arrays, readouts=passes.facts, refused=passes.refused, images=passes.images, batches=passes.dependences()
     )
+
+
+def output_on(
+    model: Model, data: Data, splits: Sequence[str], capability: str, *, owner: str, device: torch.device, seed: int
+) -> dict[str, Parts]:
+    """What one capability gives for the images of some splits; read from codes where the model lacks it.
+
+    Args:
+        model: a fitted model, on ``device``; it is left in eval mode.
+        data: on ``device``.
+        splits: their names.
+        capability: its name.
+        owner: the model's plugin, for errors.
+        device: where model and data are.
+        seed: the run's.
+
+    Returns:
+        By split; what ``collect`` would give. No parts where the model has no such capability, nor codes to read it
+        from.
+
+    Raises:
+        LatentbenchError: an output breaks its capability's promise, or a readout refuses the codes.
+    """
+    able = capabilities_of(model)
+    passes = _Passes(model, data, owner, device, seed, BATCH_SIZE)
+    if capability in able:
+        return {split: passes.run(split, capability) for split in splits}
+    found = {split: passes.read(split, capability) if "encode" in able else {} for split in splits}
+    if refusal := passes.refused.get(capability):
+        raise LatentbenchError(refusal)
+    return found
 
 
 def refuse_transductive(model: str, predictions: Predictions) -> None:
@@ -187,18 +219,22 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
     for name, split in _measured(data):
         even = np.ones(len(split))
         images = cache(partial(_images, split))  # read once if a metric asks for them, and let go with the split
-        for _, metric_class in sorted(metrics.items()):
-            metric = metric_class()
-            output = predictions.output(name, metric.capability)
-            from_kept = output is None and metric.statistic is not None  # and where something is kept, it applies
-            if not from_kept and (output is None or not _applies(metric_class, split)):
-                if output is not None and (lacking := _lacking(metric_class, split)):
-                    unmeasured[str(ValueName(metric.name, name))] = lacking
-                elif output is None and metric.capability in predictions.refused and _applies(metric_class, split):
-                    unmeasured[str(ValueName(metric.name, name))] = predictions.refused[metric.capability]
+        for metric_name, metric_class in sorted(metrics.items()):
+            output = predictions.output(name, metric_class.capability)
+            from_kept = output is None and metric_class.statistic is not None  # where something is kept, it applies
+            try:
+                metric = metric_class()
+                if not from_kept and (output is None or not _applies(metric_class, split)):
+                    if output is not None and (lacking := _lacking(metric_class, split)):
+                        unmeasured[str(ValueName(metric_name, name))] = lacking
+                    elif output is None and metric.capability in predictions.refused and _applies(metric_class, split):
+                        unmeasured[str(ValueName(metric_name, name))] = predictions.refused[metric.capability]
+                    continue
+            except (Exception, SystemExit) as error:
+                unmeasured[str(ValueName(metric_name, name))] = describe(error)
                 continue
-            if reason := metric.unavailable():
-                unmeasured[str(ValueName(metric.name, name))] = reason
+            if reason := why_unavailable(metric_class):
+                unmeasured[str(ValueName(metric_name, name))] = reason
                 continue
             if from_kept:
                 pass
@@ -220,14 +256,15 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
                             str(ValueName.of(metric.name, name, condition, score=score, part=part)): value
                             for part, value in parts.items()
                         }
+                        version = metric.measured_version()
                     except (Exception, SystemExit) as error:
-                        unmeasured[str(ValueName.of(metric.name, name, condition, score=score))] = _reason(error)
+                        unmeasured[str(ValueName.of(metric.name, name, condition, score=score))] = describe(error)
                         continue
                     for full_name, value in named.items():
                         values[full_name] = Value(
                             value=value,
                             metric=metric.name,
-                            version=metric.measured_version(),
+                            version=version,
                             title=metric.title,
                             higher_is_better=metric.higher_is_better,
                             capability=metric.capability,
@@ -302,7 +339,10 @@ def _lacking(metric_class: type[Metric], split: Split) -> str:
 
 def _asks(metric_class: type[Metric], split: Split) -> bool:
     """Whether a metric is due on a split: it has a value there, or a reason in its place."""
-    return _applies(metric_class, split) or bool(_lacking(metric_class, split))
+    try:
+        return _applies(metric_class, split) or bool(_lacking(metric_class, split))
+    except (Exception, SystemExit):
+        return True  # ``measure`` then tells what it raises
 
 
 def _images(split: Split) -> npt.NDArray[np.uint8]:
@@ -321,12 +361,6 @@ def _first(samples: Any, count: int, split: str, metric: str) -> npt.NDArray[np.
         raise LatentbenchError(found, f"metric '{metric}' needs {count}")
     first: npt.NDArray[np.float32] = samples[:count]
     return first
-
-
-def _reason(error: Exception | SystemExit) -> str:
-    """What a metric raised, in one line."""
-    text = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
 
 
 def _one_by_one(output: Any, capability: str) -> dict[str, Any]:
@@ -442,7 +476,8 @@ class _Passes:
 
         def images() -> Iterator[Tensor]:
             for chunk in torch.split(index.to(self.device), self.batch_size):
-                batch = self.data.splits[split].batch(chunk, generator)
+                with blame(f"split '{split}' of the dataset, batch()"):
+                    batch = self.data.splits[split].batch(chunk, generator)
                 for attribute, values in batch.attributes.items():
                     labels[attribute].append(values)
                 yield batch.images

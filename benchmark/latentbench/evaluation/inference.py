@@ -11,8 +11,9 @@ from torch import Tensor
 
 from latentbench.data.splits import DataInfo
 from latentbench.devices import fork_rng
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, blame
 from latentbench.model import Model, memory_format_of
+from latentbench.value_name import wrong_piece
 
 __all__ = ["WHOLE_CODE", "Parts", "as_codes", "infer", "seeded"]
 
@@ -76,8 +77,9 @@ def infer(
             if reordered and codes is None and capability != "sample" and isinstance(given, Tensor):
                 given = given.contiguous(memory_format=memory_format)
             arguments = (given,) if capability != "sample" else (size,) if codes is None else (size, given)
-            with torch.inference_mode():
-                parts = _parts(method(*arguments), capability, info, where)
+            with blame(where), torch.inference_mode():
+                result = method(*arguments)
+            parts = _parts(result, capability, info, where)
             if chunks and parts.keys() != chunks[0].keys():
                 raise LatentbenchError(where, f"expected {_names(chunks[0])} in every batch, got {_names(parts)}")
             chunks.append(
@@ -117,6 +119,9 @@ def _parts(result: Any, capability: str, info: DataInfo, where: str) -> Mapping[
         raise LatentbenchError(where, f"expected attributes {_names(info.attributes)}, got {_names(result)}")
     if capability != "predict" and not result:
         raise LatentbenchError(where, "expected a mapping of names to tensors, got an empty one")
+    for name in result:
+        if wrong := wrong_piece(name):
+            raise LatentbenchError(where, wrong)
     return result
 
 

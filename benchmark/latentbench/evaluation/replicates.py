@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from latentbench.data.splits import Data
-from latentbench.errors import LatentbenchError
+from latentbench.errors import describe
 from latentbench.evaluation.bootstrap import bootstrap_replicates
 from latentbench.evaluation.evaluate import Predictions, evaluation_of
 from latentbench.evaluation.kept import kept_data
-from latentbench.metric import Metric
+from latentbench.metric import Metric, why_unavailable
 from latentbench.records.record import Record
 from latentbench.records.store import Store
 from latentbench.value_name import ValueName
@@ -44,13 +44,12 @@ def make_replicates(
     for name in names:
         value = record.values[name]
         metric = metrics.get(value.metric)
-        if metric is None or metric.measured_version() != value.version or metric.unavailable():
+        if metric is None or metric.measured_version() != value.version or why_unavailable(metric):
             continue
         try:
             replicates = replicates_of(ValueName.parse(name), predictions, data, metric(), record.spec.split_hash)
         except Exception as error:  # a plugin's metric, under weights that it was never given
-            reason = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
-            log.warning("run %s: no replicates of %s: %s", record.key, name, reason)
+            log.warning("run %s: no replicates of %s: %s", record.key, name, describe(error))
             continue
         if replicates is not None:
             found[name] = replicates.astype(np.float32).astype(np.float64)

@@ -12,10 +12,12 @@ from latentbench.errors import LatentbenchError
 
 __all__ = ["KINDS", "Kind", "KindName", "OfferError"]
 
-KindName = Literal["models", "datasets", "metrics", "boards", "executors", "commands"]
+KindName = Literal["models", "datasets", "metrics", "boards", "claims", "executors", "commands"]
 
 #: Names are used in file names, option lists and value names, so they must not contain what has a meaning there.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+#: Characters of the longest name: names are those of files and folders, of which systems take 255 bytes, and of rows.
+_LONGEST = 64
 _TARGETS = ("anomaly", "mask", "attributes")
 #: What a model may need of a dataset: names of fields of ``DataInfo`` that must not be empty.
 _NEEDS = ("attributes",)
@@ -43,11 +45,13 @@ class Kind:
             OfferError: the object breaks the contract of its kind; names the object and the defect.
         """
         name = offer.stem if isinstance(offer, Path) else getattr(offer, "name", None)
-        label = f"{self.noun} '{name}'" if isinstance(name, str) else f"{self.noun} {_describe(offer)}"
+        label = f"{self.noun} '{name[:_LONGEST]}'" if isinstance(name, str) else f"{self.noun} {_describe(offer)}"
         try:
             self.check(offer)
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise OfferError("needs a name of lower-case letters, digits, '.', '_' and '-'")
+            if len(name) > _LONGEST:
+                raise OfferError(f"has a name of {len(name):,} characters: {_LONGEST} are the most")
         except (OfferError, LatentbenchError) as error:
             raise OfferError(f"{label} {error}") from error
         return name
@@ -125,8 +129,8 @@ def _check_metric(offer: Any) -> None:
             raise OfferError(f"needs bounds, a pair (low, high) with low < high; it has {bounds!r}")
 
 
-def _check_board(offer: Any) -> None:
-    if not isinstance(offer, Path) or offer.suffix != ".yaml" or not offer.is_file():
+def _check_yaml(offer: Any) -> None:
+    if not isinstance(offer, Path) or offer.suffix.lower() not in (".yaml", ".yml") or not offer.is_file():
         raise OfferError(f"is not the Path of a .yaml file: {offer!r}")
 
 
@@ -181,7 +185,8 @@ KINDS: Mapping[KindName, Kind] = {
     "models": Kind("model", "latentbench_models", _check_model),
     "datasets": Kind("dataset", "latentbench_datasets", _check_dataset),
     "metrics": Kind("metric", "latentbench_metrics", _check_metric),
-    "boards": Kind("board", "latentbench_boards", _check_board),
+    "boards": Kind("board", "latentbench_boards", _check_yaml),
+    "claims": Kind("paper", "latentbench_claims", _check_yaml),
     "executors": Kind("executor", "latentbench_executors", _check_executor),
     "commands": Kind("command", "latentbench_commands", _check_command),
 }

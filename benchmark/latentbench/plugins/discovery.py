@@ -3,22 +3,27 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
-from importlib.metadata import Distribution, entry_points
+from functools import partial
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError, describe, did_you_mean
+from latentbench.plugins.contracts import OfferError
 from latentbench.plugins.hookspecs import PROJECT
 
 __all__ = ["Found", "PluginInfo", "find_files", "find_installed"]
 
 #: Names of the third-party plugins or distributions to load, separated by commas; "" or "none": none; not set: all.
 CHOICE = "LATENTBENCH_PLUGINS"
+
+
+#: The folders of plugin files, from which these may have imported modules.
+_folders_of_files: set[Path] = set()
 
 
 @dataclass
@@ -30,7 +35,7 @@ class PluginInfo:
     distribution: str
     """The distribution that ships it; for a file, its path."""
     version: str
-    """The distribution's version; for a file, the beginning of its SHA-256."""
+    """The distribution's version; for a file, the beginning of its SHA-256, and of that of siblings that it imports."""
     builtin: bool = False
     """Whether latentbench itself ships it."""
     reasons: list[str] = field(default_factory=list)
@@ -50,6 +55,10 @@ class PluginInfo:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+    def blamed_for(self, what: str) -> str:
+        """``what`` is the plugin's, as the beginning of an error: "plugin 'acme 1.2': model 'vae'"."""
+        return what if self.builtin else f"plugin '{self}': {what}"
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,8 @@ def find_installed() -> list[Found]:
 def find_files(paths: Sequence[Path]) -> list[Found]:
     """Plugins that are one local file each, in the order given.
 
+    A file may import modules and packages that lie beside it; what is installed comes first.
+
     Raises:
         LatentbenchError: no such file, or not Python.
     """
@@ -96,23 +107,70 @@ def find_files(paths: Sequence[Path]) -> list[Found]:
             content = path.read_bytes()
         except OSError as error:
             raise LatentbenchError(f"cannot read plugin {path}: {error.strerror}") from None
-        digest = _digest(content)
+        siblings = _siblings(path.resolve().parent, content)
+        digest = _digest(content, siblings)
         info = PluginInfo(path.stem, distribution=str(path), version=f"sha256:{digest}")
-        found[path.resolve()] = Found(info, partial(_import_file, path.resolve(), content, digest), named=True)
+        found[path.resolve()] = Found(
+            info, partial(_import_file, path.resolve(), content, digest, siblings), named=True
+        )
     return list(found.values())
 
 
 def _entry_points() -> Iterator[Found]:
-    @cache
-    def identity(distribution: Distribution) -> tuple[str, str]:
-        try:
-            return distribution.name or "unknown", distribution.version or "unknown"
-        except Exception:  # what its missing or unreadable metadata raise depends on Python's version
-            return "unknown", "unknown"
+    """The entry points of all distributions, each looked at on its own: one that cannot be read hides no other.
 
-    for point in entry_points(group=PROJECT):
-        name, version = identity(point.dist)
-        yield Found(PluginInfo(point.name, name, version, builtin=_canonical(name) == PROJECT), point.load)
+    Of several versions of a distribution the first on the path counts, and what is listed twice is one plugin.
+    """
+    seen: set[tuple[str, str]] = set()
+    for found in distributions():
+        try:
+            points, fault = list(found.entry_points.select(group=PROJECT)), ""
+        except Exception as error:  # it is no UTF-8, or no list of names and values
+            points, fault = [], f"its entry_points.txt, in {found.locate_file('')}, cannot be read ({describe(error)})"
+        if not points and not fault:
+            continue
+        name, version = _identity(found)
+        if _is_hidden(found, name, version):
+            continue
+        builtin = _canonical(name) == PROJECT
+        plugins = [(point.value, point.name, partial(_load, point, builtin)) for point in points]
+        for what, title, load in plugins or [(fault, name, partial(_refuse, fault))]:
+            if (name, what) not in seen:
+                seen.add((name, what))
+                yield Found(PluginInfo(title, name, version, builtin), load)
+
+
+def _identity(found: Distribution) -> tuple[str, str]:
+    """Name and version of a distribution."""
+    try:
+        return found.name or "unknown", found.version or "unknown"
+    except Exception:  # what its missing or unreadable metadata raise depends on Python's version
+        return "unknown", "unknown"
+
+
+def _is_hidden(found: Distribution, name: str, version: str) -> bool:
+    """Whether another version of the distribution comes first on the path."""
+    try:
+        first = distribution(name)
+    except (PackageNotFoundError, ValueError):  # it has no name
+        return False
+    return (first.locate_file(""), *_identity(first)) != (found.locate_file(""), name, version)
+
+
+def _load(point: EntryPoint, builtin: bool) -> object:
+    """Import what an entry point leads to; third-party code only where it has let another process live."""
+    if not EntryPoint.pattern.match(point.value):
+        raise OfferError(f"its entry point '{point.value}' is not of the form MODULE or MODULE:OBJECT")
+    if not builtin:
+        from latentbench.plugins.trial import fatal  # only third-party code needs it
+
+        if reason := fatal(point):
+            raise OfferError(reason)
+    return point.load()
+
+
+def _refuse(reason: str) -> object:
+    raise OfferError(reason)
 
 
 def _names(info: PluginInfo) -> tuple[str, str]:
@@ -125,18 +183,63 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _digest(content: bytes) -> str:
+def _digest(content: bytes, siblings: Mapping[str, bytes]) -> str:
+    """The beginning of the SHA-256 of a file's content, and of its siblings' where it has some."""
     import hashlib
 
-    return hashlib.sha256(content).hexdigest()[:12]
+    found = hashlib.sha256(content)
+    for name, other in sorted(siblings.items()):
+        found.update(f"{name} {hashlib.sha256(other).hexdigest()}".encode())
+    return found.hexdigest()[:12]
 
 
-def _import_file(path: Path, content: bytes, digest: str) -> ModuleType:
+def _siblings(folder: Path, content: bytes) -> dict[str, bytes]:
+    """The contents of the files beside a plugin file that it imports, directly or not, by their path in the folder."""
+    found: dict[str, bytes] = {}
+    left = [content]
+    while left:
+        for name in _imported(left.pop()):
+            package = folder / name / "__init__.py"
+            files = sorted(package.parent.rglob("*.py")) if package.is_file() else [folder / f"{name}.py"]
+            for file in files:
+                place = file.relative_to(folder).as_posix()
+                if place not in found and file.is_file():
+                    found[place] = file.read_bytes()
+                    left.append(found[place])
+    return found
+
+
+def _imported(content: bytes) -> set[str]:
+    """The top-level modules that a source file imports, anywhere in it; none where it cannot be parsed."""
+    import ast
+
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError, RecursionError):  # its import tells
+        return set()
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition(".")[0] for name in names}
+
+
+def _import_file(path: Path, content: bytes, digest: str, siblings: Mapping[str, bytes]) -> ModuleType:
     """Import a file once, under a name that no package has; its classes can be pickled by reference.
 
     What is executed is the content that was hashed. Python's bytecode cache goes by size and whole seconds, and would
     take a quick edit for the old file.
+
+    Raises:
+        OfferError: another plugin file has imported a sibling of the name of one of this file's.
     """
+    for place in siblings:
+        module = place.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
+        own = (path.parent / place).resolve()
+        loaded = Path(getattr(sys.modules.get(module), "__file__", None) or own).resolve()
+        if loaded != own and any(folder in loaded.parents for folder in _folders_of_files):
+            raise OfferError(f"its sibling {place} is hidden by {loaded}, of another plugin file: rename one of them")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    _folders_of_files.add(path.parent)
     name = "latentbench_file" + re.sub(r"\W", "_", f"{path}_{digest}")
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)

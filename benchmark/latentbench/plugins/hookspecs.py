@@ -56,6 +56,11 @@ def latentbench_boards() -> Sequence[Path]:  # type: ignore[empty-body]
 
 
 @hookspec
+def latentbench_claims() -> Sequence[Path]:  # type: ignore[empty-body]
+    """Offer the published numbers of papers: paths of YAML files of claims, each named after its paper."""
+
+
+@hookspec
 def latentbench_executors() -> "Sequence[type[Executor]]":  # type: ignore[empty-body]
     """Offer executors: classes that carry out a list of tasks somewhere (``latentbench.Executor``)."""
 

@@ -1,14 +1,18 @@
 """The plugin registry: plugins are loaded and queried in isolation, so that a broken one does not affect the others."""
 
 import logging
-from collections.abc import Collection, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import pluggy
 
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError, describe, did_you_mean
 from latentbench.plugins import hookspecs
 from latentbench.plugins.contracts import KINDS, KindName, OfferError
 from latentbench.plugins.discovery import Found, PluginInfo, find_files, find_installed
@@ -17,8 +21,8 @@ __all__ = ["Offer", "PluginInfo", "Plugins"]
 
 log = logging.getLogger("latentbench")
 
-#: Exceptions of a plugin that do not reach the caller. A plugin that tries to exit the process is broken as well.
-_FAULTS = (Exception, SystemExit)
+#: Characters of the reason why a plugin is broken, where it is said beside something else.
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Offer:
 
     name: str
     value: Any
-    """By kind: a class (models, datasets, metrics, executors), a path (boards) or a click.Command (commands)."""
+    """By kind: a class (models, datasets, metrics, executors), a path (boards, claims), a click.Command (commands)."""
     plugin: PluginInfo
 
 
@@ -78,21 +82,54 @@ class Plugins:
         """The offer called ``name``.
 
         Raises:
-            LatentbenchError: there is none; with near misses, and a hint if plugins are broken.
+            LatentbenchError: there is none; with near misses, and the plugins that may offer it and are broken.
         """
         offers = self.offers(kind)
         if name not in offers:
-            broken = sum(info.status == "broken" for info in self.infos())
-            hint = f" (broken plugins: {broken}, see `latentbench list plugins`)" if broken else ""
-            raise LatentbenchError(f"unknown {KINDS[kind].noun} '{name}'", did_you_mean(name, offers) + hint)
+            raise LatentbenchError(f"unknown {KINDS[kind].noun} '{name}'", self.did_you_mean(name, offers))
         return offers[name]
+
+    def did_you_mean(self, wrong: str, known: Iterable[str]) -> str:
+        """A suggestion for a name that none of the plugins offers, which also says which plugins are broken, and why.
+
+        Args:
+            wrong: the name.
+            known: the names that would have been right.
+        """
+        broken = [f"{info} ({_shortened(info.reason)})" for info in self.infos() if info.status == "broken"]
+        remark = f"perhaps a broken plugin offers it: {', '.join(broken)}" if broken else ""
+        return did_you_mean(wrong, known, remark)
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """The function called ``package.module:function``, of a package that a plugin is in.
+
+        Of a plugin that is a local file the package is the file's name. No other module is ever imported, because the
+        name may come from anywhere.
+
+        Raises:
+            LatentbenchError: no plugin is in such a package, or there is no such module or function in it.
+        """
+        path, _, attribute = name.partition(":")
+        package = path.partition(".")[0]
+        plugin = next((one for one in self._plugins if one.package == package), None)
+        if plugin is None:
+            packages = {one.package for one in self._plugins if one.package}
+            raise LatentbenchError(f"no plugin is in a package '{package}'", did_you_mean(package, packages))
+        try:
+            function = getattr(plugin.module if path == plugin.info.name else import_module(path), attribute)
+        except (ImportError, AttributeError) as error:
+            raise LatentbenchError(f"there is no function '{name}'", str(error)) from None
+        if not callable(function):
+            raise LatentbenchError(f"'{name}' is no function")
+        return cast(Callable[..., Any], function)
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call a lifecycle hook of every plugin. One that raises is marked broken, and logged once for each hook."""
         for plugin in self._plugins:
             try:
                 plugin.call(hook, **arguments)
-            except _FAULTS as error:
+            except BaseException as error:
+                _let_interrupt(error)
                 if not any(reason.startswith(f"{hook}: ") for reason in plugin.info.reasons):
                     plugin.info.reasons.append(f"{hook}: {_one_line(error)}")
                     log.warning("plugin %s of %s: %s", plugin.info, plugin.info.distribution, plugin.info.reasons[-1])
@@ -109,7 +146,7 @@ class Plugins:
                         first = offers[name].plugin
                         place = f"plugin '{first.name}' of {first.distribution}"
                         raise OfferError(f"{KINDS[kind].noun} '{name}' is already offered by {place}")
-                except _FAULTS as error:
+                except BaseException as error:
                     plugin.mark_broken(error)
                 else:
                     offers[name] = Offer(name, value, plugin.info)
@@ -124,14 +161,26 @@ class _Plugin:
         self.info = found.info
         self._named = found.named
         self._manager = _manager()
+        self.module: object = None
+        """What holds the hook implementations; None if it cannot be loaded."""
         try:
-            self._manager = _manager(found.load())
-        except _FAULTS as error:
+            with redirect_stdout(sys.stderr):  # what it prints is no part of a command's output
+                self.module = found.load()
+                self._manager = _manager(self.module)
+        except BaseException as error:
             self.mark_broken(error)
+
+    @property
+    def package(self) -> str:
+        """The package that it is in; of a local file, the file's name without its ending; empty if it is not loaded."""
+        if not isinstance(self.module, ModuleType):
+            return ""
+        return self.info.name if self._named else self.module.__name__.partition(".")[0]
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """What the plugin's functions for ``hook`` return."""
-        results: list[Any] = getattr(self._manager.hook, hook)(**arguments)
+        with redirect_stdout(sys.stderr):
+            results: list[Any] = getattr(self._manager.hook, hook)(**arguments)
         return results
 
     def ask(self, hook: str) -> list[Any]:
@@ -141,7 +190,7 @@ class _Plugin:
             lists = [some for some in self.call(hook) if isinstance(some, Sequence) and not isinstance(some, str)]
             if len(lists) < len(functions):
                 raise OfferError("returns no list")
-        except _FAULTS as error:
+        except BaseException as error:
             self.mark_broken(error, where=f"{hook}: ")
             return []
         return [value for some in lists for value in some]
@@ -151,7 +200,9 @@ class _Plugin:
 
         Raises:
             LatentbenchError: it is a file that the user named.
+            KeyboardInterrupt: that is the error, and the user's.
         """
+        _let_interrupt(error)
         reason = where + _one_line(error)
         if self._named:
             raise LatentbenchError(f"plugin {self.info.distribution}", reason) from error
@@ -176,7 +227,16 @@ def _manager(*plugins: object) -> pluggy.PluginManager:
     return manager
 
 
+def _let_interrupt(error: BaseException) -> None:
+    """Of all that a plugin may raise, only the user's interrupt reaches the caller."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+
+
 def _one_line(error: BaseException) -> str:
     """The exception's type and message; just the message of one that says what is wrong with an offer."""
-    message = " ".join(str(error).split())
-    return message if isinstance(error, OfferError) else f"{type(error).__name__}: {message}"
+    return " ".join(str(error).split()) if isinstance(error, OfferError) else describe(error)
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}..."

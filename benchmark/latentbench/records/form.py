@@ -57,7 +57,7 @@ def encode(record: Record) -> bytes:
             ordered |= {"metrics": metrics, "values": numbers} | ({"readouts": readouts} if readouts else {})
         else:
             ordered[field] = content
-    return (_layout(ordered) + "\n").encode()
+    return (_layout(ordered) + "\n").encode("utf-8", "backslashreplace")  # of a byte that is none of UTF-8, its escape
 
 
 def decode(content: bytes) -> Record:

@@ -1,5 +1,6 @@
 """Records as a pandas data frame, for analyses beyond the leaderboards."""
 
+from os import PathLike
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ from latentbench.records.store import Store
 __all__ = ["values_frame"]
 
 
-def values_frame(results: Path, *, untrained: bool = False) -> pd.DataFrame:
+def values_frame(results: str | PathLike[str], *, untrained: bool = False) -> pd.DataFrame:
     """Every measured value of every finished run in a results folder, a line each.
 
     Args:
@@ -38,7 +39,7 @@ def values_frame(results: Path, *, untrained: bool = False) -> pd.DataFrame:
             **{f"model.{option}": chosen for option, chosen in record.spec.config.items()},
             **{f"dataset.{option}": chosen for option, chosen in record.spec.options.items()},
         }
-        for _, record in Store(results).records()
+        for _, record in Store(Path(results)).records()
         if record.status == "finished" and record.spec.untrained == untrained
         for name, value in record.values.items()
     ]

@@ -147,6 +147,10 @@ class Environment(_Part):
     """Plugin that offered the model, and the dataset, by these roles: "name version"."""
     loaded: dict[str, str] = Field({}, exclude_if=lambda loaded: not loaded)
     """Every plugin in the process that is not built in, used by the run or not: name -> distribution and version."""
+    kernels: dict[str, str] = Field({}, exclude_if=lambda kernels: not kernels)
+    """What decides which kernels numerical libraries choose on the CPU; unknown of earlier records.
+
+    The CPU's name does not tell: "AMD EPYC" stands for several generations."""
     variables: dict[str, str] = Field({}, exclude_if=lambda variables: not variables)
     """Environment variables by which numerical libraries compute otherwise than they would on this machine."""
     changes: list[str] = Field([], exclude_if=lambda changes: not changes)

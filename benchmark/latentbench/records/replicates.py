@@ -22,7 +22,16 @@ from latentbench.records.arrays import SUFFIX, pack, unpack
 from latentbench.records.record import Record
 from latentbench.records.store import Store
 
-__all__ = ["REPLICATES", "Replicates", "read_replicates", "replicates_path", "to_be_made", "write_replicates"]
+__all__ = [
+    "REPLICATES",
+    "Replicates",
+    "kept_replicates",
+    "read_replicates",
+    "replicates_path",
+    "to_be_made",
+    "unpacked",
+    "write_replicates",
+]
 
 log = logging.getLogger("latentbench")
 
@@ -46,16 +55,31 @@ def read_replicates(store: Store, record: Record) -> dict[str, Array]:
     """
     path = replicates_path(store, record)
     try:
-        arrays = unpack(path.read_bytes())
+        return kept_replicates(*unpacked(path.read_bytes()), record)
     except FileNotFoundError:
         return {}
     except (OSError, LatentbenchError) as error:
         log.warning("%s: %s; left out", path, error)
         return {}
-    if str(arrays.get(_ORIGIN)) != _origin(record):
+
+
+def unpacked(content: bytes) -> tuple[str, dict[str, npt.NDArray[np.float32]]]:
+    """What a file of replicates was made from, as JSON, and its arrays.
+
+    Raises:
+        LatentbenchError: it is no file of named arrays.
+    """
+    arrays = unpack(content)
+    sound = {name: array.astype(np.float32) for name, array in arrays.items() if _sound(array)}
+    return str(arrays.get(_ORIGIN)), sound
+
+
+def kept_replicates(origin: str, arrays: Mapping[str, npt.NDArray[np.float32]], record: Record) -> dict[str, Array]:
+    """Of what was unpacked, the replicates of the record's values that were made from the record's own files."""
+    if origin != _origin(record):
         return {}
     kept = {name: arrays.get(_array(name, record)) for name in record.values}
-    return {name: array.astype(np.float64) for name, array in kept.items() if array is not None and _sound(array)}
+    return {name: array.astype(np.float64) for name, array in kept.items() if array is not None}
 
 
 def write_replicates(store: Store, record: Record, replicates: Mapping[str, Array]) -> None:

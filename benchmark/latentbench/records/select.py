@@ -9,7 +9,7 @@ from latentbench.records.code import code_of
 from latentbench.records.record import Record
 from latentbench.value_name import ValueName
 
-__all__ = ["select"]
+__all__ = ["matching", "select"]
 
 
 def select(
@@ -57,20 +57,37 @@ def select(
     latentbench.errors.LatentbenchError: the runs that fit are not of one setting: config.latent_dim is 3 or 4
     """
     name = str(ValueName.parse(value) if isinstance(value, str) else value)
+    found = matching(
+        records, value=name, dataset=dataset, options=options, model=model, config=config, untrained=untrained
+    )
+    return {seed: record.values[name].value for seed, record in found.items()}
+
+
+def matching(
+    records: Iterable[Record],
+    *,
+    value: str,
+    dataset: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    untrained: bool = False,
+) -> dict[int, Record]:
+    """The finished runs that match and have the value, by seed; see ``select``."""
     fitting = [
         record
         for record in records
         if record.status == "finished"
-        and name in record.values
+        and value in record.values
         and dataset in (None, record.spec.dataset)
         and model in (None, record.spec.model)
         and _has(record.spec.options, options or {})
         and _has(record.spec.config, config or {})
         and record.spec.untrained == untrained
     ]
-    if differences := _differences(fitting, name):
+    if differences := _differences(fitting, value):
         raise LatentbenchError(f"the runs that fit are not of one setting: {'; '.join(differences)}")
-    return dict(sorted((record.spec.seed, record.values[name].value) for record in fitting))
+    return {record.spec.seed: record for record in sorted(fitting, key=lambda one: one.spec.seed)}
 
 
 def _has(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -6,27 +6,28 @@
     <root>/<dataset>/<model>/<key>.safetensors    the fitted model's state
     <root>/<dataset>/<model>/<key>.<name>.png     a picture; <key>.<name>.local.png: one that must not be published
     <root>/<dataset>/<split hash>.npz.xz          targets and condition weights, once for all runs on these splits
-    <root>/.work/<key>/                           checkpoint and lock of an unfinished run
+    <root>/.work/<key>/                           checkpoint, lock and spec of an unfinished run
+    <root>/.trash/<time>/<dataset>/<model>/       the files of runs that were removed, in their places
 
 Records from elsewhere are untrusted: they are parsed by schema, their key must be that of their spec and their place
 that of their key, and nothing is ever unpickled.
 """
 
-import fcntl
 import hashlib
 import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from latentbench.config import differing, format_options
 from latentbench.errors import LatentbenchError
-from latentbench.files import StorageError, replacing
+from latentbench.files import StorageError, replacing, taken
 from latentbench.records.arrays import SUFFIX, pack, unpack
 from latentbench.records.form import decode, encode
 from latentbench.records.migrate import NewerRecordError
@@ -36,7 +37,12 @@ from latentbench.spec import RunSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["BusyError", "Store", "read_record"]
+__all__ = ["LAST", "BusyError", "Store", "read_record"]
+
+#: Names the run that ended last, in place of a key.
+LAST = "last"
+#: The file in a run's work folder that says which run it is.
+_SPEC = "spec"
 
 log = logging.getLogger("latentbench")
 
@@ -82,7 +88,7 @@ class Store:
 
     def paths(self) -> list[Path]:
         """The files of all records, sorted; they are not read."""
-        return sorted(self.root.glob("*/*/*.json"))
+        return sorted(self.root.glob("[!.]*/*/*.json"))
 
     def records(self) -> Iterator[tuple[Path, Record]]:
         """Every record with its path, in the order of the paths; a file that is no record is warned of and left out."""
@@ -92,19 +98,60 @@ class Store:
             except LatentbenchError as error:
                 log.warning("%s; left out", error)
 
-    def find(self, prefix: str) -> tuple[Path, Record]:
-        """The one record whose key begins with ``prefix``.
+    def unfinished(self) -> Iterator[tuple[RunSpec, bool]]:
+        """Every run that was begun and has no record, in the order of the keys; and whether a process is at it now."""
+        for path in sorted(self.root.glob(f".work/*/{_SPEC}")):
+            try:
+                spec = RunSpec.model_validate_json(path.read_bytes())
+            except (OSError, ValueError):
+                continue
+            if spec.key == path.parent.name and not self.path(spec).exists():
+                yield spec, self._is_busy(spec)
+
+    def find(self, wanted: str) -> tuple[Path, Record]:
+        """The one run that ``wanted`` names.
+
+        Args:
+            wanted: the beginning of its key; or "last", the run that ended last, nulls and untrained twins aside; or
+                ``model/dataset/seed``, of the trained runs.
+
+        Raises:
+            LatentbenchError: none, or several, which are told apart by their keys.
+        """
+        if wanted == LAST:
+            ended = [one for one in self.records() if not (one[1].null or one[1].spec.untrained)]
+            if not ended:
+                raise LatentbenchError(f"no run of a model in {self.root}", "name its folder with --results")
+            return max(ended, key=lambda one: (one[1].finished, one[0]))
+        if wanted.count("/") == 2:
+            return self._find_by_name(*wanted.split("/"))
+        paths = self.paths()
+        found = [path for path in paths if wanted and path.stem.startswith(wanted)]
+        if len(found) != 1:
+            what = "no run" if not found else f"{len(found)} runs"
+            mend = f"{len(paths)} records are there" if not found else ", ".join(path.stem for path in found[:5])
+            raise LatentbenchError(f"{what} in {self.root} with a key that begins with '{wanted}'", mend)
+        return found[0], read_record(found[0])
+
+    def _find_by_name(self, model: str, dataset: str, seed: str) -> tuple[Path, Record]:
+        """The one trained run of a model on a dataset with a seed.
 
         Raises:
             LatentbenchError: none, or several.
         """
-        paths = self.paths()
-        found = [path for path in paths if path.stem.startswith(prefix)]
-        if len(found) != 1:
-            what = "no run" if not found else f"{len(found)} runs"
-            mend = f"{len(paths)} records are there" if not found else ", ".join(path.stem for path in found[:5])
-            raise LatentbenchError(f"{what} in {self.root} with a key that begins with '{prefix}'", mend)
-        return found[0], read_record(found[0])
+        there = [path for path in self.paths() if path.parts[-3:-1] == (dataset, model)]
+        records = [(path, read_record(path)) for path in there]
+        found = [one for one in records if not one[1].spec.untrained and str(one[1].spec.seed) == seed]
+        if len(found) == 1:
+            return found[0]
+        what = f"{'no run' if not found else f'{len(found)} runs'} of {model} on {dataset} with seed {seed}"
+        if found:
+            settings = differing([{**one.spec.options, **one.spec.config} for _, one in found])
+            told = [f"{path.stem} ({format_options(own)})" for (path, _), own in zip(found, settings, strict=True)]
+            raise LatentbenchError(f"{what} in {self.root}", f"name one by its key: {', '.join(told[:5])}")
+        seeds = sorted({one.spec.seed for _, one in records if not one.spec.untrained})
+        mend = f"its seeds are {', '.join(map(str, seeds))}" if seeds else "`latentbench runs` lists what is there"
+        raise LatentbenchError(f"{what} in {self.root}", mend)
 
     def save_predictions(self, spec: RunSpec, predictions: Mapping[str, npt.NDArray[np.generic]]) -> Artefact:
         """Write per-image predictions, in their order (compressed, equal arrays give equal bytes)."""
@@ -153,6 +200,34 @@ class Store:
         except OSError as error:
             raise StorageError(f"cannot remove {path}: {error.strerror}") from error
 
+    def move_to_trash(self, spec: RunSpec, when: str) -> Path:
+        """Move all that a run left into the folder ``.trash/WHEN``, in its place there; from here on it is not begun.
+
+        Moved back, with its work folder, it is what it was. The targets, which other runs share, stay.
+
+        Returns:
+            The folder ``.trash/WHEN``.
+
+        Raises:
+            BusyError: a process is carrying the run out.
+            StorageError: the folder cannot be written.
+        """
+        trash = self.root / ".trash" / when
+        path = self.path(spec)
+        place = trash / path.relative_to(self.root).parent
+        with self.lock(spec, patience=0):
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                # The record goes first: without it, what it named belongs to no run.
+                for file in sorted(path.parent.glob(f"{spec.key}.*"), key=lambda file: file != path):
+                    file.rename(place / file.name)
+                work = trash / self.work(spec).relative_to(self.root)
+                work.parent.mkdir(exist_ok=True)
+                self.work(spec).rename(work)
+            except OSError as error:
+                raise StorageError(f"cannot move {path} to {place}: {error.strerror}") from error
+        return trash
+
     def predictions(self, path: Path, record: Record) -> dict[str, npt.NDArray[np.generic]]:
         """The predictions of the record at ``path``, their hash checked.
 
@@ -179,19 +254,33 @@ class Store:
 
         Raises:
             BusyError: another process held it for ``patience`` seconds.
-            StorageError: the folder cannot be written.
+            StorageError: the folder cannot be written, or its file system has no locks.
         """
         with (self._made_work(spec) / "lock").open("w") as file:
             deadline = time.monotonic() + patience
             while True:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise BusyError(f"another process is carrying out {spec} in {self.root}") from None
-                    time.sleep(0.1)
+                    if taken(file):
+                        break
+                except OSError as error:
+                    what = f"cannot lock {file.name}: {error.strerror}"
+                    raise StorageError(what, "choose a folder on another file system with --out") from error
+                if time.monotonic() > deadline:
+                    raise BusyError(f"another process is carrying out {spec} in {self.root}")
+                time.sleep(0.1)
+            with suppress(OSError):  # it is there for people who list the runs
+                (self.work(spec) / _SPEC).write_text(spec.model_dump_json())
             yield
+
+    def _is_busy(self, spec: RunSpec) -> bool:
+        """Whether a process is carrying the run out."""
+        try:
+            with self.lock(spec, patience=0):
+                return False
+        except BusyError:
+            return True
+        except (StorageError, OSError):  # nobody can lock it here
+            return False
 
     def _save(self, spec: RunSpec, path: Path, content: bytes) -> Artefact:
         """Write a file of the run; while it is half written it lies in the work folder."""
@@ -209,8 +298,12 @@ class Store:
         return folder
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path, content: bytes | None = None) -> Record:
     """Parse one record file, of this schema version or an earlier one.
+
+    Args:
+        path: the file.
+        content: what stands in it, where that was read already.
 
     Raises:
         NewerRecordError: a later version of latentbench wrote it.
@@ -218,7 +311,7 @@ def read_record(path: Path) -> Record:
             line with the path.
     """
     try:
-        record = decode(path.read_bytes())
+        record = decode(path.read_bytes() if content is None else content)
     except OSError as error:
         raise LatentbenchError(f"cannot read {path}: {error.strerror}") from None
     except LatentbenchError as error:

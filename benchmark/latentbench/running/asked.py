@@ -3,19 +3,22 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
+import torch
+
 from latentbench.boards.board import Board, BoardDataset
 from latentbench.capabilities import capabilities_of
-from latentbench.data.splits import Data, IndexedSplit, Role, Split, StoredSplit
+from latentbench.data.splits import MISSING, Data, DataInfo, IndexedSplit, Role, Split, StoredSplit
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.evaluation.readouts import READOUTS
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
-from latentbench.value_name import ValueName
+from latentbench.value_name import ValueName, wrong_piece
 
 __all__ = [
     "Outline",
+    "WrongDataError",
     "can_be_shown",
-    "check_lengths",
+    "check_data",
     "check_metrics",
     "check_values",
     "outline",
@@ -30,6 +33,10 @@ Outline = Mapping[str, Sequence[str]]
 _Asked = tuple[tuple[int | str, ...], ValueName, BoardDataset | None]
 
 
+class WrongDataError(LatentbenchError):
+    """A dataset that is there, and is not what it says: its plugin is at fault, and no file."""
+
+
 def check_metrics(board: Board, plugins: Plugins) -> None:
     """That there is each metric that the board names in ``rank`` and ``columns``.
 
@@ -40,7 +47,7 @@ def check_metrics(board: Board, plugins: Plugins) -> None:
     for place, name, _ in _asked(board):
         if name.metric not in known:
             what = f"'{name}': unknown metric '{name.metric}'"
-            raise board.mistake(place, what, did_you_mean(name.metric, known))
+            raise board.mistake(place, what, plugins.did_you_mean(name.metric, known))
 
 
 def can_be_shown(board: Board, entry: BoardDataset, model: type[Model], plugins: Plugins) -> bool:
@@ -86,25 +93,62 @@ def check_values(board: Board, plugins: Plugins, loaded: Mapping[str, Outline]) 
                 raise board.mistake(place, f"'{name}': dataset '{label}' has {mistake[0]}", mistake[1])
 
 
-def check_lengths(dataset: str, data: Data) -> None:
-    """That a dataset has as many entries of every target and condition as images.
+def check_data(dataset: str, data: object) -> None:
+    """That what ``load`` gave is a dataset that says what it is: a mistake in it would be taken for a model's.
+
+    Every target and condition has an entry for each image, labels are in their attribute's range, and the first image
+    of each split has the shape that ``DataInfo`` states.
 
     Raises:
-        LatentbenchError: it has not; names the dataset, the split and the target.
+        WrongDataError: it is not; names the dataset, the split and what is wrong.
     """
+    if not isinstance(data, Data):
+        raise WrongDataError(f"dataset '{dataset}': load() gave {type(data).__name__}", "return a latentbench.Data")
+    names = [
+        *data.splits,
+        *data.info.attributes,
+        *(name for split in data.splits.values() for name in split.conditions),
+    ]
+    for wrong in filter(None, map(wrong_piece, names)):
+        raise WrongDataError(f"dataset '{dataset}': {wrong}", "name its splits, attributes and conditions so")
     for name, split in data.splits.items():
-        targets = split.targets
-        whole = {"anomaly": targets.anomaly, "mask": targets.mask, "mask_known": targets.mask_known}
-        arrays = {
-            **{f"target '{target}'": array for target, array in whole.items() if array is not None},
-            **{f"attribute '{attribute}'": array for attribute, array in targets.attributes.items()},
-            **{f"condition '{condition}'": weights for condition, weights in split.conditions.items()},
-        }
-        for what, array in arrays.items():
-            if len(array) != len(split):
-                raise LatentbenchError(
-                    f"dataset '{dataset}', split '{name}': {what} has {len(array)} entries for {len(split)} images"
-                )
+        for wrong in (*_wrong_targets(split, data.info), *_wrong_images(split, data.info)):
+            raise WrongDataError(f"dataset '{dataset}', split '{name}': {wrong}")
+    if len(data.train) != data.info.train_size:
+        what = f"its DataInfo states train_size={data.info.train_size}"
+        raise WrongDataError(f"dataset '{dataset}': {what}", f"its training split has {len(data.train)} images")
+
+
+def _wrong_targets(split: Split, info: DataInfo) -> Iterator[str]:
+    targets = split.targets
+    whole = {"anomaly": targets.anomaly, "mask": targets.mask, "mask_known": targets.mask_known}
+    arrays = {
+        **{f"target '{target}'": array for target, array in whole.items() if array is not None},
+        **{f"attribute '{attribute}'": array for attribute, array in targets.attributes.items()},
+        **{f"condition '{condition}'": weights for condition, weights in split.conditions.items()},
+    }
+    for what, array in arrays.items():
+        if len(array) != len(split):
+            yield f"{what} has {len(array)} entries for {len(split)} images"
+    if targets.mask is not None and targets.mask.shape[1:] != (info.height, info.width):
+        yield f"masks have shape {targets.mask.shape[1:]}, its DataInfo states {(info.height, info.width)}"
+    for attribute, labels in targets.attributes.items():
+        if attribute not in info.attributes:
+            yield f"it has labels of attribute '{attribute}', of which its DataInfo states no cardinality"
+        elif len(labels) and not MISSING <= labels.min() <= labels.max() < info.attributes[attribute]:
+            stated = f"its DataInfo states cardinality {info.attributes[attribute]}"
+            yield f"labels of attribute '{attribute}' are in [{labels.min()}, {labels.max()}], {stated}"
+
+
+def _wrong_images(split: Split, info: DataInfo) -> Iterator[str]:
+    if not len(split):
+        return
+    images = split.batch(torch.zeros(1, dtype=torch.int64), torch.Generator().manual_seed(0)).images
+    found = tuple(images.shape[1:])
+    if found != info.image_shape:
+        yield f"images have shape {found}, its DataInfo states {info.image_shape} (channels, height, width)"
+    if images.dtype != torch.float32:
+        yield f"images are {images.dtype}, not float32"
 
 
 def warn_of_shared_images(label: str, data: Data) -> None:
@@ -115,13 +159,13 @@ def warn_of_shared_images(label: str, data: Data) -> None:
 
 
 def _asked(board: Board) -> Iterator[_Asked]:
-    if board.rank:
-        yield ("rank",), ValueName.parse(board.rank), None
+    for number, name in enumerate(board.ranking()):
+        yield ("rank", number), ValueName.parse(name), None
     for number, column in enumerate(board.columns):
         yield ("columns", number), ValueName.parse(column), None
     for place, entry in enumerate(board.datasets):
-        if entry.rank:
-            yield ("datasets", place, "rank"), ValueName.parse(entry.rank), entry
+        for number, name in enumerate(board.ranking(entry) if entry.rank else ()):
+            yield ("datasets", place, "rank", number), ValueName.parse(name), entry
         for number, column in enumerate(entry.columns or ()):
             yield ("datasets", place, "columns", number), ValueName.parse(column), entry
 

@@ -7,7 +7,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,21 @@ import torch
 
 from latentbench.data.splits import Data
 from latentbench.devices import NoDeviceError, cpu_threads, open_device
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, blame, describe, origin
 from latentbench.evaluation.evaluate import Predictions, collect, measure, refuse_transductive
 from latentbench.evaluation.facts import facts_of
 from latentbench.evaluation.kept import kept_targets
 from latentbench.evaluation.pictures import make_pictures
 from latentbench.executor import Outcome, Progress, Task
 from latentbench.files import StorageError
+from latentbench.metric import why_unavailable
 from latentbench.model import Model
 from latentbench.plugins.contracts import KindName
 from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.code import is_stale, present_code, with_plugins
 from latentbench.records.record import Artefact, BatchDependence, Environment, Failure, Record
 from latentbench.records.store import BusyError, Store
-from latentbench.running.asked import check_lengths
+from latentbench.running.asked import check_data
 from latentbench.running.process_state import ProcessState
 from latentbench.running.provenance import Meter, environment
 from latentbench.running.supervision import check_supervision
@@ -36,7 +37,7 @@ from latentbench.running.training import TrainingLoop
 from latentbench.spec import RunSpec
 from latentbench.value_name import ValueName
 
-__all__ = ["execute", "give_up", "load_data"]
+__all__ = ["checkpoint_path", "execute", "give_up", "load_data"]
 
 log = logging.getLogger("latentbench")
 
@@ -108,16 +109,61 @@ def give_up(task: Task, kind: str, reason: str) -> Outcome:
     return Outcome(task.spec.key, "failed", reason)
 
 
-def load_data(plugins: Plugins, dataset: str, options: dict[str, Any], data_root: Path) -> Data:
-    """The dataset made ready; the last two are kept, because the runs of a board share theirs."""
-    return _load_data(plugins.get("datasets", dataset).value, json.dumps(options, sort_keys=True), data_root)
+def checkpoint_path(store: Store, spec: RunSpec) -> Path:
+    """Where the checkpoint of an unfinished run is, if it has one."""
+    return store.work(spec) / "checkpoint.pt"
+
+
+def load_data(
+    plugins: Plugins,
+    dataset: str,
+    options: dict[str, Any],
+    data_root: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Data:
+    """The dataset made ready; the last two are kept, because the runs of a board share theirs.
+
+    Args:
+        plugins: where it comes from.
+        dataset: its name.
+        options: its options.
+        data_root: folder of the datasets.
+        progress: called with a title, what is done and of how much, while something is prepared.
+
+    Raises:
+        LatentbenchError: its files are missing or corrupt, or it breaks a promise that is quickly checked.
+        Exception: whatever else its plugin raises, with a note of whose it is.
+    """
+    offer = plugins.get("datasets", dataset)
+    with blame(offer.plugin.blamed_for(f"dataset '{dataset}', load()")):
+        return _load_data(offer.value, json.dumps(options, sort_keys=True), data_root, progress)
 
 
 @lru_cache(maxsize=2)
-def _load_data(dataset: type[Any], options: str, data_root: Path) -> Data:
-    loaded: Data = dataset(dataset.Config.parse(json.loads(options), f"dataset '{dataset.name}'")).load(data_root)
-    check_lengths(dataset.name, loaded)
-    return loaded
+def _load_data(
+    dataset: type[Any], options: str, data_root: Path, progress: Callable[[str, int, int], None] | None = None
+) -> Data:
+    made = dataset(dataset.Config.parse(json.loads(options), f"dataset '{dataset.name}'"))
+    if progress is not None:
+        made.progress = partial(progress, f"preparing {dataset.name}")
+    loaded = made.load(data_root)
+    check_data(dataset.name, loaded)
+    data: Data = loaded
+    return data
+
+
+def _changed_data(plugins: Plugins, spec: RunSpec, data: Data, data_root: Path) -> LatentbenchError:
+    """Why the data are not those that the run was planned with: they are loaded once more, to tell."""
+    _load_data.cache_clear()
+    again = load_data(plugins, spec.dataset, spec.options, data_root)
+    if again.split_hash == data.split_hash:
+        mend = "start it again; if that does not help, what load() gives depends on the process, as a set's order does"
+        return LatentbenchError(f"dataset '{spec.dataset}' has changed since the run was planned", mend)
+    hashes = ", ".join(one[:12] for one in (spec.split_hash, data.split_hash, again.split_hash))
+    return LatentbenchError(
+        f"dataset '{spec.dataset}' is another one each time it is loaded (split hashes {hashes})",
+        "let load() depend on its options and files alone: seed every generator, sort every listing",
+    )
 
 
 def _run(
@@ -150,6 +196,7 @@ def _run(
             changes.append(f"{phase}: {change}")
             log.warning("%s, %s: %s", spec, phase, change)
         phase, state = next_phase, ProcessState.now()
+        log.info("%s: %s", spec, phase)
         progress(Progress(spec.key, last_step, last_total, phase=phase))
 
     def notify(step: int, total: int, losses: dict[str, float]) -> None:
@@ -164,32 +211,43 @@ def _run(
         enter("loading data")
         data = load_data(plugins, spec.dataset, spec.options, execution.data_root)
         if data.split_hash != spec.split_hash:
-            raise LatentbenchError(f"dataset '{spec.dataset}' has changed since the run was planned", "start it again")
+            raise _changed_data(plugins, spec, data, execution.data_root)
         data = data.to(device)
 
         model_class = offers["model"].value
+        whose = offers["model"].plugin.blamed_for(f"model '{spec.model}'")
         if "attributes" in model_class.needs:
             check_supervision(spec.model, data, device)
         enter("building the model")
         torch.manual_seed(spec.seed)
-        model = model_class(model_class.Config.parse(spec.config, f"model '{spec.model}'"), data.info).to(device)
+        with blame(f"{whose}, build()"):
+            model = model_class(model_class.Config.parse(spec.config, f"model '{spec.model}'"), data.info).to(device)
         trainer = TrainingLoop(
             device=device,
             seed=spec.seed,
             max_steps=spec.budget.max_steps,
-            checkpoint=store.work(spec) / "checkpoint.pt",
+            checkpoint=checkpoint_path(store, spec),
             code=present_code(spec, plugins),
             checkpoint_seconds=execution.checkpoint_seconds,
             notify=notify,
         )
         _import_optimizers()
         enter("fitting")
-        with Meter(device) as fit:
+        loop = trainer
+        with blame(lambda: f"{whose}, fit(){f', step {loop.step}' if loop.step else ''}"), Meter(device) as fit:
             model.fit(data.train, data.validation, trainer)
         if spec.untrained and trainer.training is None:
             what = f"model '{spec.model}' trains in a loop of its own, so it has no untrained twin"
             raise LatentbenchError(what, "derive its Config from latentbench.Options, not from Model.Config")
-        weights = store.save_weights(spec, model.state_dict())
+        with blame(f"{whose}, its state"):
+            learned = model.state_dict()
+            weights = store.save_weights(spec, learned)
+        if not learned and not model_class.null:
+            log.warning(
+                "%s: the fitted model has no parameters and no buffers, so %s is empty and gives its results to nobody "
+                "again: keep what fit() learns in buffers",
+                *(spec, weights.file),
+            )
         enter("evaluating")
         with Meter(device) as evaluate:
             predictions = collect(
@@ -204,13 +262,14 @@ def _run(
             if measurement.kept:
                 kept = store.save_predictions(spec, {**predictions.per_image, **measurement.kept})
         enter("describing the model")
-        with Meter(device) as describe:
+        with Meter(device) as described:
             facts = _facts(model, spec, device)
             artefacts = {} if spec.untrained else _pictures(model, data, predictions, spec, offers, store, device)
         enter("recording")
         for name, reason in measurement.unmeasured.items():
-            if not metrics[ValueName.parse(name).metric].unavailable():
-                log.warning("%s: no %s: %s", spec, name, reason)
+            metric = plugins.get("metrics", ValueName.parse(name).metric)
+            if reason != why_unavailable(metric.value):
+                log.warning("%s: no %s: %s", spec, name, metric.plugin.blamed_for(reason))
         return Record(
             key=spec.key,
             status="finished",
@@ -226,7 +285,7 @@ def _run(
             phases={
                 "fit": fit.phase(trainer.images, trainer.earlier_seconds),
                 "evaluate": evaluate.phase(predictions.images),
-                "describe": describe.phase(0),
+                "describe": described.phase(0),
             },
             started=started,
             finished=_now(),
@@ -259,7 +318,7 @@ def _run(
             weights=weights,
             failure=Failure(
                 type=type(error).__name__,
-                message=_reason(error, spec, last_step, phase),
+                message=_reason(error, spec, phase),
                 traceback="".join(traceback.format_exception(error)),
                 log=list(tail.lines),
             ),
@@ -273,7 +332,7 @@ def _facts(model: Model, spec: RunSpec, device: torch.device) -> dict[str, float
     try:
         return facts_of(model, device, spec.seed)
     except (Exception, SystemExit) as error:
-        log.warning("%s: no facts: %s", spec, error if isinstance(error, LatentbenchError) else repr(error))
+        log.warning("%s: no facts: %s", spec, describe(error))
         return {}
 
 
@@ -292,7 +351,7 @@ def _pictures(
             model, data, predictions, title=str(spec), owner=str(offers["model"].plugin), device=device, seed=spec.seed
         )
     except (Exception, SystemExit) as error:
-        pictures, failures = {}, {"pictures": repr(error)}
+        pictures, failures = {}, {"pictures": describe(error)}
     for name, reason in failures.items():
         log.warning("%s: no picture '%s': %s", spec, name, reason)
     published = offers["dataset"].value.redistributable
@@ -307,16 +366,16 @@ def _import_optimizers() -> None:
     torch.optim.SGD([torch.zeros(1)])
 
 
-def _reason(error: Exception | SystemExit, spec: RunSpec, step: int, phase: str) -> str:
-    """Why the run failed, as one line for a user."""
+def _reason(error: Exception | SystemExit, spec: RunSpec, phase: str) -> str:
+    """Why the run failed, as one line for a user: in whose code, in which phase, what, and the mend."""
+    where = origin(error) or phase
     if isinstance(error, SystemExit):
-        return f"{spec} ({phase}) called sys.exit({error.code!r}): a plugin must not end the process"
-    if isinstance(error, LatentbenchError):
-        return str(error)
+        return f"{where} called sys.exit({error.code!r}): a plugin must not end the process"
     if isinstance(error, torch.OutOfMemoryError):
-        return f"out of memory on the device after step {step}: lower batch_size (now {spec.config.get('batch_size')})"
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__} in model '{spec.model}' on '{spec.dataset}' after step {step}: {text}"
+        batch_size = spec.config.get("batch_size") if phase == "fitting" else None
+        mend = f"lower batch_size (now {batch_size})" if batch_size else "choose a larger one, or a smaller model"
+        return f"{where}: out of memory on the device: {mend}"
+    return describe(error) if isinstance(error, LatentbenchError) or origin(error) else f"{where}: {describe(error)}"
 
 
 def _environment(device: torch.device, offers: dict[str, Offer], plugins: Plugins, changes: list[str]) -> Environment:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentbench.config import TrainingOptions
 from latentbench.data.splits import Batch, Split
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, blame
 from latentbench.model import Model, TrainingProgress, memory_format_of
 from latentbench.records.record import Stopped
 from latentbench.running.checkpoint import load_checkpoint, random_state, save_checkpoint, set_random_state
@@ -97,6 +97,11 @@ class Fit:
             model.to(memory_format=memory_format_of(self._options))  # type: ignore[call-overload]
         self._updates = Updates(model, self._options, trainer.device)
 
+    @property
+    def total_step(self) -> int:
+        """The step that is being made, or was made last, counted from 1 over this phase and the earlier ones."""
+        return self._plan.before + self.state.step
+
     def run(self) -> None:
         """Resume or start, and train to the end.
 
@@ -116,7 +121,9 @@ class Fit:
         while state.stopped is None:
             self._model.train()
             for index in self._rest_of_epoch():
-                self._step(self._train.batch(index, self._trainer.generator))
+                with blame("the training split, batch()"):
+                    batch = self._train.batch(index, self._trainer.generator)
+                self._step(batch)
                 self._look_or_save_when_due()
             self._end_epoch()
 

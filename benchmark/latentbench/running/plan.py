@@ -1,7 +1,7 @@
 """From a board and the command line's options to the runs that they mean."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from latentbench.boards.lineup import Lineup
 from latentbench.config import Options, TrainingOptions
 from latentbench.data.dataset import Dataset, State
 from latentbench.data.splits import DataInfo
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError, blame, describe, did_you_mean
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
 from latentbench.running.asked import (
     Outline,
+    WrongDataError,
     can_be_shown,
     check_metrics,
     check_values,
@@ -157,8 +158,8 @@ def plan_series(
     _check_variants(board, plugins)
     offered = list(plugins.offers("models")) if board.models == "all" else board.models
     labels = [*offered, *(variant.label for variant in board.variants)]
-    rows = _choose("model", models, labels, board)
-    chosen = _choose("dataset", datasets, [name for entry in board.datasets for name in _names(entry)], board)
+    rows = _choose("model", models, labels, board, plugins)
+    chosen = _choose("dataset", datasets, [name for entry in board.datasets for name in _names(entry)], board, plugins)
     entries = [entry for entry in board.datasets if not set(_names(entry)).isdisjoint(chosen)]
     variants = {variant.label: variant for variant in board.variants}
     classes: dict[_Names, type[Model]] = {}
@@ -182,7 +183,8 @@ def plan_series(
             if model.null and not can_be_shown(board, entry, model, plugins):
                 continue
             own = _configure_variant(board, variant, model, entry, options) if variant is not None else {}
-            config = model.configure(entry.name, {**own, **assigned[label, name]}, options)
+            with blame(f"model '{name}', configure() for dataset '{entry.label}'"):
+                config = model.configure(entry.name, {**own, **assigned[label, name]}, options)
             number = 1 if model.deterministic else seeds or board.seeds_of(entry, variant)
             budget = board.budget_of(entry, variant)
             one = Series(entry, label, model, config, dataset, options, number, budget, threads or board.threads)
@@ -226,11 +228,14 @@ def plan(
     seeds: int | None = None,
     threads: int | None = None,
     overrides: Sequence[Override] = (),
+    onerror: Callable[[str, LatentbenchError], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Planned]:
     """Every run of ``board``, dataset by dataset and seed by seed; a run that two datasets mean is there once.
 
     The datasets are loaded, because a run's identity holds their hash, but one after the other. An optional one that
-    is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for it.
+    is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for it. What else is wrong
+    with a dataset, optional or not, is raised, or told to ``onerror``.
 
     A model is left out, with a warning, on a dataset that lacks what it needs or that it does not suit.
 
@@ -243,9 +248,13 @@ def plan(
         seeds: this many, whatever the board says.
         threads: CPU threads of each run, whatever the board says.
         overrides: options that differ from the presets and from the board's.
+        onerror: called with the label of a dataset that cannot be used, and the reason; the others are planned, if
+            there are some.
+        progress: called with a title, what is done and of how much, while a dataset is prepared.
 
     Raises:
-        LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset, or nothing to run.
+        LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset, a fault of its plugin,
+            or nothing to run.
     """
     series = plan_series(
         board, plugins, models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=overrides
@@ -255,15 +264,21 @@ def plan(
         by_dataset.setdefault(one.entry.label, []).append(one)
     planned: dict[str, Planned] = {}
     missing: dict[str, LatentbenchError] = {}
+    unusable: dict[str, LatentbenchError] = {}
     outlines: dict[str, Outline] = {}
     for label, here in by_dataset.items():
         entry, dataset, options = here[0].entry, here[0].dataset, here[0].options
         try:
-            data = load_data(plugins, entry.name, options.model_dump(mode="json"), data_root)
-        except LatentbenchError as error:
-            if datasets or not entry.optional or dataset(options).status(data_root).state is not State.MISSING:
-                raise
-            missing[label] = error
+            data = load_data(plugins, entry.name, options.model_dump(mode="json"), data_root, progress)
+            split_hash = data.split_hash
+        except (Exception, SystemExit) as error:
+            reason = error if isinstance(error, LatentbenchError) else LatentbenchError(describe(error))
+            if entry.optional and not datasets and _is_missing(dataset(options), data_root, error):
+                missing[label] = reason
+            elif onerror is None:
+                raise reason from error
+            else:
+                unusable[label] = reason
             continue
         as_listed = options == dataset.Config.parse(entry.options, f"dataset '{label}'")
         outlines[label] = outline(data) if as_listed else {}  # an override may take away what the board names
@@ -272,18 +287,31 @@ def plan(
         for seed in range(max((one.seeds for one in able), default=0)):
             for one in able:
                 if seed < one.seeds:
-                    spec = one.spec(seed, data.split_hash)
+                    spec = one.spec(seed, split_hash)
                     planned.setdefault(spec.key, Planned(spec, entry, one.label))
-    if missing and len(missing) == len(by_dataset):
-        raise next(iter(missing.values()))
+    if (unusable or missing) and not outlines:
+        raise next(iter({**unusable, **missing}.values()))
     check_values(board, plugins, outlines)
     for label, reason in missing.items():
         log.warning("left out '%s': %s", label, reason.what)
+    for label, reason in unusable.items():
+        if onerror is not None:
+            onerror(label, reason)
     if not planned:
         names = dict.fromkeys([*(one.label for one in series)] or models or ["its models"])
         mend = "its datasets have not what they need" if series else "it runs on other datasets of the board"
         raise LatentbenchError(f"board '{board.name}': nothing to run for {', '.join(names)}", mend)
     return list(planned.values())
+
+
+def _is_missing(dataset: Dataset, data_root: Path, error: BaseException) -> bool:
+    """Whether a dataset that raised ``error`` is not there, and neither corrupt nor broken."""
+    if not isinstance(error, LatentbenchError) or isinstance(error, WrongDataError):
+        return False
+    try:
+        return dataset.status(data_root).state is State.MISSING
+    except (Exception, SystemExit):
+        return False
 
 
 def _names(entry: BoardDataset) -> _Names:
@@ -301,7 +329,7 @@ def _check_variants(board: Board, plugins: Plugins) -> None:
         this = f"variant '{variant.label}'"
         if variant.model not in known:
             what = f"{this}: unknown model '{variant.model}'"
-            raise board.mistake(("variants", place, "model"), what, did_you_mean(variant.model, known))
+            raise board.mistake(("variants", place, "model"), what, plugins.did_you_mean(variant.model, known))
         if variant.label in known:
             what = f"{this} is called as a model is"
             raise board.mistake(("variants", place, "label"), what, "give it another label")
@@ -345,17 +373,20 @@ def _able(series: Sequence[Series], info: DataInfo) -> Iterator[Series]:
     """Those whose models can learn from a dataset; of the others it is told what they lack."""
     for one in series:
         lacking = [need for need in one.model.needs if not getattr(info, need)]
-        reason = f"it needs {', '.join(lacking)}" if lacking else one.model.suits(info)
+        with blame(f"model '{one.model.name}', suits() for dataset '{one.entry.label}'"):
+            reason = f"it needs {', '.join(lacking)}" if lacking else one.model.suits(info)
         if not reason:
             yield one
         elif not one.untrained:  # a twin is left out with its model
             log.warning("left out '%s' on '%s': %s", one.label, one.entry.label, reason)
 
 
-def _choose(kind: str, wanted: Sequence[str] | None, offered: Sequence[str], board: Board) -> list[str]:
+def _choose(
+    kind: str, wanted: Sequence[str] | None, offered: Sequence[str], board: Board, plugins: Plugins
+) -> list[str]:
     for name in wanted or ():
         if name not in offered:
-            mend = did_you_mean(name, set(offered))
+            mend = plugins.did_you_mean(name, set(offered))
             raise LatentbenchError(f"board '{board.name}' has no {kind} '{name}'", mend)
     return list(dict.fromkeys(wanted or offered))
 

@@ -1,5 +1,6 @@
 """Provenance of a result: the environment of a run, and the cost of each of its phases."""
 
+import hashlib
 import os
 import platform
 import resource
@@ -18,7 +19,7 @@ import latentbench
 from latentbench import devices
 from latentbench.records.record import Environment, Phase
 
-__all__ = ["Meter", "environment"]
+__all__ = ["Meter", "environment", "kernels"]
 
 #: Environment variables that make numerical libraries choose other kernels, or count threads otherwise.
 _VARIABLES = (
@@ -36,6 +37,9 @@ _VARIABLES = (
     "OPENBLAS_CORETYPE",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )
+
+#: How the flags of vector instructions begin in ``/proc/cpuinfo``.
+_SIMD = ("sse", "avx", "fma", "f16c", "amx")
 
 _PACKAGES = ("latentbench", "torch", "torchvision", "numpy", "scipy", "scikit-learn")
 
@@ -71,9 +75,30 @@ def environment(
         dirty=dirty,
         plugins=dict(plugins),
         loaded=dict(loaded or {}),
+        kernels=kernels(),
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
         changes=list(changes),
     )
+
+
+def kernels() -> dict[str, str]:
+    """What decides which kernels are used on this CPU.
+
+    Returns:
+        "cpu": vendor, family, model and cache size; "capability": the vector instructions that PyTorch's kernels use,
+        "AVX2" or "AVX512"; "simd": a digest of all those that the CPU says it has, by which MKL and oneDNN choose.
+    """
+    facts: dict[str, str] = {}
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+        facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    known = [facts[name] for name in ("vendor_id", "cpu family", "model", "cache size") if name in facts]
+    flags = sorted(flag for flag in facts.get("flags", "").split() if flag.startswith(_SIMD))
+    return {
+        "cpu": " ".join(known) or platform.machine(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "simd": hashlib.sha256(" ".join(flags).encode()).hexdigest()[:8],
+    }
 
 
 class Meter:

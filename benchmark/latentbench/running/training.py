@@ -78,6 +78,12 @@ class TrainingLoop:
         self._restored = True  # whether all phases so far were restored as they ended
         self._options = TrainingOptions()
         self._started: float | None = None
+        self._fit: Fit | None = None
+
+    @property
+    def step(self) -> int:
+        """The step that is being made, or was made last, counted from 1 over all phases; 0 before the first."""
+        return self._fit.total_step if self._fit else 0
 
     def fit(
         self,
@@ -120,7 +126,7 @@ class TrainingLoop:
         if self._started is None:
             self._started = time.monotonic()
         self._phases[phase] = State()  # it counts as begun, even if it fails
-        fit = Fit(self, model, train, validation, plan)
+        self._fit = fit = Fit(self, model, train, validation, plan)
         fit.run()
         self._phases[phase] = fit.state
         self._restored = self._restored and fit.restored

@@ -1,5 +1,6 @@
 """CelebA, whole or a subset: faces under correlation shift of two attributes, and novelty under that shift."""
 
+import shlex
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -163,6 +164,11 @@ class Faces(PreparedDataset):
         parts = np.bincount(listing.partition, minlength=len(_ROLES)).tolist()
         return {"images": count, **{f"{role} part": part for role, part in zip(_ROLES, parts, strict=True)}}
 
+    def read_picture(self, path: Path, info: DataInfo) -> npt.NDArray[np.uint8]:
+        """A face, aligned as those of CelebA: the same square is cut out of its centre."""
+        _, side = _crop(path)
+        return read_centre(path, side, info.height)
+
     def assemble(self, prepared: Prepared) -> Data:
         """The three splits, which share the one array of images."""
         images, attributes, partition = (prepared.arrays[name] for name in ("images", "attributes", "partition"))
@@ -253,7 +259,7 @@ class CelebA(Faces):
 
     def how_to_get(self, folder: Path) -> str:
         """By the command, or by hand."""
-        command = f"latentbench data prepare {self.name} --data-root {folder.parent}"
+        command = f"latentbench data prepare {self.name} --data-root {shlex.quote(str(folder.parent))}"
         return f"`{command}` downloads and unpacks it; or {files.by_hand(folder)}"
 
     def check_count(self, images: int) -> None:

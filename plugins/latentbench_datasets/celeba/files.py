@@ -2,7 +2,8 @@
 
 <folder>/list_attr_celeba.txt       number of images; names of the attributes; a row of -1 and 1 for each image
 <folder>/list_eval_partition.txt    a row for each image: 0 is training, 1 validation, 2 test
-<folder>/img_align_celeba/*.jpg     178x218 pixels, or halved to 89x109
+<folder>/img_align_celeba/*.jpg     178x218 pixels, or halved to 89x109; or one folder deeper, as some mirrors have it,
+                                    in img_align_celeba/img_align_celeba
 """
 
 import hashlib
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentbench import LatentbenchError, import_torchvision, unpack
+from latentbench_datasets.links import refuse_broken_links
 
 __all__ = [
     "ATTRIBUTES",
@@ -72,7 +74,12 @@ class Listing:
 
 
 def missing(folder: Path) -> list[str]:
-    """Names of what is missing: lists, or the folder of images."""
+    """Names of what is missing: lists, or the folder of images.
+
+    Raises:
+        LatentbenchError: one of them is a link that leads nowhere.
+    """
+    refuse_broken_links(folder / name for name in (*_LISTS, _IMAGE_FOLDER))
     lists = [name for name in _LISTS if not (folder / name).is_file()]
     images = [] if (folder / _IMAGE_FOLDER).is_dir() else [f"{_IMAGE_FOLDER}/"]
     return lists + images
@@ -84,12 +91,21 @@ def find(folder: Path) -> tuple[list[Path], list[Path]]:
     Raises:
         LatentbenchError: something else than a file lies there.
     """
-    with os.scandir(folder / _IMAGE_FOLDER) as entries:
-        seen = {entry.name: entry.is_file() for entry in entries if not entry.name.startswith(".")}
+    images, seen = folder / _IMAGE_FOLDER, _seen(folder / _IMAGE_FOLDER)
+    if [*seen] == [_IMAGE_FOLDER] and (images / _IMAGE_FOLDER).is_dir():
+        images, seen = images / _IMAGE_FOLDER, _seen(images / _IMAGE_FOLDER)
     names = sorted(seen)
-    if strange := [name for name in names if not seen[name]]:
-        raise LatentbenchError(f"{folder / _IMAGE_FOLDER / strange[0]} is no file, or its link is broken", "remove it")
-    return [folder / name for name in _LISTS], [folder / _IMAGE_FOLDER / name for name in names]
+    if strange := [images / name for name in names if not seen[name]]:
+        refuse_broken_links(strange)
+        mend = f"the images lie in {images} itself: move those that are in it there, and it elsewhere"
+        raise LatentbenchError(f"{strange[0]} is a folder or no plain file", mend)
+    return [folder / name for name in _LISTS], [images / name for name in names]
+
+
+def _seen(folder: Path) -> dict[str, bool]:
+    """What lies in a folder, and whether it is a file; what is hidden is passed over."""
+    with os.scandir(folder) as entries:
+        return {entry.name: entry.is_file() for entry in entries if not entry.name.startswith(".")}
 
 
 def read_listing(folder: Path, images: Iterable[Path]) -> Listing:
@@ -107,8 +123,9 @@ def read_listing(folder: Path, images: Iterable[Path]) -> Listing:
     names, attributes = _read_attributes(folder / _ATTRIBUTE_LIST)
     partition = _read_partition(folder / _PARTITION_LIST, names)
     if lost := [name for name in names if name not in there]:
+        place = next(iter(there.values())).parent if there else folder / _IMAGE_FOLDER
         raise LatentbenchError(
-            f"image {folder / _IMAGE_FOLDER / lost[0]}{_and_more(lost)} is not there, but has a row in the lists",
+            f"image {place / lost[0]}{_and_more(lost)} is not there, but has a row in the lists",
             "put it there again, or take it out of both lists and count",
         )
     if strange := sorted(there.keys() - set(names)):
@@ -131,7 +148,7 @@ def check_published(folder: Path) -> None:
         if found != expected:
             raise LatentbenchError(
                 f"{folder / name} is not the published file (MD5 expected {expected}, found {found})",
-                "delete it and get it again",
+                "move it elsewhere and get the published one",
             )
 
 

@@ -27,6 +27,7 @@ from latentbench import (
     Targets,
     import_torchvision,
 )
+from latentbench_datasets.links import refuse_broken_links
 
 __all__ = ["SVHN"]
 
@@ -74,6 +75,7 @@ class SVHN(PreparedDataset):
         folder = data_root / "SVHN"
         paths = [folder / f"{part}_32x32.mat" for part in ("train", "test", *(["extra"] if self.config.extra else []))]
         if missing := [path.name for path in paths if not path.is_file()]:
+            refuse_broken_links(paths)
             raise LatentbenchError(
                 f"dataset '{self.name}' is not there: {folder} lacks {', '.join(missing)}",
                 f"download what is missing from {self.source}, licence {self.licence}, and put it there",

@@ -43,6 +43,7 @@ from latentbench import (
 )
 from latentbench_datasets.images import declared_range, image_size, is_grey, mask_levels, read_image, read_mask
 from latentbench_datasets.levels import EIGHT_BITS, Range
+from latentbench_datasets.links import refuse_broken_links
 from latentbench_datasets.mvtec.folders import TestImage, read_layout
 
 __all__ = ["CATEGORIES", "Folder", "ImageSize", "KolektorSDD", "MagneticTile", "MvtecAd", "MvtecLayout", "MvtecLike"]
@@ -158,6 +159,7 @@ class MvtecLayout(PreparedDataset):
         """The image files and masks."""
         folder = self.folder(data_root)
         if not folder.is_dir():
+            refuse_broken_links([folder])
             raise LatentbenchError(f"dataset '{self.name}' is not there: no folder {folder}", self.how_to_get(folder))
         return Source(folder, read_layout(folder).files)
 
@@ -202,6 +204,11 @@ class MvtecLayout(PreparedDataset):
             **scaled,
             **graded,
         }
+
+    def read_picture(self, path: Path, info: DataInfo) -> npt.NDArray[np.uint8]:
+        """A picture as ``convert`` reads images: scaled from ``value_range``, or from the range that it declares."""
+        value_range = Range(*self.config.value_range) if self.config.value_range else None
+        return read_image(path, info.channels, (info.height, info.width), value_range)
 
     def _scaled(self, images: Sequence[Path]) -> dict[str, int]:
         """The number of images that are scaled from another range than that of 8 bits, by the range.

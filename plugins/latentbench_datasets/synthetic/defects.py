@@ -9,15 +9,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Generator, Tensor
 
-from latentbench_datasets.synthetic.canvas import (
-    SIDE,
-    coverage,
-    pixel_centres,
-    sign,
-    smooth_noise,
-    square_root,
-    uniform,
-)
+from latentbench_augment.blobs import RAGGEDNESS, ragged
+from latentbench_augment.canvas import SIDE, coverage, mirrored, norm, pixel_centres, sign, uniform
 
 __all__ = ["DEFECTS", "Defect", "hole", "misprint", "scratch", "stain"]
 
@@ -40,8 +33,6 @@ HOLE_RIM, HOLE_RIM_LEVELS = 1.2, 45.0
 MISPRINT_SIDE, MISPRINT_SHIFT = (12.0, 26.0), (1.0, 3.0)
 #: The share of the light that the second print lets through.
 MISPRINT_LIGHT = (0.74, 0.88)
-#: How far the edge of a stain or hole strays from a circle, as a share of the radius.
-RAGGEDNESS = 0.45
 
 
 def scratch(generator: Generator, surfaces: Tensor) -> Tensor:
@@ -56,7 +47,7 @@ def scratch(generator: Generator, surfaces: Tensor) -> Tensor:
         length = uniform(generator, *SCRATCH_PIECE, count, 1, 1)
         dx, dy = x - start[0], y - start[1]
         along = (dx * heading[0] + dy * heading[1]).clamp(min=0).minimum(length)
-        distance = torch.minimum(distance, _norm(dx - along * heading[0], dy - along * heading[1]))
+        distance = torch.minimum(distance, norm(dx - along * heading[0], dy - along * heading[1]))
         start = start + heading * length
     inside = coverage(distance - uniform(generator, *SCRATCH_HALF_WIDTH, count, 1, 1), size)
     levels = uniform(generator, *SCRATCH_LEVELS, count, 1, 1) * sign(generator, count, 1, 1)
@@ -67,7 +58,8 @@ def stain(generator: Generator, surfaces: Tensor) -> Tensor:
     """A ragged spot that takes up light, with a tint of its own and an edge that is a little darker."""
     count, _, size, _ = surfaces.shape
     radius = uniform(generator, *STAIN_RADIUS, count, 1, 1)
-    distance = _ragged(generator, radius, _place(generator, radius), size)
+    x, y = _from(_place(generator, radius), size)
+    distance = ragged(generator, x, y, radius, size)
     inside = coverage(distance / 2, size)[:, None]  # its edge is two pixels wide: it soaks in
     edge = (1 + distance / 2.5).clamp(0, 1)[:, None]
     light = uniform(generator, *STAIN_LIGHT, count, 1, 1, 1) + uniform(generator, *STAIN_TINT, count, 3, 1, 1)
@@ -78,10 +70,9 @@ def hole(generator: Generator, surfaces: Tensor) -> Tensor:
     """A small ragged opening on a dark ground, its rim light at the bottom and in shadow at the top."""
     count, _, size, _ = surfaces.shape
     radius = uniform(generator, *HOLE_RADIUS, count, 1, 1)
-    place = _place(generator, radius)
-    distance = _ragged(generator, radius, place, size)
-    _, y = _grid(size)
-    facing = ((y - place[1]) / radius).clamp(-1, 1)
+    x, y = _from(_place(generator, radius), size)
+    distance = ragged(generator, x, y, radius, size)
+    facing = (y / radius).clamp(-1, 1)
     rimmed = surfaces + (coverage(distance - HOLE_RIM, size) * facing * HOLE_RIM_LEVELS)[:, None]
     inside = coverage(distance, size)[:, None]
     return rimmed + inside * (uniform(generator, *HOLE_LEVEL, count, 1, 1, 1) - rimmed)
@@ -95,7 +86,7 @@ def misprint(generator: Generator, surfaces: Tensor) -> Tensor:
     x, y = _grid(size)
     inside = coverage(torch.maximum((x - centre[0]).abs() - half[0], (y - centre[1]).abs() - half[1]), size)
     shift = uniform(generator, *MISPRINT_SHIFT, 2, count, 1) * sign(generator, 2, count, 1) * (size / SIDE)
-    columns, rows = _mirrored(torch.arange(size) + shift.round().to(torch.int64), size)
+    columns, rows = mirrored(torch.arange(size) + shift.round().to(torch.int64), size)
     image, plane = torch.arange(count), torch.randint(3, (count,), generator=generator)
     first = surfaces[image, plane]
     second = surfaces[image[:, None, None], plane[:, None, None], rows[:, :, None], columns[:, None, :]]
@@ -121,11 +112,10 @@ def _place(generator: Generator, radius: Tensor) -> Tensor:
     return reach + uniform(generator, 0, 1, 2, *radius.shape) * (SIDE - 2 * reach)
 
 
-def _ragged(generator: Generator, radius: Tensor, place: Tensor, size: int) -> Tensor:
-    """(N, size, size): approximately the signed distance (negative inside) to discs with a ragged edge."""
+def _from(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The way from places (2, N, 1, 1) to the pixel centres: to the right as (N, 1, size), and down as (N, size, 1)."""
     x, y = _grid(size)
-    ragged = 1 + RAGGEDNESS * smooth_noise(generator, len(radius), size, (4.0, 4.0))
-    return _norm(x - place[0], y - place[1]) - radius * ragged
+    return x - place[0], y - place[1]
 
 
 def _direction(generator: Generator, count: int) -> Tensor:
@@ -134,14 +124,4 @@ def _direction(generator: Generator, count: int) -> Tensor:
 
 
 def _normalised(vector: Tensor) -> Tensor:
-    return vector / _norm(vector[0], vector[1])
-
-
-def _norm(x: Tensor, y: Tensor) -> Tensor:
-    return square_root(x * x + y * y)
-
-
-def _mirrored(index: Tensor, size: int) -> Tensor:
-    """The indices, where those that lie outside [0, size) by at most ``size`` are mirrored back into it."""
-    index = torch.where(index < 0, -1 - index, index)
-    return torch.where(index >= size, 2 * size - 1 - index, index)
+    return vector / norm(vector[0], vector[1])

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from latentbench_datasets.synthetic.canvas import square_root
+from latentbench_augment.canvas import square_root
 
 __all__ = ["BACKGROUNDS", "COLOURS", "FACTORS", "POSITIONS", "RADII", "SHAPES", "UNITS", "Factor", "SceneRenderer"]
 

@@ -11,7 +11,7 @@ from math import ceil
 import torch
 from torch import Generator, Tensor
 
-from latentbench_datasets.synthetic.canvas import SIDE, coverage, pixel_centres, smooth_noise, square_root, uniform
+from latentbench_augment.canvas import SIDE, coverage, pixel_centres, smooth_noise, square_root, uniform
 
 __all__ = ["SURFACES", "Surface", "grain", "leather", "tiles", "weave"]
 

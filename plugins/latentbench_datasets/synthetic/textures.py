@@ -34,7 +34,7 @@ class Textures(Dataset):
     differ, by VISIBLE levels or more in some channel; all other pixels are the same, noise included.
 
     The splits depend on the options alone, never on a run's seed. Their draws are those of PyTorch's CPU generator, the
-    rendering is the same on every machine (``synthetic.canvas``), and the result is rounded to 8 bits.
+    rendering is the same on every machine (``latentbench_augment.canvas``), and the result is rounded to 8 bits.
     """
 
     name = "textures"

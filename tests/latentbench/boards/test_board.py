@@ -1,6 +1,5 @@
 """Boards: what their YAML may say, and errors that name the file and the line."""
 
-import re
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from textwrap import dedent
@@ -147,6 +146,8 @@ def test_a_dataset_s_own_rank_and_columns_stand_in_place_of_the_board_s(tmp_path
         "{name: d, label: ranked, rank: mig@test}",
         "{name: d, label: shown, options: {a: 1}, columns: [sap@test, auroc@test]}",
         "{name: d, label: both, options: {a: 2}, rank: mig@test, columns: []}",
+        "{name: d, label: several, options: {a: 3}, rank: [mig@test, auroc@test, mig@test]}",
+        "{name: d, label: within, options: {a: 4}, rank: [mig@test, sap@test], columns: [irs@test, sap@test]}",
     ]
     board = load_board(write(tmp_path, RANKED + "datasets:\n" + "".join(f"  - {entry}\n" for entry in entries)))
     assert {entry.label: board.values(entry) for entry in board.datasets} == {
@@ -154,7 +155,15 @@ def test_a_dataset_s_own_rank_and_columns_stand_in_place_of_the_board_s(tmp_path
         "ranked": ["mig@test", "fpr95@test"],
         "shown": ["auroc@test", "sap@test"],
         "both": ["mig@test"],
+        "several": ["mig@test", "fpr95@test", "auroc@test"],
+        "within": ["mig@test", "irs@test", "sap@test"],
     }
+    assert {entry.label: board.ranking(entry) for entry in board.datasets[-3:]} == {
+        "both": ["mig@test"],
+        "several": ["mig@test", "auroc@test"],
+        "within": ["mig@test", "sap@test"],
+    }
+    assert board.ranking() == ["auroc@test"]
 
 
 def test_a_board_whose_datasets_all_rank_needs_no_rank(tmp_path):
@@ -257,6 +266,12 @@ def test_the_standard_boards_are_sound_and_are_found_by_name_and_by_path(path):
             "'datasets.1.optional': Input should be a valid bool",
         ),
         (DATASETS + "  - name: e\n    rank: auroc\n", 7, "'datasets.1.rank': is not of the form metric[part]@split"),
+        (
+            DATASETS + "  - name: e\n    rank:\n      - a@b\n      - auroc\n",
+            9,
+            "'datasets.1.rank.1': is not of the form metric[part]@split/condition, as in auroc@test, got 'auroc'",
+        ),
+        (DATASETS + "  - name: e\n    rank: []\n", 7, "'datasets.1.rank': List should have at least 1 item"),
         (DATASETS + "  - name: e\n    columns: auroc@test\n", 7, "'datasets.1.columns': Input should be a valid list"),
         (DATASETS + "  - name: e\n    columns: [a@b, c]\n", 7, "'datasets.1.columns.1': is not of the form metric["),
         (
@@ -332,14 +347,6 @@ def test_a_mistake_is_told_with_file_line_and_mend(tmp_path, text, line, message
         load_board(path)
     assert str(caught.value).startswith(f"{path}:{line}: {message}")
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("place", "name"), [(0, "my-board"), (1, "my-parts")])
-def test_the_boards_that_contributors_are_shown_are_sound(tmp_path, place, name):
-    text = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    examples = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert len(examples) == 2
-    assert load_board(write(tmp_path, examples[place], f"{name}.yaml")).name == name
 
 
 def test_a_key_that_comes_with_an_anchor_may_be_overridden(tmp_path):

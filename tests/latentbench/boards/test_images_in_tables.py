@@ -82,7 +82,7 @@ def test_the_p_values_are_those_of_a_paired_t_test_over_images() -> None:
     records, replicates = measured(given)
     (table,) = standings(board(), records, None, replicates)
     with np.errstate(invalid="ignore"):  # on the diagonal
-        t = table.comparison.difference / np.sqrt(table.comparison.variance)
+        t = table.groups[0].comparison.difference / np.sqrt(table.groups[0].comparison.variance)
     for i, one in enumerate(table.rows):
         for j, other in enumerate(table.rows):
             if i != j:
@@ -120,12 +120,13 @@ def test_intervals_cover_what_is_known_and_stay_within_bounds() -> None:
 def test_a_table_of_one_seed_says_that_it_ranks_by_images_alone_also_on_a_board_of_several() -> None:
     records, replicates = measured({"a": [answers(300)], "b": [answers(200)]})
     for seeds in (1, 3):
-        text = render(board(seeds), records, None, replicates)["b.md"]
-        assert "split `split of d`, ranked by test images alone" in text
+        text = " ".join(render(board(seeds), records, None, replicates)["b.md"].split())
+        assert "Split `split of d`, 1 seed, ranked by test images alone." in text
         assert "what order other seeds would give is not known" in text
         assert "± test images" in text
-    text = render(board(1), records)["b.md"]
+    text = " ".join(render(board(1), records)["b.md"].split())
     assert "ranked by test images alone" not in text
+    assert "No row has a rank: the uncertainty over test images is not known." in text
     assert "is not known for any row" in text
 
 

@@ -1,6 +1,7 @@
 """A lineup beside the records: written and read again as it was, and what is kept of models that are not here."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentbench.boards.board import Board
+from latentbench.boards.board import Board, find_board
 from latentbench.boards.lineup import lineup_path, read_lineup, write_lineup
 from latentbench.errors import LatentbenchError
+from latentbench.plugins.registry import Plugins
 
 BOARD = Board.model_validate(
     {
@@ -76,3 +78,15 @@ def test_a_file_that_is_no_lineup_is_named_with_the_command_that_writes_it_and_i
     assert "\n" not in str(caught.value)
     write_lineup(tmp_path, BOARD, {"d": {"vae": {"a": 1}}})
     assert json.loads(path.read_text()) == {"d": {"vae": {"a": 1}}}
+
+
+def test_the_command_that_writes_a_damaged_lineup_again_names_the_board_as_it_was_asked_for(tmp_path: Path) -> None:
+    file, results = tmp_path / "my b.yml", tmp_path / "my results"
+    file.write_text("name: my b\ntitle: t\nrank: a@b\ndatasets: [d]\n")
+    board = find_board(str(file), Plugins([]))
+    results.mkdir()
+    lineup_path(results, board).write_text("[]")
+    with pytest.raises(LatentbenchError) as caught:
+        read_lineup(results, board)
+    words = shlex.split(str(caught.value).partition("write it again with: ")[2])
+    assert words == ["latentbench", "plan", str(file), "--out", str(results)]

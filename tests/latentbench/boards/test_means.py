@@ -87,11 +87,17 @@ def means_of(records: list[Record], board: Board = BOARD) -> Means:
 
 
 def section(records: list[Record], board: Board = BOARD) -> str:
-    """The Markdown of the means alone."""
+    """The Markdown of the table of means alone."""
     parts = render(board, records)[f"{board.name}.md"].split("\n## ")
-    assert parts[1].startswith("Mean over "), "it comes first"
-    assert not any(part.startswith("Mean over ") for part in parts[2:])
+    assert parts[1].startswith("Means\n"), "it comes first"
+    assert not any(part.startswith("Means") for part in parts[2:])
     return "## " + parts[1]
+
+
+def notes_of(records: list[Record], board: Board = BOARD) -> str:
+    """The notes on the means, and on nothing else."""
+    folded = render(board, records)[f"{board.name}.md"].partition("<summary>Notes</summary>")[2]
+    return folded[folded.index("**Means**") :].partition("</details>")[0].partition("**`")[0]
 
 
 def cells(text: str) -> list[list[str]]:
@@ -113,24 +119,26 @@ def lines(records: list[Record], board: Board = BOARD) -> list[dict[str, str]]:
 
 
 WHOLE = """\
-## Mean over 2 of 3 datasets: `screw`, `bottle`
+## Means
 
-Values are averaged over these datasets seed by seed, then over the seeds that all of them share. Each dataset counts \
-by its first table below.
+Mean over 2 of 3 datasets (`screw`, `bottle`).
 
-|   rank | model   |   AUROC ↑ test |   pixel AUROC ↑ test (1 of 2 datasets) |   seeds |   failed |   fit, s | hardware          |
-|-------:|:--------|---------------:|---------------------------------------:|--------:|---------:|---------:|:------------------|
-|      1 | `vae`   |  0.700 ± 0.127 |                          0.900 ± 0.000 |       2 |        0 |      4.0 | `CPU, threads: 1` |
-|      ? | `pca`   |          0.550 |                                      - |       1 |        1 |      4.0 | `CPU, threads: 1` |
-|      - | `ae`    |              - |                          0.800 (n = 1) |       0 |        0 |      4.0 | `CPU, threads: 1` |
+|   rank | model   |           AUROC ↑ test |        seeds |   pixel AUROC ↑ test (1 of 2 datasets) |
+|-------:|:--------|-----------------------:|-------------:|---------------------------------------:|
+|      1 | `vae`   | 0.700 (0.573 to 0.827) |            2 |                          0.900 ± 0.000 |
+|      ? | `pca`   |                  0.550 | 1 (1 failed) |                                      - |
+|      - | `ae`    |                      - |            0 |                          0.800 (n = 1) |
 
-### Notes
+No rank: `pca` (one seed, so the uncertainty over seeds is not known); `ae` (no mean AUROC ↑ test, as there is none on
+`bottle`).
+"""
+NOTES = """\
+**Means**
 
-- A row whose uncertainty is not known is placed by its value and has no rank; no other rank depends on it.
-- `ae` has no mean AUROC ↑ test: none on `bottle`.
 - pixel AUROC ↑ test is the mean over `screw`: on the other datasets no run has it.
-- `pca` has no mean pixel AUROC ↑ test: none on `screw`.
-"""  # noqa: E501
+- `pca`: no mean pixel AUROC ↑ test, as there is none on `screw`.
+
+"""
 
 
 def test_a_whole_table_of_means_as_text():
@@ -144,6 +152,7 @@ def test_a_whole_table_of_means_as_text():
         run("ae", "screw", 0, {RANK: 0.99, PIXEL: 0.8}),
     ]
     assert section(records) == WHOLE
+    assert notes_of(records) == NOTES
 
 
 def test_values_are_averaged_over_datasets_by_seed_and_then_over_seeds():
@@ -227,16 +236,16 @@ def test_means_are_those_of_a_slow_loop(data):
 def test_a_dataset_without_a_finished_run_is_not_one_of_them():
     records = [*runs("a", "screw", [0.5]), run("a", "pill", 0, None)]
     assert means_of(records).labels == ["screw"]
-    assert "## Mean over 1 of 3 datasets: `screw`\n" in section(records)
+    assert "\nMean over 1 of 3 datasets (`screw`), 1 seed.\n" in section(records)
     assert means(BOARD, standings(BOARD, records[1:])) is None
-    assert "Mean over" not in render(BOARD, records[1:])["parts.md"]
+    assert "Mean" not in render(BOARD, records[1:])["parts.md"]
 
 
 def test_a_board_that_does_not_ask_for_means_has_none():
     records = runs("a", "screw", [0.5, 0.6])
     board = BOARD.model_copy(update={"average": False})
     assert means(board, standings(board, records)) is None
-    assert "Mean over" not in render(board, records)["parts.md"]
+    assert "Mean" not in render(board, records)["parts.md"]
     assert lines(records, board) == []
 
 
@@ -249,13 +258,15 @@ def test_a_failed_run_leaves_its_seed_out_and_is_counted():
 def test_a_model_without_a_seed_that_all_datasets_share_has_no_mean_and_the_note_says_so():
     records = [run("a", "screw", 0, {RANK: 0.5}), run("a", "bottle", 1, {RANK: 0.5})]
     assert means_of(records).rows[0].rank is None
-    assert "- `a` has no mean AUROC ↑ test: no seed has it on every dataset.\n" in section(records)
+    assert "No row has a rank" not in section(records)
+    assert "\nNo rank: `a` (no mean AUROC ↑ test, as no seed has it on every dataset).\n" in section(records)
 
 
 def test_a_value_that_no_run_has_is_over_no_dataset():
     records = runs("a", "screw", [0.5])
-    assert cells(section(records))[0][3] == "pixel-auroc test (0 of 1 datasets)"
-    assert "has no mean pixel" not in section(records)
+    assert cells(section(records))[0] == ["rank", "model", "AUROC ↑ test"]
+    assert "no mean pixel" not in render(BOARD, records)["parts.md"]
+    assert "- No run has pixel-auroc test.\n" in render(BOARD, records)["parts.md"]
 
 
 def test_each_dataset_counts_by_its_first_table_the_newest_with_the_most_runs():
@@ -273,8 +284,8 @@ def test_presets_of_each_dataset_are_one_row_and_the_note_names_the_options():
         *runs("a", "screw", [0.4, 0.6], config={"latent_dim": 8, "epochs": 5}),
         *runs("a", "bottle", [0.6, 0.8], config={"latent_dim": 8, "epochs": 9}),
     ]
-    assert [row[1:3] for row in cells(section(records))[1:]] == [["a", "0.600 ± 1.271"]]
-    assert "- `a` is not configured alike on all datasets: `epochs`.\n" in section(records)
+    assert [row[1:3] for row in cells(section(records))[1:]] == [["a", "0.600 (-0.671 to 1.871)"]]
+    assert "- `a` is not configured alike on all datasets: `epochs`.\n" in notes_of(records)
 
 
 def test_a_variant_has_a_row_of_its_own_and_other_settings_are_in_no_mean():
@@ -311,7 +322,7 @@ def test_versions_of_a_model_are_not_mixed():
     ]
     found = means_of(records)
     assert {(row.model, row.version): row.rank for row in found.rows} == {("a", 2): None, ("b", 1): None}
-    assert "the model has a newer version: 2 runs of `a 1`." in section(records)
+    assert "the model has a newer version: 2 runs of `a 1`." in notes_of(records)
 
 
 def test_versions_of_a_metric_are_not_mixed():
@@ -319,7 +330,7 @@ def test_versions_of_a_metric_are_not_mixed():
     found = means_of(records)
     assert found.over[RANK] == ["bottle"]
     assert found.rows[0].summaries[RANK].mean == 0.5
-    assert "the metric has a newer version: 2 values of AUROC ↑ test." in section(records)
+    assert "the metric has a newer version: 2 values of AUROC ↑ test." in notes_of(records)
 
 
 # What is written
@@ -397,7 +408,7 @@ def test_a_mean_is_never_over_runs_of_different_code_of_the_model():
     assert rows["pca"].summaries[RANK].mean == 0.5
     assert RANK not in rows["vae"].summaries, "there is none by the new code on every dataset"
     assert found.other_code == {("vae", "acme 1.0"): 2}
-    assert "2 finished runs of `vae` by `acme 1.0`" in section(old + new + builtin)
+    assert "2 finished runs of `vae` by `acme 1.0`" in notes_of(old + new + builtin)
     again = made(runs("vae", "screw", [0.1, 0.3]), "1.1", "2026-01-03")
     (row,) = [row for row in means_of(old[2:] + new + again + builtin).rows if row.label == "vae"]
     assert row.summaries[RANK].mean == pytest.approx(0.4)

@@ -16,7 +16,8 @@ import pytest
 from latentbench.commands import VERBS
 from latentbench.commands.cli import main
 
-HEAVY = {"torch", "torchvision", "numpy", "pandas", "sklearn", "scipy", "rich", "matplotlib"}
+REPOSITORY = Path(__file__).parents[3]
+HEAVY = {"torch", "torchvision", "pandas", "sklearn", "scipy", "rich", "matplotlib"}
 
 
 @pytest.fixture(autouse=True)
@@ -76,10 +77,23 @@ def test_the_installed_script_and_the_module_are_the_same_command_line():
     assert (result.returncode, result.stdout) == (0, f"latentbench, version {version('latentbench')}\n")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["list", "boards"], ["list", "boards", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["list", "boards"],
+        ["list", "boards", "--json"],
+        ["runs"],
+        ["show", "last"],
+        ["rm", "last"],
+    ],
+)
 def test_verbs_that_train_nothing_import_nothing_heavy(arguments):
     code = "import sys; from latentbench.commands.cli import main; main(sys.argv[1:]); print(*sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    where = {**os.environ, "LATENTBENCH_RESULTS": str(REPOSITORY / "leaderboards" / "results")}
+    program = [sys.executable, "-c", code, *arguments]
+    result = subprocess.run(program, capture_output=True, text=True, check=True, env=where, stdin=subprocess.DEVNULL)
     modules = {name.split(".")[0] for name in result.stdout.splitlines()[-1].split()}
     assert "latentbench" in modules
     assert modules & HEAVY == set()
@@ -92,6 +106,40 @@ def test_the_help_imports_no_verb():
     assert {f"latentbench.commands.{verb}" for verb in VERBS}.isdisjoint(modules)
 
 
+@pytest.mark.parametrize("command", [[], ["run"], ["data", "prepare"], ["holes", "waic"]])
+def test_h_is_short_for_help(command, capsys):
+    assert main([*command, "--help"]) == 0
+    help_ = capsys.readouterr().out
+    assert main([*command, "-h"]) == 0
+    assert capsys.readouterr().out == help_
+    assert "-h, --help" in help_
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([], ["warning", "quiet: False"]),
+        (["-v"], ["info", "warning", "quiet: False"]),
+        (["--verbose"], ["info", "warning", "quiet: False"]),
+        (["-q"], ["warning", "quiet: True"]),
+        (["--quiet"], ["warning", "quiet: True"]),
+        (["-v", "-q"], ["info", "warning", "quiet: True"]),
+        (["--debug", "-v"], ["debug", "info", "warning", "quiet: False"]),
+    ],
+)
+def test_verbose_says_more_and_quiet_leaves_out_progress(tmp_path, place, flags, told):
+    body = """
+        import logging
+        log = logging.getLogger("latentbench")
+        log.debug("debug"), log.info("info"), log.warning("warning")
+        click.echo(f"quiet: {click.get_current_context().obj.quiet}", err=True)
+    """
+    plugin = ["--plugin", str(command_file(tmp_path, body, decorators="@common_options"))]
+    result = process([*plugin, *flags, "act"] if place == "before" else [*plugin, "act", *flags])
+    assert [line.removeprefix("latentbench: ") for line in result.stderr.splitlines()] == told
+
+
 # What goes wrong
 
 
@@ -101,7 +149,7 @@ def test_the_help_imports_no_verb():
         (
             ["lst"],
             "unknown command 'lst': did you mean 'list'? "
-            "known: check-records, data, evaluate, extractor, findings, holes, leaderboard, list, plan, run, show",
+            "known: check-records, claims, compare, data, evaluate, extractor, findings, holes, leaderboard, list, ",
         ),
         (["list", "--jsn"], "No such option '--jsn'. Did you mean '--json'? (see latentbench list --help)"),
         (["--plugn", "x.py"], "No such option '--plugn'. Did you mean '--plugin'? (see latentbench --help)"),
@@ -161,16 +209,43 @@ def test_a_command_sets_the_exit_code_by_exit_and_not_by_what_it_returns(tmp_pat
     assert main(["--plugin", str(command_file(tmp_path, body)), "act"]) == code
 
 
-def test_an_interrupt_from_outside_ends_it_with_130(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "ignored", "code", "word"),
+    [
+        (signal.SIGINT, False, 130, "interrupted"),
+        (signal.SIGTERM, False, 143, "terminated"),
+        (signal.SIGTERM, True, 143, "terminated"),
+    ],
+    ids=["interrupt", "terminate", "terminate where interrupts are ignored"],
+)
+def test_a_signal_from_outside_ends_it_in_order(tmp_path, number, ignored, code, word):
+    """Interrupts are ignored by what a script starts in the background, which these tests may be, too."""
     path = command_file(tmp_path, "import time\nprint('ready', flush=True)\ntime.sleep(60)")
     command = [sys.executable, "-m", "latentbench", "--plugin", str(path), "act"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    start = f"import os, signal; signal.signal(signal.SIGINT, signal.SIG_{'IGN' if ignored else 'DFL'}); "
+    start += f"os.execv({sys.executable!r}, {command!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", start], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         assert child.stdout.readline() == "ready\n"
-        child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=30) == 130
-        assert child.stderr.read().strip().startswith("latentbench: error: interrupted: what is finished is kept")
+        if ignored:
+            child.send_signal(signal.SIGINT)
+        child.send_signal(number)
+        assert child.wait(timeout=60) == code
+        assert child.stderr.read().strip().startswith(f"latentbench: error: {word}: what is finished is kept")
+
+
+def test_a_handler_of_the_caller_is_left_and_the_default_put_back(capsys):
+    assert main(["--version"]) == 0
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    own = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert main(["--version"]) == 0
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, own)
 
 
 @pytest.mark.parametrize("body", ["click.echo('x' * 100_000)", "print('x')"], ids=["at once", "at the end"])

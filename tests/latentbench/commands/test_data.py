@@ -1,6 +1,8 @@
 """``latentbench data``: what a dataset does and tells, in the folder that was asked for and with its options."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,13 +73,17 @@ def test_the_folder_is_the_options_then_the_environments_then_data(
 
 def test_what_the_dataset_cannot_do_is_told_in_one_line(plugin, capsys):
     assert main([*plugin, "data", "prepare", "mine", "--data-root", "forbidden"]) == 2
-    assert capsys.readouterr().err == "latentbench: error: the server says no: ask again\n"
+    told = (
+        r"latentbench: error: plugin 'plugin sha256:\w+': dataset 'mine', prepare\(\): the server says no: ask again\n"
+    )
+    assert re.fullmatch(told, capsys.readouterr().err)
 
 
 def test_what_cannot_be_loaded_afterwards_is_not_called_ready(plugin, capsys):
     assert main([*plugin, "data", "prepare", "mine", "--set", "size=9"]) == 2
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "latentbench: error: there are 8 images: ask for fewer\n")
+    assert out == ""
+    assert err.endswith(": dataset 'mine', load(): there are 8 images: ask for fewer\n")
 
 
 @pytest.mark.parametrize("verb", ["prepare", "verify"])
@@ -87,7 +93,7 @@ def test_without_a_dataset_it_is_all_that_are_there_and_a_faulty_one_costs_no_ot
     done = {"prepare": "is ready in data", "verify": "is what it should be"}[verb]
     assert f"dataset 'digits-shift' {done}" in out
     assert f"dataset 'textures' {done}" in out
-    assert "dataset 'mine' is not there: `latentbench data status mine`" in out
+    assert "dataset 'mine' is not there: latentbench data status mine --plugin " in out
     assert not (tmp_path / "data").exists()  # nothing is downloaded
     assert "dataset 'faulty': ZeroDivisionError" in err
     assert err.endswith("latentbench: error: not done for faulty: see the lines above\n")
@@ -127,6 +133,7 @@ def test_the_status_of_a_missing_dataset_says_how_to_get_it(plugin, capsys):
         "folder": None,
         "facts": {},
         "note": "'mine' is not in data: get it",
+        "prepared": [],
         "options": {"size": 3},
         "licence": "CC0-1.0",
         "source": "https://example.org/mine",
@@ -201,6 +208,9 @@ def test_image_folders_are_prepared_found_and_verified(monkeypatch, tmp_path, ca
     status = capsys.readouterr().out
     assert status.startswith(f"mvtec-like: prepared\n  folder   {folder}\n  there    train images: 2, ")
     assert "masks missing: 1" in status
+    (cache,) = (tmp_path / "cache").glob("*/mvtec-like")
+    size = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
+    assert f"\n  prepared {size / 1000:.1f} kB in {cache}\n" in status
     assert main(["data", "verify", "mvtec-like", *of_it]) == 0
     capsys.readouterr()
 
@@ -216,5 +226,51 @@ def test_image_folders_are_prepared_found_and_verified(monkeypatch, tmp_path, ca
     assert capsys.readouterr().out.startswith("mvtec-like: outdated\n")
     assert main(["data", "prepare", "mvtec-like", *of_it]) == 2
     error = capsys.readouterr().err
-    assert f"latentbench: error: image {folder}/test/hole/0.png is empty (0 bytes)" in error
+    assert f"latentbench: error: dataset 'mvtec-like', prepare(): image {folder}/test/hole/0.png is empty" in error
     assert "Traceback" not in error
+
+
+def test_what_was_prepared_is_deleted_and_the_data_stays(monkeypatch, tmp_path, capsys):
+    from PIL import Image
+
+    monkeypatch.setenv("LATENTBENCH_CACHE", str(tmp_path / "cache"))
+    for part in ("train/good/0", "train/good/1", "test/good/0", "test/hole/0"):
+        path = tmp_path / "data" / "mvtec_like" / f"{part}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 100).save(path)
+    shutil.copytree(tmp_path / "data", tmp_path / "other")
+    Image.new("L", (8, 8), 50).save(tmp_path / "other" / "mvtec_like" / "train" / "good" / "0.png")
+    data, other = (["--data-root", str(tmp_path / name)] for name in ("data", "other"))
+    before = sorted((tmp_path / "data").rglob("*"))
+
+    def prepared() -> int:
+        for root in (data, other):
+            assert main(["data", "prepare", "mvtec-like", *root]) == 0
+        capsys.readouterr()
+        return len(list((tmp_path / "cache").glob("*/mvtec-like")))
+
+    for arguments, left in ((["mvtec-like", *data], 1), (data, 1), (["--all", *data], 0)):
+        assert prepared() == 2
+        assert main(["data", "clean", *arguments]) == 0
+        told = capsys.readouterr().out.splitlines()
+        deleted = rf"deleted \S+ \w+ of {tmp_path}/cache/[0-9a-f]{{8}}/mvtec-like"
+        assert all(re.fullmatch(deleted, line) for line in told), told
+        assert len(told) == 2 - left
+        assert len(list((tmp_path / "cache").glob("*/mvtec-like"))) == left
+        assert sorted((tmp_path / "data").rglob("*")) == before
+    assert main(["data", "clean", "mvtec-like", *data]) == 0
+    assert capsys.readouterr().out == "nothing is prepared of dataset 'mvtec-like'\n"
+    assert main(["data", "clean", *data]) == 0
+    assert capsys.readouterr().out == "nothing is prepared of any dataset\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["clean", "minee"], "unknown dataset 'minee': did you mean 'mine'?"),
+        (["clean", "mine", "--all"], "--all needs no DATASET"),
+    ],
+)
+def test_a_mistake_in_cleaning_is_one_line(plugin, capsys, arguments, told):
+    assert main([*plugin, "data", *arguments]) == 2
+    assert told in capsys.readouterr().err

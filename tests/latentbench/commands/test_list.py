@@ -60,7 +60,9 @@ def test_a_broken_plugin_is_listed_with_distribution_version_and_reason(install,
     }
     assert main(["list"]) == 0
     out, err = capsys.readouterr()
-    assert re.search(rf"^bad-metrics +bad-metrics +0\.3\.1 +broken +{reason}$", out, re.MULTILINE)
+    assert re.search(r"^bad-metrics +bad-metrics +0\.3\.1 +broken +-$", out, re.MULTILINE)
+    assert out.endswith(f"\n\nbad-metrics (bad-metrics 0.3.1) is broken: {reason}\n")
+    assert max(len(line) for line in out.splitlines()) <= 110, "no reason is out of a terminal's sight"
     assert err.startswith("latentbench: warning: broken plugins: bad-metrics (bad-metrics 0.3.1);")
 
 
@@ -167,3 +169,59 @@ def test_a_board_with_a_mistake_is_left_out_with_its_line_and_the_others_stay(in
     assert err.startswith(
         f"latentbench: warning: left out a board: {path}:2: unknown key 'sedes': did you mean 'seeds'?"
     )
+
+
+def test_the_table_of_models_shows_their_own_options(capsys):
+    assert main(["list", "models"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("pca ")]
+    config = Plugins.load().offers("models")["pca"].value.Config
+    assert all(f"{name}=" in line for name in config.model_fields)
+    (line,) = [line for line in _printed(capsys, "list", "models") if line.startswith("vae ")]
+    assert "latent_dim=32" in line
+    assert "batch_size" not in line, "which every trained model has"
+
+
+def _printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert main([*arguments]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("what", ["plugins", "models", "datasets", "metrics", "boards"])
+def test_each_object_is_told_in_detail(capsys, what):
+    for row in listed(capsys, what):
+        text = "\n".join(_printed(capsys, "list", what, row["name"]))
+        assert text.startswith(f"{what[:-1]} {row['name']}\n")
+        for option in row.get("options", ()):
+            assert re.search(rf"^{option['name']} ", text, re.MULTILINE)
+        for label, preset in row.get("presets", {}).items():
+            assert f"preset for {label}: " in text
+            assert all(f"{name}=" in text for name in preset)
+        for label in [*row.get("labels", ()), *row.get("variants", ())]:
+            assert label in text
+        for fact in ("title", "licence", "source", "reason"):
+            assert " ".join(row.get(fact, "").split()) in text
+        assert listed(capsys, what, row["name"]) == [row]
+
+
+def test_a_boards_datasets_and_variants_are_told_with_what_ranks(capsys):
+    text = "\n".join(_printed(capsys, "list", "boards", "mnist-shift"))
+    assert "c0.9: dataset mnist-shift (correlation=0.9, noise=0.6)\n  ranked by accuracy@test/uncorrelated\n" in text
+    assert "variant beta-vae-beta1: model=beta-vae, beta=1" in text
+
+
+def test_an_object_that_is_not_there_has_near_misses(capsys):
+    assert main(["list", "models", "vea"]) == 2
+    assert capsys.readouterr().err.startswith("latentbench: error: unknown model 'vea': did you mean 'vae'")
+
+
+def test_quiet_lists_the_names_alone(capsys):
+    assert _printed(capsys, "list", "boards", "-q") == [row["name"] for row in listed(capsys, "boards")]
+
+
+def test_on_a_terminal_a_table_is_cut_to_the_window(capsys, monkeypatch):
+    wide = _printed(capsys, "list", "metrics")
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    narrow = _printed(capsys, "list", "metrics")
+    assert max(map(len, narrow)) == 60
+    assert [line if len(line) <= 60 else f"{line[:57]}..." for line in wide] == narrow

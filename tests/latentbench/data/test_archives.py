@@ -188,6 +188,30 @@ def test_a_hostile_name_is_refused_wherever_the_member_is(tmp_path: Path, suffix
     message_of(archive, folder="other")
 
 
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("/".join(["d"] * 2000) + "/file", "has a path of 2,001 parts"),
+        ("n" * 256, "a part of more than 255 bytes"),
+        ("ü" * 128, "a part of more than 255 bytes"),
+    ],
+    ids=["deep", "long", "long in bytes"],
+)
+def test_a_path_that_is_too_deep_or_too_long_is_refused_in_a_short_line(
+    tmp_path: Path, suffix: str, name: str, reason: str
+) -> None:
+    message = message_of(pack(tmp_path / f"a.{suffix}", {**CONTENTS, name: b"x"}))
+    assert reason in message
+    assert len(message) < 2000
+
+
+def test_a_path_as_deep_as_is_allowed_is_unpacked(tmp_path: Path) -> None:
+    name = "/".join(["d"] * 99) + "/file"
+    unpack(pack(tmp_path / "a.tar", {name: b"x"}), tmp_path / "made")
+    assert (tmp_path / "made" / name).read_bytes() == b"x"
+
+
 def test_a_name_with_a_zero_byte_is_refused(tmp_path: Path) -> None:
     """Python's own ``zipfile`` would cut it short there."""
     archive = pack(tmp_path / "a.zip", {"goodX.png": b"1"})

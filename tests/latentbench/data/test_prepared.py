@@ -22,12 +22,11 @@ import torch
 
 from latentbench import Data, DataInfo, Dataset, LatentbenchError, Role, StoredSplit
 from latentbench.data import cache, contents
-from latentbench.data.cache import CACHE_VARIABLE
 from latentbench.data.contents import Stamp
 from latentbench.data.dataset import State
 from latentbench.data.prepared import Decoding, Prepared, PreparedDataset, Rows, Save, Source
 from latentbench.data.splits import content_hash
-from latentbench.files import StorageError
+from latentbench.files import CACHE_VARIABLE, StorageError, workplace
 
 
 class Texts(PreparedDataset):
@@ -95,8 +94,13 @@ def folders(root: Path) -> list[Path]:
     return list(root.glob("texts/*/*"))
 
 
+def cache_of(data_root: Path) -> Path:
+    """Where what is prepared is written, if it can be."""
+    return cache.cache_roots(data_root)[0]
+
+
 def only_folder(data_root: Path) -> Path:
-    (folder,) = folders(data_root / ".prepared")
+    (folder,) = folders(cache_of(data_root))
     return folder
 
 
@@ -161,7 +165,7 @@ def test_datasets_and_options_of_one_decoding_share_what_is_prepared(data_root: 
     assert first_pixels(FirstTexts(FirstTexts.Config()).load(data_root)) == [0, 1]
     assert first_pixels(FirstTexts(FirstTexts.Config(count=1)).load(data_root)) == [0]
     assert FirstTexts(FirstTexts.Config(count=1)).status(data_root).state is State.PREPARED
-    assert len(folders(data_root / ".prepared")) == 1
+    assert len(folders(cache_of(data_root))) == 1
     about = json.loads((only_folder(data_root) / "prepared.json").read_text())
     assert (about["dataset"], about["version"], about["options"]) == ("texts", 1, {"offset": 0})
     assert (Texts.conversions, FirstTexts.conversions) == (1, 1)
@@ -170,7 +174,7 @@ def test_datasets_and_options_of_one_decoding_share_what_is_prepared(data_root: 
 def test_options_of_the_decoding_are_prepared_apart(data_root: Path) -> None:
     assert first_pixels(FirstTexts(FirstTexts.Config(offset=10)).load(data_root)) == [10, 11]
     assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
-    assert len(folders(data_root / ".prepared")) == 2
+    assert len(folders(cache_of(data_root))) == 2
 
 
 def changed_content(data_root: Path) -> None:
@@ -354,19 +358,19 @@ def test_with_the_clock_set_back_everything_is_read_each_time(
 @pytest.mark.usefixtures("later")
 def test_where_nothing_can_be_remembered_everything_is_read_each_time(data_root: Path, hashed: list[str]) -> None:
     Texts().prepare(data_root)
-    shutil.rmtree(data_root / ".prepared" / ".known")
-    (data_root / ".prepared" / ".known").write_text("a file in the place of the folder")
-    user = data_root.parent / "user"
-    user.write_text("and another one")
+    shutil.rmtree(cache_of(data_root) / ".known")
+    (cache_of(data_root) / ".known").write_text("a file in the place of the folder")
+    other = data_root / ".prepared"
+    other.write_text("and another one")
     for _ in range(2):
         hashed.clear()
         assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
         assert sorted(hashed) == EVERYTHING
-    user.unlink()
+    other.unlink()
     Texts().load(data_root)
     hashed.clear()
     assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
-    assert hashed == [], "it is remembered in the user's cache"
+    assert hashed == [], "it is remembered in the data root"
     assert Texts.conversions == 1
 
 
@@ -471,7 +475,7 @@ def test_rows_of_another_number_or_kind_are_the_datasets_defect_and_none_is_kept
     monkeypatch.setattr(Texts, "convert", lambda self, source, save: save("train", (2, 1), lambda start: rows[start:]))
     with pytest.raises(ValueError, match=told):
         Texts().load(data_root)
-    assert folders(data_root / ".prepared") == []
+    assert folders(cache_of(data_root)) == []
 
 
 def test_rows_that_are_not_all_told_what_they_are_made_of_are_the_datasets_defect(
@@ -497,7 +501,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_what_is_done(data_root:
     assert CACHE_VARIABLE in str(caught.value)
     assert Texts().status(data_root).facts == {"files": 300}, "so few rows had not come to a note"
     assert sorted(first_pixels(Texts().load(data_root))) == [0, *[1] * 298, 2]
-    assert len(folders(data_root / ".prepared")) == 1
+    assert len(folders(cache_of(data_root))) == 1
 
 
 def test_a_cache_that_cannot_be_made_is_one_line(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -507,12 +511,84 @@ def test_a_cache_that_cannot_be_made_is_one_line(data_root: Path, monkeypatch: p
         Texts().load(data_root)
 
 
-def test_where_the_data_root_cannot_be_written_the_users_cache_serves(data_root: Path, tmp_path: Path) -> None:
-    (data_root / ".prepared").write_text("a file in the place of the folder")
+def test_nothing_is_written_into_the_data_root_unless_the_users_cache_cannot_be_written(
+    data_root: Path, tmp_path: Path
+) -> None:
+    before = sorted(data_root.rglob("*"))
     assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
-    assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
-    assert Texts.conversions == 1
     assert len([*(tmp_path / "user" / "latentbench").glob("*/texts/*/*/train.npy")]) == 1
+    assert sorted(data_root.rglob("*")) == before
+
+    shutil.rmtree(tmp_path / "user")
+    (tmp_path / "user").write_text("a file in the place of the folder")
+    for _ in range(2):
+        assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
+    assert Texts.conversions == 2
+    assert len(folders(data_root / ".prepared")) == 1
+
+
+def test_what_was_prepared_in_the_data_root_is_found_and_checked_as_before(data_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "user").write_text("a file in the place of the folder")
+    Texts().prepare(data_root)
+    (tmp_path / "user").unlink()
+    assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
+    assert Texts().status(data_root).state is State.PREPARED
+    assert Texts.conversions == 1
+    assert folders(cache_of(data_root)) == []
+    (array,) = (data_root / ".prepared").glob("texts/*/*/train.npy")
+    content = bytearray(array.read_bytes())
+    content[-1] ^= 1
+    array.write_bytes(content)
+    assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
+    assert Texts.conversions == 2
+    assert len(folders(cache_of(data_root))) == 1
+
+
+def test_the_size_of_what_is_prepared_is_told_once(data_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        Texts().load(data_root)
+    size = sum(file.stat().st_size for file in only_folder(data_root).iterdir() if file.suffix != ".lock")
+    told = [record.getMessage() for record in caplog.records if "data clean" in record.getMessage()]
+    assert told == [f"prepared dataset 'texts': {size} bytes, which `latentbench data clean` deletes"]
+
+
+def test_what_is_prepared_is_cleared_and_nothing_else(data_root: Path) -> None:
+    Texts().prepare(data_root)
+    Texts(Texts.Config(offset=1)).prepare(data_root)
+    FirstTexts().prepare(data_root)
+    root = cache_of(data_root)
+    (root / "stranger" / "a" / "b").mkdir(parents=True)
+    (root / "stranger" / "a" / "b" / "file").write_text("of somebody else")
+    (mine,) = Texts().caches(data_root)
+    assert cache.prepared_folders(root) == [mine]
+    size = sum(file.stat().st_size for file in mine.rglob("*") if file.is_file())
+    deleted, left = cache.clear(mine)
+    assert (deleted, left) == (size, False)
+    assert not mine.exists()
+    assert [str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()] == ["stranger/a/b/file"]
+    assert Texts().status(data_root).state is State.PRESENT
+    assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
+
+
+def test_what_a_process_is_preparing_is_not_cleared(data_root: Path) -> None:
+    Texts().prepare(data_root)
+    (mine,) = Texts().caches(data_root)
+    (subject,) = mine.iterdir()
+    with workplace(subject / ".part"):
+        assert cache.clear(mine) == (0, True)
+        assert Texts().status(data_root).state is State.PREPARED
+    assert cache.clear(mine)[1] is False
+    assert not mine.exists()
+
+
+def test_the_caches_of_all_data_roots_are_known(data_root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(data_root, other)
+    (other / "texts" / "0.txt").write_text("50 1 2 3")
+    for root in (data_root, other):
+        Texts().prepare(root)
+    (tmp_path / "user" / "latentbench" / "plugins").mkdir()
+    assert cache.all_roots() == sorted([cache_of(data_root), cache_of(other)])
 
 
 def test_the_environment_names_another_cache_that_several_data_roots_can_share(
@@ -527,6 +603,7 @@ def test_the_environment_names_another_cache_that_several_data_roots_can_share(
         assert first_pixels(Texts().load(other)) == [50]
     assert Texts.conversions == 2
     assert not (data_root / ".prepared").exists()
+    assert not (tmp_path / "user").exists()
 
 
 class Overtaken(Texts):
@@ -690,7 +767,7 @@ def test_killed_at_any_line_it_ends_as_if_it_had_not_been(
     lines = counts.get()
     draw, kept = random.Random(0), 0
     for line in sorted(draw.sample(range(1, lines + 1), 40)):
-        shutil.rmtree(data_root / ".prepared")
+        shutil.rmtree(cache_of(data_root))
         assert killed_at(line) == -signal.SIGKILL
         again = line + draw.randrange(lines)  # a second time, or not at all
         killed_at(again)
@@ -711,7 +788,7 @@ def test_killed_again_and_again_at_random_instants_it_ends_as_if_it_had_not_been
         (data_root / "texts" / f"{number}.txt").write_text(f"{number} 1 2 3")
     Texts().prepare(data_root)
     whole = content(only_folder(data_root))
-    shutil.rmtree(data_root / ".prepared")
+    shutil.rmtree(cache_of(data_root))
     monkeypatch.setattr(cache, "_EVERY", 0.002)
     read = Texts.read
 
@@ -874,7 +951,7 @@ def test_an_interruption_keeps_what_is_done_and_a_defect_of_the_dataset_does_not
     with pytest.raises(error):
         Interrupted(Interrupted.Config()).prepare(data_root)
     assert Texts().status(data_root).facts.get("rows half prepared", 0) == kept
-    assert len(folders(data_root / ".prepared")) == (kept > 0)
+    assert len(folders(cache_of(data_root))) == (kept > 0)
     Texts().prepare(data_root)
     assert Texts.reads == 9 - kept + 3
 
@@ -896,7 +973,7 @@ def test_who_finds_another_process_at_work_does_it_alone(data_root: Path) -> Non
     process.start()
     assert started.wait(60)
     assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
-    names = {path.name for path in folders(data_root / ".prepared")}
+    names = {path.name for path in folders(cache_of(data_root))}
     assert len(names) == 2
     assert ".part" in names
     go_on.set()
@@ -915,7 +992,7 @@ def test_where_there_are_no_locks_nothing_is_gone_on_with(data_root: Path, monke
     monkeypatch.setattr(fcntl, "flock", refuse)
     assert first_pixels(Texts().load(data_root)) == [0, 1, 2]
     assert Texts.reads == 9 + 3
-    assert {path.name for path in folders(data_root / ".prepared")} > {left.name}
+    assert {path.name for path in folders(cache_of(data_root))} > {left.name}
 
 
 def test_what_a_killed_process_left_goes_after_a_day_and_what_runs_stays(data_root: Path) -> None:
@@ -973,7 +1050,7 @@ def test_verifying_finds_that_the_source_is_decoded_to_something_else_now(
     monkeypatch.setattr(Texts, "read", lambda self, path: read(self, path) + 1)
     with pytest.raises(LatentbenchError, match="no longer give what was prepared"):
         Texts().verify(data_root)
-    assert len(folders(data_root / ".prepared")) == 1
+    assert len(folders(cache_of(data_root))) == 1
 
 
 def test_the_status_tells_missing_present_and_prepared(data_root: Path, tmp_path: Path) -> None:

@@ -176,6 +176,11 @@ def with_nan(x):
         ("cluster", lambda x: {"shape": x.mean((1, 2, 3))}, "'shape': expected integers, got torch.float32"),
         ("cluster", lambda x: {"shape": x[:, 0, 0, 0] > 0}, "'shape': expected integers, got torch.bool"),
         ("cluster", lambda x: torch.zeros(len(x)), "expected a mapping of names to tensors, got Tensor"),
+        ("score", lambda x: {"a/b": x[:, 0, 0, 0]}, "a name has no blank and none of [ ] @ / :, unlike 'a/b'"),
+        ("encode", lambda x: {"a b": x.flatten(1)}, "a name has no blank and none of [ ] @ / :, unlike 'a b'"),
+        ("cluster", lambda x: {"": x[:, 0, 0, 0].long()}, "a name is not empty"),
+        ("score", lambda x: {3: x[:, 0, 0, 0]}, "a name is a text, unlike 3"),
+        ("score", lambda x: {"a" * 65: x[:, 0, 0, 0]}, "a name has at most 64 characters, unlike 'aaaa"),
     ],
 )
 def test_an_output_that_breaks_the_promise_is_named_with_what_was_expected_and_what_came(capability, method, message):

@@ -73,7 +73,7 @@ class Able(Bare):
         return torch.rand(count, 1, 6, 6)
 
     def cluster(self, images):
-        return {"bright/dark": (images.mean((1, 2, 3)) > 0.4).long()}
+        return {"bright-dark": (images.mean((1, 2, 3)) > 0.4).long()}
 
 
 class OfClusters(Metric):
@@ -208,7 +208,7 @@ def test_without_a_decoder_codes_are_sampled_at_with_the_same_draws_at_each_step
 
 def test_each_cluster_shows_the_images_nearest_to_its_mean_code(sheets):
     made(model(Able), OfClusters)
-    rows = sheets["clusters bright/dark (and images in each)"].rows
+    rows = sheets["clusters bright-dark (and images in each)"].rows
     codes = np.concatenate([IMAGES[:, 0, 0, :2], 10 * IMAGES[:, 0, 1, :1]], axis=1).astype(np.float64)
     bright = IMAGES.mean((1, 2, 3)) > 0.4
     for cluster, row in enumerate(rows):

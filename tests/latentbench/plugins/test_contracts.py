@@ -79,8 +79,20 @@ def test_a_valid_object_is_called_by_its_name(kind, offer, name):
     assert KINDS[kind].name(offer) == name
 
 
-def test_a_board_is_called_as_its_file(tmp_path):
-    path = tmp_path / "mine.yaml"
+@pytest.mark.parametrize("length", [65, 256, 10_000])
+def test_a_name_that_no_folder_could_have_is_refused_in_a_short_line(length):
+    class Long(GoodModel):
+        name = "a" * length
+
+    with pytest.raises(OfferError, match=rf"^model 'a{{64}}' has a name of {length:,} characters: 64 are the most$"):
+        KINDS["models"].name(Long)
+    Long.name = "a" * 64
+    assert KINDS["models"].name(Long) == "a" * 64
+
+
+@pytest.mark.parametrize("file", ["mine.yaml", "mine.yml"])
+def test_a_board_is_called_as_its_file(tmp_path, file):
+    path = tmp_path / file
     path.touch()
     assert KINDS["boards"].name(path) == "mine"
 
@@ -215,6 +227,7 @@ def metric(**changes):
         ("commands", click.Command(None), "needs a name"),
         ("boards", Path("nowhere.yaml"), "board 'nowhere' is not the Path of a .yaml file"),
         ("boards", Path(__file__), "is not the Path of a .yaml file"),
+        ("claims", Path("nowhere.yaml"), "paper 'nowhere' is not the Path of a .yaml file"),
     ],
 )
 def test_an_invalid_object_is_refused_with_its_name_and_the_defect(kind, offer, message):

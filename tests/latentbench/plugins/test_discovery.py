@@ -3,12 +3,17 @@
 import hashlib
 import os
 import pickle
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from latentbench.errors import LatentbenchError
+from latentbench.plugins.contracts import OfferError
 from latentbench.plugins.discovery import Found, find_files, find_installed
 
 
@@ -81,6 +86,51 @@ def test_an_unknown_name_in_the_environment_is_an_error_with_near_misses(install
         find_installed()
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[console_scripts]\nname\n", r"TypeError: .*"),
+        (b"[latentbench]\nd\xe9tecteur = other\n", r"UnicodeDecodeError: .* position 15: .*"),
+    ],
+    ids=["malformed", "latin-1"],
+)
+def test_a_distribution_whose_entry_points_cannot_be_read_is_named_and_hides_no_other(install, content, reason):
+    site = install("other", "", version="3.0")
+    install("good", "")
+    (site / "other-3.0.dist-info" / "entry_points.txt").write_bytes(content)
+    assert third_parties() == [("good", "good", "1.0"), ("other", "other", "3.0")]
+    broken = find_installed()[-1]
+    with pytest.raises(
+        OfferError, match=rf"^its entry_points.txt, in {re.escape(str(site))}, cannot be .* \({reason}\)$"
+    ):
+        broken.load()
+
+
+def test_an_entry_point_that_is_no_name_of_a_module_says_so(install):
+    install("odd", "", target="odd module!")
+    with pytest.raises(OfferError, match=r"^its entry point 'odd module!' is not of the form MODULE or MODULE:OBJECT$"):
+        find_installed()[-1].load()
+
+
+def test_an_entry_point_that_is_listed_twice_is_one_plugin(install):
+    site = install("twin", "")
+    (site / "twin-1.0.dist-info" / "entry_points.txt").write_text("[latentbench]\ntwin = twin\nagain = twin\n")
+    shutil.copytree(site / "twin-1.0.dist-info", site / "twin.egg-info")
+    (site / "twin.egg-info" / "METADATA").rename(site / "twin.egg-info" / "PKG-INFO")
+    assert third_parties() == [("twin", "twin", "1.0")]
+
+
+def test_a_distribution_that_another_version_hides_is_left_out(install, tmp_path, monkeypatch):
+    site = install("shade", "", version="1.0")
+    new = tmp_path / "new" / "shade-2.0.dist-info"
+    new.mkdir(parents=True)
+    (new / "METADATA").write_text("Metadata-Version: 2.1\nName: shade\nVersion: 2.0\n")
+    assert third_parties() == [("shade", "shade", "1.0")]
+    monkeypatch.syspath_prepend(new.parent)
+    assert third_parties() == []
+    assert (site / "shade-1.0.dist-info").is_dir()
+
+
 def test_a_file_is_known_by_its_path_and_the_hash_of_its_text(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("value = 3\n")
@@ -140,6 +190,64 @@ def test_a_file_that_fails_to_import_can_be_mended_and_imported_again(tmp_path):
     path.write_text("value = 'a longer text'\n")
     (found,) = find_files([path])
     assert module_of(found).value == "a longer text"
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Found]]:
+    """Call it with a folder's name and its files: it finds the plugin file ``mine.py`` there."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+
+    def beside(folder: str, **files: str) -> Found:
+        for name, text in files.items():
+            path = tmp_path / folder / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        (found,) = find_files([tmp_path / folder / "mine.py"])
+        return found
+
+    yield beside
+    for name in set(sys.modules) - before:
+        if "beside" in name:
+            del sys.modules[name]
+
+
+def test_a_file_may_import_what_lies_beside_it_at_once_and_later(beside):
+    later = "def later():\n    import later_beside\n    return later_beside.value\n"
+    found = beside(
+        "a",
+        mine=f"from helper_beside import value\nimport package_beside.part\n{later}",
+        helper_beside="from deep_beside import value",
+        deep_beside="value = 3",
+        later_beside="value = 4",
+        package_beside__part="",
+    )
+    (Path(found.info.distribution).parent / "package_beside" / "__init__.py").touch()
+    module = module_of(found)
+    assert (module.value, module.later()) == (3, 4)
+
+
+def test_what_is_installed_comes_before_what_lies_beside(beside):
+    assert module_of(beside("a", mine="import json\nvalue = json.loads('1')", json="1 / 0")).value == 1
+
+
+def test_a_file_is_another_version_when_what_it_imports_from_beside_changes_and_only_then(beside):
+    files = {"mine": "import helper_beside", "helper_beside": "import deep_beside", "deep_beside": "x = 1", "other": ""}
+    version = beside("a", **files).info.version
+    assert beside("a", other="x = 2").info.version == version
+    assert beside("a", deep_beside="x = 2").info.version != version
+    alone = beside("b", mine="import json").info.version
+    assert alone == f"sha256:{hashlib.sha256(b'import json').hexdigest()[:12]}", "as it is known without siblings"
+
+
+def test_a_module_that_two_files_have_beside_them_is_refused_for_the_second(beside):
+    one = beside("a", mine="import helper_beside", helper_beside="x = 1")
+    two = beside("b", mine="import helper_beside", helper_beside="x = 2")
+    module_of(one)
+    with pytest.raises(
+        OfferError, match=r"^its sibling helper_beside.py is hidden by .*a/helper_beside.py, of another pl"
+    ):
+        two.load()
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,12 @@ def test_asking_for_one_kind_calls_no_other_hook(install):
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("raise ValueError('two\\n   lines')", "ValueError: two lines"),
         ("raise SystemExit(3)", "SystemExit: 3"),
+        ("class Stop(BaseException):\n    pass\nraise Stop('at once')", "Stop: at once"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        (
+            "class Mute(Exception):\n    def __str__(self):\n        raise self\nraise Mute",
+            r"Mute: \(its message cannot be shown\)",
+        ),
         ("", r"no function in it is marked @hookimpl"),
         (
             "from latentbench import hookimpl\n@hookimpl\ndef latentbench_model(): return []",
@@ -179,6 +185,7 @@ def test_two_distributions_may_use_one_entry_point_name(install):
     [
         ("raise RuntimeError('no licence server')", "RuntimeError: no licence server"),
         ("raise SystemExit('bye')", "SystemExit: bye"),
+        ("raise GeneratorExit('later')", "GeneratorExit: later"),
         ("import nothing_of_the_kind", "ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
         ("return None", "returns no list"),
         ("return 'abc'", "returns no list"),
@@ -278,10 +285,23 @@ def test_an_unknown_name_is_an_error_with_near_misses():
         Plugins.load().get("boards", "quikc")
 
 
-def test_an_unknown_name_hints_at_broken_plugins_only_if_there_are_some(install):
-    install("bad", "import nothing_of_the_kind")
-    with pytest.raises(LatentbenchError, match=r"quick \(broken plugins: 1, see `latentbench list plugins`\)$"):
+def test_an_unknown_name_is_told_with_the_broken_plugins_and_their_reasons_before_the_known_names(install):
+    install("bad", "import nothing_of_the_kind", version="1.2")
+    reason = (
+        r"perhaps a broken plugin offers it: bad 1\.2 \(ModuleNotFoundError: No module named 'nothing_of_the_kind'\)"
+    )
+    with pytest.raises(LatentbenchError, match=rf"^unknown board 'slow': {reason}; known: .*, quick$"):
         Plugins.load().get("boards", "slow")
+    with pytest.raises(LatentbenchError, match=rf"^unknown board 'quikc': did you mean 'quick'\? {reason}; known: "):
+        Plugins.load().get("boards", "quikc")
+
+
+def test_the_reason_of_a_broken_plugin_beside_another_mistake_is_short(install):
+    install("bad", f"raise ValueError('{'x' * 1000}')")
+    with pytest.raises(LatentbenchError) as caught:
+        Plugins.load().get("boards", "slow")
+    assert "ValueError: xxx" in str(caught.value)
+    assert len(str(caught.value).partition("; known")[0]) < 300
 
 
 # Local files
@@ -304,6 +324,7 @@ def test_a_local_file_offers_like_any_plugin(tmp_path):
         ("import nothing_of_the_kind", "ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
         ("def broken(:", r"SyntaxError: invalid syntax \(mine.py, line 1\)"),
         ("import sys\nsys.exit(1)", "SystemExit: 1"),
+        ("raise GeneratorExit", "GeneratorExit"),
         ("x = 1", "no function in it is marked @hookimpl"),
         (
             "from latentbench import hookimpl\n@hookimpl\ndef latentbench_bords(): return []",
@@ -385,3 +406,52 @@ def test_a_named_file_that_fails_in_a_notice_does_not_stop_the_run(tmp_path, cap
     plugins = Plugins.load([write(tmp_path / "mine.py", SABOTEUR)])
     plugins.notify("latentbench_run_started", spec="the spec")
     assert info_of(plugins, "mine").reason == "latentbench_run_started: ConnectionError: no tracker"
+
+
+def test_a_function_is_one_of_a_plugin_s_package(install, tmp_path):
+    install(
+        "pack-age",
+        """
+        from latentbench import hookimpl
+        def double(x):
+            return 2 * x
+        @hookimpl
+        def latentbench_models():
+            return []
+        """,
+    )
+    file = tmp_path / "local_file.py"
+    file.write_text(
+        "from latentbench import hookimpl\ndef one():\n    return 1\n@hookimpl\ndef latentbench_models(): return []\n"
+    )
+    plugins = Plugins.load([file])
+    assert plugins.function("pack_age:double")(4) == 8
+    assert plugins.function("local_file:one")() == 1
+    assert plugins.function("latentbench_cmi.theory:toy_accuracy")(1.0) == pytest.approx(0.841, abs=1e-3)
+    for name, said in {
+        "packige:double": "no plugin is in a package 'packige': did you mean 'pack_age'",
+        "pack_age:treble": "there is no function 'pack_age:treble': module 'pack_age' has no attribute 'treble'",
+        "pack_age.more:f": "there is no function 'pack_age.more:f': No module named",
+        "latentbench:__version__": "no plugin is in a package 'latentbench'",
+        "latentbench_cmi:TYPE_CHECKING": "'latentbench_cmi:TYPE_CHECKING' is no function",
+    }.items():
+        with pytest.raises(LatentbenchError) as caught:
+            plugins.function(name)
+        assert said in str(caught.value)
+
+
+def test_papers_are_offered_by_the_name_of_their_file(install, tmp_path):
+    (tmp_path / "who-2020.yaml").write_text("")
+    install(
+        "bringing",
+        f"""
+        from pathlib import Path
+        from latentbench import hookimpl
+        @hookimpl
+        def latentbench_claims():
+            return [Path({str(tmp_path / "who-2020.yaml")!r})]
+        """,
+    )
+    plugins = Plugins.load()
+    assert list(plugins.offers("claims")) == ["who-2020"]
+    assert info_of(plugins, "bringing").offers == {"claims": ["who-2020"]}

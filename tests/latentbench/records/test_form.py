@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from latentbench.errors import LatentbenchError
 from latentbench.records.form import decode, encode
-from latentbench.records.record import Environment, Record, Training, Value
+from latentbench.records.record import Environment, Failure, Record, Training, Value
 from latentbench.spec import RunSpec
 
 SPEC = RunSpec(
@@ -45,6 +45,13 @@ def test_losses_and_values_come_back_bit_for_bit(epochs: list[dict[str, float]],
     read = decode(encode(written))
     assert read == written
     assert encode(read) == encode(written)  # where 0.0 is not -0.0
+
+
+def test_a_byte_of_a_file_name_that_is_no_utf8_stands_as_its_escape_and_comes_back() -> None:
+    failure = Failure(type="OSError", message="cannot read ma\udcdf.png", traceback="")
+    written = record(status="failed", values={}, failure=failure)
+    assert b"ma\\udcdf.png" in encode(written)
+    assert decode(encode(written)) == written
 
 
 def test_facts_stand_once_and_the_losses_of_a_name_on_one_line() -> None:

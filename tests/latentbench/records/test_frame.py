@@ -18,7 +18,8 @@ def test_every_value_of_every_finished_run_is_a_line(toys: Path, tmp_path: Path)
     )
     assert main(["--plugin", str(toys), "run", str(board), "--out", str(tmp_path / "r"), "--jobs", "1"]) == 2
 
-    frame = values_frame(tmp_path / "r")
+    frame = values_frame(str(tmp_path / "r"))  # as the README calls it
+    pd.testing.assert_frame_equal(frame, values_frame(tmp_path / "r"))
 
     finished = [record for _, record in Store(tmp_path / "r").records() if record.status == "finished"]
     records = [record for record in finished if not record.spec.untrained]
@@ -42,4 +43,4 @@ def test_every_value_of_every_finished_run_is_a_line(toys: Path, tmp_path: Path)
 
 def test_a_folder_without_records_gives_an_empty_frame(tmp_path: Path) -> None:
     assert isinstance(values_frame(tmp_path), pd.DataFrame)
-    assert values_frame(tmp_path).empty
+    assert values_frame(str(tmp_path)).empty

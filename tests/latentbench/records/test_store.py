@@ -1,9 +1,12 @@
 """The store keeps records whole, finds them by key, and trusts no file."""
 
+import errno
+import fcntl
 import hashlib
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from latentbench.errors import LatentbenchError
+from latentbench.files import StorageError
 from latentbench.records.record import Environment, Failure, Record, Value
 from latentbench.records.store import BusyError, Store, read_record
 from latentbench.spec import RunSpec
@@ -34,6 +38,15 @@ def record(of: RunSpec, **changes: object) -> Record:
         "finished": "f", "environment": where,
     }  # fmt: skip
     return Record.model_validate({**fields, **changes})
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=r"^cannot lock .*lock: No locks available: choose a folder on another file"):
+        Store(tmp_path).lock(spec()).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -183,7 +196,10 @@ def test_a_key_prefix_must_name_one_run(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for seed in range(40):
         store.save_record(record(spec(seed=seed)))
-    with pytest.raises(LatentbenchError, match=r"40 runs in .* with a key that begins with ''"):
+    first, shared = Counter(path.stem[0] for path in store.paths()).most_common(1)[0]  # 40 keys, 16 digits
+    with pytest.raises(LatentbenchError, match=rf"{shared} runs in .* with a key that begins with '{first}'"):
+        store.find(first)
+    with pytest.raises(LatentbenchError, match=r"no run in .* with a key that begins with ''"):
         store.find("")
     with pytest.raises(LatentbenchError, match=r"no run in .* 'xyz': 40 records are there"):
         store.find("xyz")

@@ -1,6 +1,7 @@
 """A board's typos and a dataset's faults are told at planning, before anything is run."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from latentbench.boards.board import Board, load_board
 from latentbench.data.splits import Data, DataInfo, IndexedSplit, Role, Split, StoredSplit, Targets
 from latentbench.errors import LatentbenchError
 from latentbench.plugins.registry import Plugins
-from latentbench.running.asked import check_lengths, warn_of_shared_images
+from latentbench.running.asked import check_data, warn_of_shared_images
 from latentbench.running.plan import parse_override, plan
 
 INFO = DataInfo(1, 8, 8, 60, {"side": 2})
@@ -43,6 +44,10 @@ def board(folder: Path, text: str) -> Board:
         (
             "datasets: [{name: toy-blobs, rank: f1max@test}]\nrank: auroc@test",
             r"typos.yaml:4: .*unknown metric 'f1max'",
+        ),
+        (
+            "datasets: [toy-blobs]\nrank:\n  - auroc@test\n  - aupro3@test",
+            r"typos.yaml:7: 'aupro3@test': unknown metric 'aupro3': did you mean 'aupro30'",
         ),
         (
             "datasets: [toy-blobs]\nrank: auroc@tset",
@@ -103,7 +108,54 @@ def images(count: int, seed: int) -> torch.Tensor:
 def test_targets_of_another_length_than_their_images_are_refused(targets: dict[str, Any], message: str) -> None:
     test = StoredSplit(Role.TEST, images(40, 1), Targets(**targets))
     with pytest.raises(LatentbenchError, match=f"dataset 'some', .*{message}"):
-        check_lengths("some", Data(INFO, {"train": StoredSplit(Role.TRAIN, images(40, 0)), "test": test}))
+        check_data("some", Data(INFO, {"train": StoredSplit(Role.TRAIN, images(60, 0)), "test": test}))
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        ({"channels": 3}, r"'train': images have shape \(1, 8, 8\), its DataInfo states \(3, 8, 8\) \(channels, hei"),
+        ({"height": 16}, r"'train': images have shape \(1, 8, 8\), its DataInfo states \(1, 16, 8\)"),
+        ({"train_size": 59}, r"its DataInfo states train_size=59: its training split has 60 images"),
+        ({"attributes": {"hand": 2}}, r"'test': it has labels of attribute 'side', of which its DataInfo states no ca"),
+        (
+            {"attributes": {"side": 1}},
+            r"'test': labels of attribute 'side' are in \[-1, 1\], its DataInfo states cardi",
+        ),
+    ],
+)
+def test_a_wrong_statement_about_the_images_is_the_datasets_and_no_models(info: dict[str, Any], message: str) -> None:
+    targets = Targets(attributes={"side": np.array([-1, 0, 1])}, mask=np.zeros((3, 8, 8), np.uint8))
+    splits = {"train": StoredSplit(Role.TRAIN, images(60, 0)), "test": StoredSplit(Role.TEST, images(3, 1), targets)}
+    check_data("some", Data(INFO, splits))
+    with pytest.raises(LatentbenchError, match=f"dataset 'some'.* {message}"):
+        check_data("some", Data(replace(INFO, **info), splits))
+
+
+@pytest.mark.parametrize("name", ["test/new", "te st", "test@1", "a:b", "[a]", "", "a" * 65, "a\u202eb"])
+@pytest.mark.parametrize("kind", ["split", "attribute", "condition"])
+def test_a_name_that_would_have_a_meaning_in_those_of_values_is_refused(name: str, kind: str) -> None:
+    conditions = {name: np.ones(3)} if kind == "condition" else {}
+    test = StoredSplit(Role.TEST, images(3, 1), None, conditions)
+    info = replace(INFO, attributes={name: 2}) if kind == "attribute" else INFO
+    splits = {"train": StoredSplit(Role.TRAIN, images(60, 0)), name if kind == "split" else "test": test}
+    with pytest.raises(
+        LatentbenchError, match=r"dataset 'some': a name .*: name its splits, attributes and conditions so"
+    ):
+        check_data("some", Data(info, splits))
+
+
+def test_masks_of_another_size_than_the_images_are_refused() -> None:
+    test = StoredSplit(Role.TEST, images(40, 1), Targets(mask=np.zeros((40, 8, 9), np.uint8)))
+    with pytest.raises(
+        LatentbenchError, match=r"split 'test': masks have shape \(8, 9\), its DataInfo states \(8, 8\)"
+    ):
+        check_data("some", Data(INFO, {"train": StoredSplit(Role.TRAIN, images(60, 0)), "test": test}))
+
+
+def test_what_is_no_data_is_named_by_its_type() -> None:
+    with pytest.raises(LatentbenchError, match=r"dataset 'some': load\(\) gave NoneType: return a latentbench.Data"):
+        check_data("some", None)
 
 
 SHORT = """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentbench.running.provenance import Meter
+from latentbench.running.provenance import Meter, environment, kernels
 
 MEBIBYTE = 2**20
 
@@ -31,3 +31,10 @@ def test_earlier_seconds_count_in_time_and_in_the_rate() -> None:
     assert phase.seconds == pytest.approx(10, abs=0.1)
     assert phase.images_per_second == pytest.approx(50, rel=0.01)
     assert meter.phase(images=0).images_per_second is None
+
+
+def test_the_kernels_of_this_cpu_stand_in_the_environment() -> None:
+    made = environment(torch.device("cpu"), plugins={})
+    assert made.kernels == kernels()
+    assert made.kernels["capability"] == torch.backends.cpu.get_cpu_capability()
+    assert all(made.kernels.values())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentbench.data.cache import CACHE_VARIABLE
+from latentbench.files import CACHE_VARIABLE
 from latentbench_datasets.celeba.files import ATTRIBUTES
 
 #: Partition, Male, Smiling, Eyeglasses.

@@ -116,12 +116,39 @@ def test_hidden_files_are_passed_over(folder: Path) -> None:
     assert len(read(folder).images) == 12
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")], ids=["folder", "broken link"])
-def test_what_is_no_file_is_named(folder: Path, make: Callable[[Path], None]) -> None:
-    path = folder / "img_align_celeba" / "000007.jpg"
-    path.unlink()
-    make(path)
-    assert f"{path} is no file, or its link is broken" in message_of(lambda: find(folder))
+def test_a_folder_among_the_images_is_named_and_nothing_is_to_be_removed(folder: Path) -> None:
+    images = folder / "img_align_celeba"
+    (images / "more").mkdir()
+    message = message_of(lambda: find(folder))
+    assert f"{images / 'more'} is a folder or no plain file: the images lie in {images} itself: move those" in message
+    assert "remove" not in message
+
+
+@pytest.mark.parametrize("name", ["img_align_celeba/000007.jpg", "img_align_celeba", ATTRIBUTES])
+def test_a_broken_link_is_told_as_one(folder: Path, name: str) -> None:
+    (folder / name).rename(folder / "elsewhere")
+    (folder / name).symlink_to("nowhere")
+    message = message_of(lambda: (missing(folder), find(folder)))
+    assert (
+        message
+        == f"{folder / name} is a link to nowhere, which is not there: mend the link, or put there what it leads to"
+    )
+
+
+def test_images_that_lie_one_folder_deeper_as_a_mirror_has_them_are_taken(folder: Path) -> None:
+    images = folder / "img_align_celeba"
+    plain = read(folder)
+    images.rename(folder / "inner")
+    images.mkdir()
+    (folder / "inner").rename(images / "img_align_celeba")
+    (images / ".DS_Store").touch()
+    assert missing(folder) == []
+    nested = read(folder)
+    assert [path.relative_to(images / "img_align_celeba") for path in nested.images] == [
+        path.relative_to(images) for path in plain.images
+    ]
+    (nested.images[0]).unlink()
+    assert f"image {nested.images[0]} is not there, but has a row" in message_of(lambda: read(folder))
 
 
 def test_what_is_missing_is_named(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from scipy.io import savemat
 
 from latentbench import Data, LatentbenchError, StoredSplit
-from latentbench.data.cache import CACHE_VARIABLE
+from latentbench.files import CACHE_VARIABLE
 from latentbench.testing import check_dataset
 from latentbench.torchvision_compat import import_torchvision
 from latentbench_datasets.digits.svhn import SVHN

@@ -20,9 +20,9 @@ from PIL import Image
 
 from latentbench import Data, LatentbenchError, StoredSplit
 from latentbench.data import cache
-from latentbench.data.cache import CACHE_VARIABLE
 from latentbench.data.dataset import State
 from latentbench.evaluation.evaluate import Predictions, measure
+from latentbench.files import CACHE_VARIABLE
 from latentbench.testing import check_dataset
 from latentbench_datasets.mvtec import dataset as mvtec
 from latentbench_datasets.mvtec.dataset import CATEGORIES, KolektorSDD, MagneticTile, MvtecAd, MvtecLayout, MvtecLike

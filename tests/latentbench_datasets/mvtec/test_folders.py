@@ -1,6 +1,10 @@
 """A folder in the layout of MVTec AD: every file has its place, and one that has none is refused."""
 
+import os
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -82,6 +86,48 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
 )
 def test_a_file_without_a_place_is_refused(tmp_path: Path, extra: str, told: str) -> None:
     assert told.format(tmp_path) in message_of(put(tmp_path, *WHOLE, extra))
+
+
+@pytest.mark.parametrize("name", ["train/good/link.png", "test/link", "ground_truth/hole/000_mask.png", "train"])
+def test_a_broken_link_is_told_as_one(tmp_path: Path, name: str) -> None:
+    put(tmp_path, *WHOLE)
+    if (tmp_path / name).exists():
+        (tmp_path / name).rename(tmp_path / ".elsewhere")
+    (tmp_path / name).symlink_to("nowhere")
+    assert message_of(tmp_path).startswith(f"{tmp_path / name} is a link to nowhere, which is not there: mend the link")
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_are_one_in_both_forms_of_unicode(tmp_path: Path, forms: Sequence[Literal["NFC", "NFD"]]) -> None:
+    image, mask = (unicodedata.normalize(form, "Prüfung/Maß-é") for form in forms)
+    put(tmp_path, *WHOLE, f"test/{image}.png", f"ground_truth/{mask}_mask.png")
+    (found,) = (one for one in read_layout(tmp_path).test if "Ma" in one.path.name)
+    assert found.mask == tmp_path / f"ground_truth/{mask}_mask.png"
+
+
+def test_two_images_that_look_alike_are_told_apart_by_the_form(tmp_path: Path) -> None:
+    put(tmp_path, *WHOLE, *(f"train/good/{unicodedata.normalize(form, 'é')}.png" for form in ("NFC", "NFD")))
+    assert "are two images of one name, in two forms of Unicode: rename one of them" in message_of(tmp_path)
+
+
+def test_the_form_of_a_name_decides_nothing(tmp_path: Path) -> None:
+    layouts = {}
+    for form in ("NFC", "NFD"):
+        names = [f"train/good/{unicodedata.normalize(form, chr(code))}.png" for code in range(0xE0, 0xF6)]
+        layouts[form] = read_layout(put(tmp_path / form, *WHOLE, *names))
+    one, other = (
+        [unicodedata.normalize("NFC", path.stem) for path in layout.split(0.5, 0)[1]] for layout in layouts.values()
+    )
+    assert one == other
+
+
+def test_a_name_that_is_no_utf8_is_one_like_any_other(tmp_path: Path) -> None:
+    name = os.fsdecode("Maß".encode("latin-1"))
+    layout = read_layout(
+        put(tmp_path, *WHOLE, f"test/hole/{name}.png", f"ground_truth/hole/{name}_mask.png", f"train/good/{name}.png")
+    )
+    assert [image.mask is not None for image in layout.test if image.path.stem == name] == [True]
+    assert tmp_path / "train" / "good" / f"{name}.png" in {path for part in layout.split(0.5, 0) for path in part}
 
 
 def test_several_masks_without_an_image_are_counted(tmp_path: Path) -> None:

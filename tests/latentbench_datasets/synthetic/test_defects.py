@@ -7,8 +7,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from latentbench_augment.canvas import SIDE
 from latentbench_datasets.synthetic import defects
-from latentbench_datasets.synthetic.canvas import SIDE
 from latentbench_datasets.synthetic.defects import DEFECTS, hole, misprint, scratch, stain
 
 SEEDS = st.integers(0, 2**31)

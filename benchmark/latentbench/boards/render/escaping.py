@@ -1,4 +1,4 @@
-"""Text from elsewhere made harmless: for a terminal, for Markdown, and for a CSV that a spreadsheet opens.
+"""Text from elsewhere made harmless: for a terminal, for Markdown, for LaTeX, and for a CSV that a spreadsheet opens.
 
 Records are untrusted input, and every text of theirs that is rendered passes through here. The results are printable
 ASCII, so they hold no control codes and no look-alikes of other letters, and are as wide as long on every machine.
@@ -6,10 +6,22 @@ ASCII, so they hold no control codes and no look-alikes of other letters, and ar
 
 import re
 
-__all__ = ["code_span", "csv_text", "plain_markdown", "printable"]
+__all__ = ["TEX", "code_span", "csv_text", "latex_text", "plain_markdown", "printable"]
 
-#: Characters of a text that are shown in Markdown.
+#: Characters of a text that are shown in Markdown and LaTeX.
 _LONGEST = 300
+#: A text that Markdown takes as it is, wherever it stands: it begins no list, and no link is made of it. Within words
+#: underscores and at signs mean nothing, unless a domain follows.
+_PLAIN = re.compile(
+    r"(?!\d+[.)]( |$)|.*www\.)[A-Za-z0-9](?:[A-Za-z0-9 %()/.,+-]|(?<=[A-Za-z0-9])(?:_|@(?!\S*\.))(?=[A-Za-z0-9]))*"
+)
+#: For ``str.translate``: what TeX gives a meaning, or joins with its neighbour.
+TEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {character: f"{{{character}}}" for character in "`'"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", '"': r"\char34{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+)
 
 
 def printable(text: str) -> str:
@@ -25,14 +37,19 @@ def code_span(text: str) -> str:
 
 
 def plain_markdown(text: str) -> str:
-    """``text`` with no character that has a meaning in Markdown or HTML."""
-    return re.sub(r"[^A-Za-z0-9 %()/.,+-]", lambda special: f"&#{ord(special[0])};", _short(text))
+    """``text`` as it is where nothing in it has a meaning in Markdown or HTML, and in a code span otherwise."""
+    safe = _short(text)
+    return safe if not safe or _PLAIN.fullmatch(safe) else code_span(text)
+
+
+def latex_text(text: str) -> str:
+    """``text`` as plain text of LaTeX."""
+    return re.sub("-(?=-)", "-{}", _short(text).translate(TEX))
 
 
 def csv_text(text: str) -> str:
-    """``text`` as a cell that no spreadsheet takes for a formula."""
-    safe = printable(text)
-    return f"'{safe}" if safe.startswith(("=", "+", "-", "@")) else safe
+    """``text`` as a cell that no spreadsheet takes for a formula, also where semicolons separate its cells."""
+    return re.sub(r"(^|;)([ \"']*)(?=[=+\-@])", r"\1\2'", printable(text))
 
 
 def _short(text: str) -> str:

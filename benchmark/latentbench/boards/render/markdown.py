@@ -1,158 +1,110 @@
-"""Tables as Markdown that shows the same everywhere, whatever stands in the records."""
+"""A leaderboard as a page of Markdown: tables of a page's width, and folded under them what explains them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from textwrap import indent
+from typing import TypeVar
 
 from tabulate import tabulate
 
 from latentbench.boards.board import Board
 from latentbench.boards.means import Means
-from latentbench.boards.notes import Code, Note, Part, Title, failures, notes, other_settings, provenance
+from latentbench.boards.notes import (
+    Code,
+    Note,
+    Part,
+    Title,
+    about,
+    class_split,
+    failures,
+    heading,
+    notes,
+    provenance,
+    ranked_by,
+    seeds_differ,
+    unranked,
+)
+from latentbench.boards.published import Published
 from latentbench.boards.render.escaping import code_span, plain_markdown
+from latentbench.boards.render.grids import (
+    Grid,
+    details_grid,
+    further_grids,
+    grid,
+    legend,
+    nulls_grid,
+    nulls_of,
+    page_columns,
+    there,
+    twins_grids,
+)
+from latentbench.boards.render.reading import introduction, reading
 from latentbench.boards.rows import Column, Row
-from latentbench.boards.significance import Summary
-from latentbench.boards.standings import Table
-from latentbench.config import format_options
-from latentbench.value_name import ValueName
+from latentbench.boards.standings import Group, Table, grouped
 
 __all__ = ["markdown", "sentence"]
 
-#: Behind a value that is not ahead of the best null, or of the row's own untrained twin.
-_NOT_AHEAD_OF_NULL, _NOT_AHEAD_OF_TWIN = "†", "‡"
+AnyTable = TypeVar("AnyTable", Table, Table | Means)
+
+#: Characters of a line of running text.
+_WIDTH = 120
+#: A word that may begin a line, because no line that begins so is a list, a heading or a rule.
+_OPENING = re.compile(r"[A-Za-z(`†‡§±.]|[-+]?\d(?!\d*[.)]$)")
 
 
-def markdown(board: Board, tables: Sequence[Table | Means]) -> str:
-    """The tables as one Markdown text: for each its grid, its notes, its failed runs and what it was made from."""
-    blocks = [f"# {board.title}", *([" ".join(board.description.split())] if board.description else [])]
-    images = any(row.replicates for table in tables for row in table.rows)
-    blocks.append(
-        f"Board `{board.name}`, budget: {format_options(board.budget.model_dump(exclude_none=True)) or 'unlimited'}"
-        f"{f', {board.threads} CPU threads for each run' if board.threads > 1 else ''}. "
-        f"{' '.join([*_cells(images), *_ranking(board, images), *_references(tables)])}"
-    )
+def markdown(board: Board, tables: Sequence[Table | Means], published: Sequence[Published] = ()) -> str:
+    """The tables as one Markdown text: first what ranks, then in folds what it is made of and how it came about.
+
+    Args:
+        board: whose tables they are.
+        tables: in the order of the page.
+        published: what papers have of the board's rows.
+    """
+    blocks = [f"# {board.title}"]
+    if board.description:
+        blocks.append(_text(board.description))
+    blocks += [_text(" ".join(map(sentence, introduction(board))))]
     for table in tables:
-        parts = {"Notes": notes(board, table)}
-        if isinstance(table, Means):
-            blocks += _introduction(board, table)
-        else:
-            split = ", class-split novelty" if table.diagnosis else ""
-            blocks.append(f"## {_title(table)}, split {code_span(table.split_hash[:12])}{split}{_ranked_by(table)}")
-            parts |= {"Failed runs": failures(table), "Provenance": provenance(table)}
-        if table.rows:
-            blocks += [_grid(table, table.rows), *_legend(table)]
-        if nulls := [row for row in table.nulls if row.summaries]:
-            blocks += ["### Nulls", _grid(table, nulls)]
-        if any(row.twin for row in table.rows):
-            blocks += _untrained(table)
-        if (others := other_settings(table)) is not None:
-            blocks.append(sentence(others))
-        for title, found in parts.items():
-            if items := [f"- {sentence(note)}" for note in found]:
-                blocks += [f"### {title}", "\n".join(items)]
+        blocks += [f"## {_name(table, tables)}", *_table(board, table)]
+    data = [table for table in tables if isinstance(table, Table)]
+    folds = {
+        "Published numbers": _published(board, tables, published),
+        "How to read the tables": _items(map(sentence, reading(board, tables))),
+        "Further values": _each(tables, further_grids),
+        "Spread, time and hardware": _each(tables, lambda *one: [details_grid(*one)]),
+        "Untrained twins: the mean over their seeds and, in brackets, what training adds": _each(tables, twins_grids),
+        "Notes": _merged(tables, lambda table: notes(board, table)),
+        "Failed runs": _merged(data, failures),
+        "Provenance": _items(map(sentence, provenance(data))),
+    }
+    for title, inside in folds.items():
+        if inside:
+            blocks += [f"<details><summary>{title}</summary>", *inside, "</details>"]
     return "\n\n".join(blocks) + "\n"
 
 
-def _cells(images: bool) -> Iterator[str]:
-    """What cells cover.
-
-    Args:
-        images: whether what the test images add is known of any row.
-    """
-    yield "Cells are the mean over seeds ± half of its 95 % Student-t interval over seeds."
-    if images:
-        yield (
-            "The column ± test images has half of the 95 % interval that the value before it has over test images of "
-            "the same kind, by a bootstrap; the CSV has intervals over both, cut at the metric's bounds."
-        )
-
-
-def _ranking(board: Board, images: bool) -> Iterator[str]:
-    """What ranks mean, and how often they claim what is not so; ``images`` as above."""
-    rate = "of tables of equal models about 5 % show any separation."
-    if board.seeds == 1:
-        yield (
-            "The first column of them orders the rows. The board has one seed: what order other seeds would give is "
-            "not known, and a rank is of these trained models, by their test images alone."
-        )
-        if images:
-            yield (
-                "It is the interval of places that t tests of all pairs on the same images leave, with Holm's "
-                f"correction: {rate}"
-            )
-        return
-    paired = ", the paired variance over test images where that is known," if images else ""
-    yield (
-        "The first column of them ranks. A rank is the interval of places that the data leave to a row among those of "
-        f"several seeds, by t tests of all pairs with moderated variances over seeds{paired} and Holm's correction: "
-        f"{rate}"
-    )
-
-
-def _references(tables: Sequence[Table | Means]) -> Iterator[str]:
-    """What the marks mean, and by which tests they are set."""
-    nulls = any(table.nulls for table in tables)
-    twins = any(row.twin for table in tables for row in table.rows)
-    if nulls:
-        yield (
-            "Nulls are model-free rows that others are read against; they have no rank and change none. A value is "
-            "ahead of the best null if it is ahead of every null: the greatest p-value of these tests counts, which "
-            "allows for the choice of the best."
-        )
-    if twins:
-        yield (
-            "An untrained twin is the same model without a training step. It is paired with the trained one by seed "
-            "and, where that is known, by test image; what training adds is the mean of the differences ± half of its "
-            "95 % interval."
-        )
-    if nulls or twins:
-        yield (
-            "These comparisons have Holm's correction for the rows of each column; where no uncertainty is known, "
-            "marks go by the values themselves."
-        )
-
-
-def _legend(table: Table | Means) -> Iterator[str]:
-    """What the marks at the table's values say, in one line."""
-    ranking = table.columns[0]
-    marks = {mark for row in table.rows for column in table.columns for mark in _marks(row, column)}
-    best = next((row.beside_null[ranking.name].label for row in table.rows if ranking.name in row.beside_null), None)
-    said = []
-    if _NOT_AHEAD_OF_NULL in marks:
-        named = f", {code_span(best)} by {_heading(ranking)}" if best else ""
-        said.append(f"{_NOT_AHEAD_OF_NULL} not ahead of the best null{named}.")
-    if _NOT_AHEAD_OF_TWIN in marks:
-        said.append(f"{_NOT_AHEAD_OF_TWIN} not ahead of its own untrained twin.")
-    if said:
-        yield " ".join(said)
-
-
-def _untrained(table: Table | Means) -> list[str]:
-    """The twins, folded: their values, and what training adds to each."""
-    rows = [
-        [code_span(row.label), *(_untrained_cell(row, column) for column in table.columns), str(row.twin.seeds)]
-        for row in table.rows
-        if row.twin
-    ]
-    headings = ["untrained", *map(_heading, table.columns), "seeds"]
-    align = ["left", *["right"] * (len(headings) - 1)]
-    grid = tabulate(rows, headers=headings, colalign=align, tablefmt="pipe", disable_numparse=True)
-    title = "Untrained twins: the mean over their seeds and, in brackets, what training adds to it"
-    return [f"<details><summary>{title}</summary>", grid, "</details>"]
-
-
-def _untrained_cell(row: Row, column: Column) -> str:
-    summary = row.twin.summaries.get(column.name) if row.twin else None
-    if summary is None:
-        return "-"
-    return f"{_number(summary)} ({_added(row, column)})" if column.name in row.beside_twin else _number(summary)
-
-
-def _added(row: Row, column: Column) -> str:
-    """What training adds, ± half of the width of its interval."""
-    found = row.beside_twin.get(column.name)
-    if found is None:
-        return "-"
-    width = f" ± {(found.interval.high - found.interval.low) / 2:.3f}" if found.interval else ""
-    return f"{found.difference.mean:+z.3f}{width}"
+def _published(board: Board, tables: Sequence[Table | Means], published: Sequence[Published]) -> list[str]:
+    """What papers print of the rows, beside our numbers, dataset by dataset."""
+    here = grouped(published, lambda one: one.dataset)
+    labels = list(dict.fromkeys(table.label for table in tables if isinstance(table, Table) and table.label in here))
+    blocks = []
+    for label in labels:
+        lines = [
+            [
+                code_span(one.row),
+                sentence([one.column]),
+                " ± ".join(map(plain_markdown, one.here.split(" ± "))) or "-",
+                plain_markdown(one.published),
+                one.verdict,
+                f"{code_span(one.claim)}: {plain_markdown(one.cell)}",
+            ]
+            for one in here[label]
+        ]
+        headings = ["model", "value", "here", "published", "verdict", "where"]
+        blocks += [f"**{code_span(label)}**"] if len(labels) > 1 else []
+        blocks.append(tabulate(lines, headers=headings, tablefmt="pipe", disable_numparse=True))
+    verify = code_span(f"latentbench verify {board.name}")
+    return [_text(f"{verify} tells what each verdict rests on."), *blocks] if blocks else []
 
 
 def sentence(note: Note) -> str:
@@ -167,107 +119,83 @@ def _part(part: Part) -> str:
         case Title():
             return plain_markdown(part.text)
         case Column():
-            return _heading(part)
+            return sentence(heading(part))
         case str():
             return part
 
 
-def _introduction(board: Board, table: Means) -> Iterator[str]:
-    """Which datasets the means are over, and how they are made."""
-    labels = ", ".join(map(code_span, table.labels))
-    yield f"## Mean over {len(table.labels)} of {len(board.datasets)} datasets: {labels}{_ranked_by(table)}"
-    yield (
-        "Values are averaged over these datasets seed by seed, then over the seeds that all of them share. "
-        "Each dataset counts by its first table below."
-    )
+def _table(board: Board, table: Table | Means) -> Iterator[str]:
+    """What is read at once: the rows of each group, what their marks say, who has no rank and why, and the nulls."""
+    facts = sentence(about(board, table))
+    yield _text(f"{facts[0].upper()}{facts[1:]}.")
+    if isinstance(table, Table) and table.diagnosis:
+        yield _text(sentence(class_split(table, table.diagnosis)))
+    for group in table.groups:
+        if title := ranked_by(table, group):
+            yield f"### {sentence(title)}"
+        columns = page_columns(group)
+        if group.rows:
+            yield _pipes(grid(table, columns, group.rows, seeds=seeds_differ(group.rows)))
+        for told in (legend(group, columns), unranked(table, group)):
+            if told:
+                yield _text(sentence(told))
+        if nulls := nulls_of(table, group):
+            yield _pipes(nulls_grid(table, there(columns, nulls), nulls))
 
 
-def _title(table: Table) -> str:
-    """What the board calls the dataset; its name where that is another; and the options that the board fixes."""
-    name = "" if table.label == table.dataset else f": {code_span(table.dataset)}"
-    fixed = f" ({code_span(format_options(table.fixed))})" if table.fixed else ""
-    return code_span(table.label) + name + fixed
+def _name(table: Table | Means, tables: Sequence[Table | Means]) -> str:
+    """What a page calls one of its tables; with the split where the board has another of the same dataset."""
+    if isinstance(table, Means):
+        return "Means"
+    alike = sum(isinstance(one, Table) and one.label == table.label for one in tables)
+    return code_span(table.label) + (f", split {code_span(table.split_hash[:12])}" if alike > 1 else "")
 
 
-def _ranked_by(table: Table | Means) -> str:
-    """That seeds are no part of the ranks, where there are any."""
-    by_images = table.comparison.images_alone and table.comparison.tested.any()
-    return ", ranked by test images alone" if by_images else ""
+def _each(tables: Sequence[Table | Means], grids: Callable[[Table | Means, Group[Row]], Sequence[Grid]]) -> list[str]:
+    """Some grids of each group, under the names of their tables where there are several."""
+    blocks = []
+    for table in tables:
+        found = [_pipes(one) for group in table.groups for one in grids(table, group) if one.lines]
+        blocks += [f"**{_name(table, tables)}**"] if found and len(tables) > 1 else []
+        blocks += found
+    return blocks
 
 
-def _grid(table: Table | Means, rows: Sequence[Row]) -> str:
-    """Some rows of a table."""
-    ranking = table.columns[0]
-    headings = [_heading(column) + _coverage(table, column) for column in table.columns]
-    cells = [[_cell(row, column) for column in table.columns] for row in rows]
-    if any(ranking.name in row.beside_twin for row in rows):
-        headings.insert(1, "training adds")
-        for row, of_row in zip(rows, cells, strict=True):
-            of_row.insert(1, _added(row, ranking))
-    if any(row.replicates for row in rows):
-        headings.insert(1, "± test images")
-        for row, of_row in zip(rows, cells, strict=True):
-            half_width = row.images_half_width(ranking)
-            of_row.insert(1, "-" if half_width is None else f"{half_width:.3f}")
-    ranks = ["null" if row.null else str(row.rank or ("?" if ranking.name in row.summaries else "-")) for row in rows]
-    lines = [
-        [
-            rank,
-            code_span(row.label) + (" §" if row.transductive else ""),
-            *of_row,
-            str(row.seeds),
-            str(len(row.failed)),
-            "-" if row.fit_seconds is None else f"{row.fit_seconds:.1f}",
-            _code_spans(row.hardware),
-        ]
-        for rank, row, of_row in zip(ranks, rows, cells, strict=True)
-    ]
+def _merged(tables: Sequence[AnyTable], of_table: Callable[[AnyTable], Iterable[Note]]) -> list[str]:
+    """Notes of several tables, each once: those of all tables first, then others under the names of their tables."""
+    told = [(sentence(note), number) for number, table in enumerate(tables) for note in of_table(table)]
+    every = {number for number, table in enumerate(tables) if isinstance(table, Table)}
+    where = {note: {number for _, number in same} for note, same in grouped(told, lambda one: one[0]).items()}
+    blocks = _items(note for note, of in where.items() if of >= every)
+    for of in dict.fromkeys(frozenset(of) for of in where.values() if not of >= every):
+        blocks.append(f"**{', '.join(_name(tables[number], tables) for number in sorted(of))}**")
+        blocks += _items(note for note, of_note in where.items() if of_note == of)
+    return blocks
+
+
+def _pipes(found: Grid) -> str:
+    """A grid as a table of Markdown."""
     return tabulate(
-        lines,
-        headers=["rank", "model", *headings, "seeds", "failed", "fit, s", "hardware"],
-        colalign=["right", "left", *["right"] * len(headings), "right", "right", "right", "left"],
+        [[sentence(cell) for cell in line] for line in found.lines],
+        headers=[sentence(cell) for cell in found.headings],
+        colalign=["left" if number in found.text else "right" for number in range(len(found.headings))],
         tablefmt="pipe",
         disable_numparse=True,
     )
 
 
-def _coverage(table: Table | Means, column: Column) -> str:
-    """Over how many datasets a column of means is, where it is not over all that the table is over."""
-    if isinstance(table, Table) or len(table.over[column.name]) == len(table.labels):
-        return ""
-    return f" ({len(table.over[column.name])} of {len(table.labels)} datasets)"
+def _items(texts: Iterable[str]) -> list[str]:
+    """A list, as a block; none where there are no items."""
+    items = [f"- {indent(_text(text, _WIDTH - 2), '  ').lstrip()}" for text in texts]
+    return ["\n".join(items)] if items else []
 
 
-def _heading(column: Column) -> str:
-    """``accuracy ↑ test, uncorrelated`` for ``accuracy@test/uncorrelated``."""
-    name = ValueName.parse(column.name)
-    place = ", ".join(filter(None, (name.split, name.condition)))
-    arrow = {True: "↑", False: "↓", None: ""}[column.higher_is_better]
-    words = [plain_markdown(column.title), plain_markdown(name.selector), arrow, plain_markdown(place)]
-    return " ".join(word for word in words if word)
-
-
-def _cell(row: Row, column: Column) -> str:
-    """Mean ± half-width; with the number of seeds where it is not that of the row, and with its marks."""
-    summary = row.summaries.get(column.name)
-    if summary is None:
-        return "-"
-    text = _number(summary)
-    if summary.n != row.seeds:
-        text = f"{text} (n = {summary.n})"
-    return " ".join([text, *_marks(row, column)])
-
-
-def _number(summary: Summary) -> str:
-    width = "" if summary.half_width is None else f" ± {summary.half_width:.3f}"
-    return f"{summary.mean:z.3f}{width}"
-
-
-def _marks(row: Row, column: Column) -> list[str]:
-    references = {_NOT_AHEAD_OF_NULL: row.beside_null, _NOT_AHEAD_OF_TWIN: row.beside_twin}
-    return [mark for mark, beside in references.items() if column.name in beside and beside[column.name].marked]
-
-
-def _code_spans(texts: Iterable[str]) -> str:
-    """Each different text once, in order."""
-    return ", ".join(code_span(text) for text in sorted(set(texts))) or "-"
+def _text(text: str, width: int = _WIDTH) -> str:
+    """Running text in lines, broken where that changes nothing: never in a code span."""
+    lines = [""]
+    for word in re.findall(r"(?:`[^`]*`|\S)+", text):
+        if len(lines[-1]) + 1 + len(word) > width and _OPENING.match(word):
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".lstrip()
+    return "\n".join(lines)

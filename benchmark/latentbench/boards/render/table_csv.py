@@ -24,6 +24,7 @@ CSV_COLUMNS = {
     "harness_version": "lines with different ones are not comparable",
     "rank_first": "the best place that the data leave to the row; empty where that is not known",
     "rank_last": "the worst",
+    "ranked_by": "the value that ranks the row, among those of which that is so; empty for a row without ranks",
     "diagnosis": "where anomalies are classes held out of the normal ones, the null whose value tells how far apart",
     "group": "model; null; or untrained, a twin of the model that the line names",
     "variant": "what the board calls the row: the model's name or a variant's label; empty for other settings",
@@ -68,19 +69,21 @@ def table_csv(tables: Iterable[Table | Means]) -> str:
     writer.writeheader()
     for table in tables:
         others = [] if isinstance(table, Means) else table.others
-        rows = [*table.rows, *table.nulls, *others]
-        for row in (*rows, *(row.twin for row in rows if row.twin)):
-            writer.writerows(_line(table, row, column) for column in table.columns)
+        rows = [(row, group.ranking.name) for group in table.groups for row in group.rows]
+        rows += [(row, "") for row in (*table.nulls, *others)]
+        for row, ranked_by in (*rows, *((row.twin, "") for row, _ in rows if row.twin)):
+            writer.writerows(_line(table, row, column, ranked_by) for column in table.columns)
     return text.getvalue()
 
 
-def _line(table: Table | Means, row: Row, column: Column) -> Mapping[str, str]:
+def _line(table: Table | Means, row: Row, column: Column, ranked_by: str) -> Mapping[str, str]:
     summary, interval = row.summaries.get(column.name), row.interval(column)
     null, twin = row.beside_null.get(column.name), row.beside_twin.get(column.name)
     line = {
         **_data(table, column),
         "rank_first": row.rank.first if row.rank else None,
         "rank_last": row.rank.last if row.rank else None,
+        "ranked_by": ranked_by,
         "group": "untrained" if row.untrained else "null" if row.null else "model",
         "variant": row.label,
         "model": row.model,

@@ -1,0 +1,1 @@
+"""Published numbers as typed data, and what the records say of each."""

@@ -1,0 +1,201 @@
+"""Verdicts: what the tests say of each claim, with Holm's correction, and the rules that may only downgrade that.
+
+**Multiplicity.** The claims of one table or figure of a paper are a family. Holm's method corrects within it, for
+*reproduced* and for *refuted or differs* separately: in at most 5 % of families is any claim called reproduced that
+does not hold, and in at most 5 % is any called refuted, or to differ, that holds. A claim's verdict does not depend on
+which claims are asked for.
+
+**Rules.** Each names a verdict that a claim comes down to; none can raise one. Computed claims rest on no records, so
+neither seeds nor baselines matter to them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from latentbench.boards.rank_sets import holm
+from latentbench.boards.seeds_needed import SeedRange, seeds_to_tell
+from latentbench.boards.significance import CONFIDENCE
+from latentbench.boards.standings import grouped
+from latentbench.claims.evidence import Evidence, evidence
+from latentbench.claims.ledger import Ledger
+from latentbench.claims.schema import Citation, Claim, Computed, Equivalence, Paper
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from latentbench.plugins.registry import Plugins
+
+__all__ = ["LOWER", "RULES", "Judgement", "Rule", "Verdict", "judge"]
+
+Verdict = Literal["reproduced", "refuted", "differs", "inconclusive", "not run", "not testable"]
+
+#: What a verdict can be downgraded to.
+LOWER: Mapping[Verdict, Sequence[Verdict]] = {
+    "refuted": ("differs", "inconclusive"),
+    "differs": ("inconclusive",),
+    "reproduced": ("inconclusive",),
+}
+
+#: Of two numbers that are computed: float64 has 16 digits, and a published decimal is no float64.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one claim, and what it rests on."""
+
+    paper: Paper
+    claim: Claim
+    verdict: Verdict
+    by_tests: Literal["reproduced", "refuted", "inconclusive"] | None = None
+    """What the tests alone say, before the rules; None if there was none."""
+    reasons: Sequence[str] = ()
+    """Why the verdict is another one than the tests give, or why there is no test: parts of a sentence."""
+    command: str = ""
+    """What mends that, if anything can."""
+    evidence: Evidence = field(default_factory=Evidence)
+    computed: float | None = None
+    """What a function gives, in the claim's unit."""
+    p: float | None = None
+    """Of the decision, or of the one that was nearer, by Holm's method."""
+    family: int = 0
+    """The number of claims that it is corrected for."""
+    seeds_to_settle: SeedRange | None = None
+    """Of an inconclusive claim; None where no number is in sight."""
+
+    @property
+    def name(self) -> str:
+        """``PAPER/CLAIM``."""
+        return self.paper.full_name(self.claim)
+
+    @property
+    def measured(self) -> list[float]:
+        """Our numbers in the claim's unit, the row's own first; of a gap how much better the row is."""
+        if self.computed is not None:
+            return [self.computed]
+        means = [side.summary.mean / self.claim.factor for side in self.evidence.sides]
+        if self.claim.test.how != "gap" or len(means) < 2:
+            return means
+        sign = 1 if self.evidence.sides[0].column.higher_is_better else -1
+        return [sign * (means[0] - means[1])]
+
+
+def judge(ledger: Ledger, results: Path, plugins: "Plugins") -> list[Judgement]:
+    """The verdict on every claim, in the order of the ledger.
+
+    Args:
+        ledger: the claims.
+        results: the folder of the records.
+        plugins: whose functions compute, and whose boards are named where runs are missing.
+
+    Raises:
+        LatentbenchError: the function of a computed claim is not there, or fails; with file and line.
+    """
+    found = evidence(ledger, results, plugins)
+    given = {(paper.name, claim.id): (paper, claim) for paper, claim in ledger.claims()}
+    judged: dict[tuple[str, str], Judgement] = {}
+    for place, (paper, claim) in given.items():
+        judged[place] = _without_tests(paper, claim, found.get(place, Evidence()), plugins)
+    families = grouped(
+        (place for place, one in judged.items() if one.evidence.tested),
+        lambda place: (place[0], given[place][1].cell.place),
+    )
+    for family in families.values():
+        for one in _decided([judged[place] for place in family]):
+            judged[one.paper.name, one.claim.id] = one
+    baselines_first = sorted(judged, key=lambda place: given[place][1].role == "method")
+    for place in baselines_first:
+        one = judged[place]
+        baseline = judged.get((one.paper.name, one.claim.baseline or ""))
+        judged[place] = _ruled(one, baseline)
+    return [judged[place] for place in given]
+
+
+def _without_tests(paper: Paper, claim: Claim, found: Evidence, plugins: "Plugins") -> Judgement:
+    """The verdict on a claim as far as it takes no test of records."""
+    if isinstance(claim.test, Citation):
+        return Judgement(paper, claim, "not testable", reasons=[claim.test.reason], evidence=found)
+    if isinstance(claim.selection, Computed):
+        value = _compute(paper, claim, claim.selection, plugins)
+        assert isinstance(claim.test, Equivalence)
+        holds = abs(value - claim.numbers[0]) <= claim.test.margin + _ROUNDING * abs(value)
+        outcome: Literal["reproduced", "refuted"] = "reproduced" if holds else "refuted"
+        return Judgement(paper, claim, outcome, outcome, computed=value)
+    if found.obstacle:
+        verdict: Verdict = "not run" if found.obstacle.not_run else "inconclusive"
+        reason, command = found.obstacle.reason, found.obstacle.command
+        return Judgement(paper, claim, verdict, reasons=[reason], command=command, evidence=found)
+    return Judgement(paper, claim, "inconclusive", evidence=found)
+
+
+def _compute(paper: Paper, claim: Claim, selection: Computed, plugins: "Plugins") -> float:
+    """What the claim's function gives, in the claim's unit."""
+    try:
+        value = plugins.function(selection.function)(**selection.arguments)
+        if isinstance(value, bool) or not isfinite(value):
+            raise LatentbenchError(f"{selection.function} gives {value!r}, which is no number")
+    except Exception as error:
+        what = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
+        raise paper.mistake(claim, ("selection", "function"), " ".join(what.split())) from error
+    return float(value) / claim.factor
+
+
+def _decided(family: Sequence[Judgement]) -> Iterator[Judgement]:
+    """The verdicts by the tests of one family, before the rules."""
+    tests = [one.evidence.tested for one in family if one.evidence.tested]
+    holds, fails = (holm(np.array(p)) for p in zip(*((one.holds, one.fails) for one in tests), strict=True))
+    level = 1 - CONFIDENCE
+    for one, test, p_holds, p_fails in zip(family, tests, holds.tolist(), fails.tolist(), strict=True):
+        verdict: Literal["reproduced", "refuted", "inconclusive"] = (
+            "reproduced" if p_holds < level else "refuted" if p_fails < level else "inconclusive"
+        )
+        nearer = holds if p_holds <= p_fails else fails
+        told = replace(one, verdict=verdict, by_tests=verdict, p=min(p_holds, p_fails), family=len(family))
+        if verdict == "inconclusive":
+            # one-sided at the level of the next step of Holm's method
+            step = 2 * level / (int(np.count_nonzero(nearer >= level)) * test.tails)
+            distance = abs(test.estimate.value - test.bound)
+            told = replace(told, seeds_to_settle=seeds_to_tell(distance, test.estimate.uncertainty, step))
+        yield told
+
+
+#: What may downgrade a verdict: from the judgement and that on its baseline, what it comes down to, and why.
+Rule = Callable[[Judgement, Judgement | None], tuple[Verdict, str] | None]
+
+
+def _near(one: Judgement, _: Judgement | None) -> tuple[Verdict, str] | None:
+    if one.claim.protocol == "exact":
+        return None
+    return "differs", "its protocol is not the paper's"
+
+
+def _abstract(one: Judgement, _: Judgement | None) -> tuple[Verdict, str] | None:
+    return ("differs", "the number is known from an abstract alone") if one.claim.kind == "abstract" else None
+
+
+def _no_baseline(one: Judgement, baseline: Judgement | None) -> tuple[Verdict, str] | None:
+    if one.claim.role == "baseline" or baseline is not None:
+        return None
+    return "differs", "no baseline of its table shows that the protocol is the same"
+
+
+def _baseline(one: Judgement, baseline: Judgement | None) -> tuple[Verdict, str] | None:
+    if baseline is None or baseline.verdict == "reproduced":
+        return None
+    return "inconclusive", f"its baseline {baseline.claim.id} does not come out ({baseline.verdict})"
+
+
+RULES: Sequence[Rule] = (_near, _abstract, _no_baseline, _baseline)
+
+
+def _ruled(one: Judgement, baseline: Judgement | None) -> Judgement:
+    """The verdict after the rules."""
+    for rule in [_near] if isinstance(one.claim.selection, Computed) else RULES:
+        found = rule(one, baseline)
+        if found and found[0] in LOWER.get(one.verdict, ()):
+            one = replace(one, verdict=found[0], reasons=[*one.reasons, found[1]])
+    return one

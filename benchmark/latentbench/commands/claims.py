@@ -1,0 +1,84 @@
+"""``latentbench claims``: files of published numbers checked beyond their form, rendered, and their schema."""
+
+from pathlib import Path
+
+import click
+
+from latentbench.commands.common import (
+    Invocation,
+    claims_option,
+    common_options,
+    ledger_at,
+    pass_invocation,
+)
+from latentbench.errors import LatentbenchError
+
+__all__ = ["command"]
+
+
+@click.group("claims")
+def command() -> None:
+    """Check, render or describe files of published numbers."""
+
+
+@command.command("lint")
+@claims_option
+@common_options
+@pass_invocation
+def lint_command(invocation: Invocation, claims: Path | None) -> None:
+    """Find what is wrong with claims though their files are valid.
+
+    Cells that are there twice, rows that no board has, unknown metrics and those with a newer version than the claim is
+    about, percent that is a fraction or the other way round, and numbers that the metric cannot have. Exit code 2 if
+    anything is found.
+    """
+    from latentbench.claims.lint import lint
+
+    ledger, _ = ledger_at(claims, None, invocation.plugins)
+    faults = lint(ledger, invocation.plugins)
+    for fault in faults:
+        click.echo(str(fault))
+    number = sum(1 for _ in ledger.claims())
+    if faults:
+        raise LatentbenchError(f"{len(faults)} faults in {number} claims", "see the lines above")
+    click.echo(f"{number} claims of {len(ledger.papers)} papers, nothing wrong")
+
+
+@command.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of a file of claims."""
+    from latentbench.claims.schema import json_schema
+
+    click.echo(json_schema(), nl=False)
+
+
+@command.command("render")
+@claims_option
+@click.option(
+    "--results",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the records.  [default: results, beside the folder of the claims]",
+)
+@click.option(
+    "--to",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write into.  [default: print]",
+)
+@common_options
+@pass_invocation
+def render_command(invocation: Invocation, claims: Path | None, results: Path | None, to: Path | None) -> None:
+    """Write the verdict on every claim, with its evidence and explanation, as Markdown."""
+    from latentbench.claims.render import render_claims
+    from latentbench.claims.verdicts import judge
+    from latentbench.files import replacing
+
+    ledger, results = ledger_at(claims, results, invocation.plugins)
+    text = render_claims(judge(ledger, results, invocation.plugins))
+    if to is None:
+        click.echo(text, nl=False)
+        return
+    with replacing(to) as file:
+        file.write(text.encode())
+    click.echo(to)

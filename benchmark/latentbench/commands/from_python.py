@@ -1,0 +1,126 @@
+"""``latentbench run`` from Python: for scripts and notebooks."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from latentbench.boards.board import find_board
+from latentbench.commands import VERBS
+from latentbench.commands.common import cores
+from latentbench.commands.display import Display, preparing
+from latentbench.devices import resolve_device
+from latentbench.errors import LatentbenchError
+from latentbench.executor import Execution
+from latentbench.plugins.registry import Plugins
+from latentbench.records.record import Record
+from latentbench.running.durations import Durations
+from latentbench.running.plan import Override
+from latentbench.running.work import Work
+
+__all__ = ["run", "slots_on"]
+
+log = logging.getLogger("latentbench")
+
+
+def run(
+    board: str | Path,
+    *,
+    models: str | Sequence[str] | None = None,
+    datasets: str | Sequence[str] | None = None,
+    seeds: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    threads: int | None = None,
+    timeout: float | None = None,
+    results: str | Path = "results",
+    data_root: str | Path = "data",
+    plugins: Sequence[str | Path] = (),
+    executor: str = "local",
+    retry_failed: bool = False,
+    rerun: bool = False,
+    progress: bool = True,
+) -> list[Record]:
+    """Carry out a board's runs, as `latentbench run` does: what is finished is kept, and what was cut off is resumed.
+
+    Every run has a process of its own, so a model is in a plugin file or an installed plugin, not in the notebook.
+
+    Args:
+        board: a board's name, or the path of its YAML file.
+        models: just these of the board's models and variants, by label.
+        datasets: just these of its datasets, by label or name.
+        seeds: seeds 0 to N-1 of each, instead of the board's number.
+        options: options of models and datasets, as ``{"vae.latent_dim": 16}``; a name without a model or dataset is of
+            every one that has it.
+        device: "cpu", "cuda", "cuda:1"; "auto" is CUDA where it is available, else the CPU.
+        jobs: runs at a time; by default all cores on a CPU, 1 on a GPU.
+        threads: CPU threads of each run, instead of the board's number.
+        timeout: seconds after which a run is ended and recorded as failed.
+        results: folder of the records.
+        data_root: folder of the datasets.
+        plugins: plugin files to load.
+        executor: what carries the runs out.
+        retry_failed: make failed runs again.
+        rerun: make finished runs again that other code of a plugin made.
+        progress: print how the runs go.
+
+    Returns:
+        The record of every run, in the board's order, those that were finished before among them. A failed run is a
+        record, too (``record.status``, ``record.failure``), and a warning tells of it.
+
+    Raises:
+        LatentbenchError: a mistake in the arguments or the board, missing data, or a run that left no record.
+    """
+    loaded = Plugins.load([Path(file) for file in plugins], VERBS)
+    the_board = find_board(str(board), loaded)
+    where = resolve_device(device)
+    with preparing(quiet=not progress) as tell:
+        work = Work.of(
+            the_board,
+            loaded,
+            Path(results),
+            Path(data_root),
+            models=_names(models),
+            datasets=_names(datasets),
+            seeds=seeds,
+            threads=threads,
+            overrides=[_override(name, value) for name, value in (options or {}).items()],
+            retry_failed=retry_failed,
+            rerun=rerun,
+            progress=tell,
+        )
+    how = Execution(
+        out=Path(results),
+        data_root=Path(data_root),
+        device=where,
+        plugin_files=tuple(Path(file) for file in plugins),
+        timeout=timeout,
+        transductive=the_board.transductive == "allowed",
+        rerun=rerun,
+    )
+    slots = jobs or slots_on(where, threads or the_board.threads)
+    title = f"board {the_board.name}, {where}, results in {results}"
+    durations = Durations(where, filter(None, work.records.values()))
+    to_do, quiet = [*work.to_do.values()], not progress
+    with Display(to_do, len(work.runs), title, durations=durations, slots=slots, quiet=quiet) as display:
+        lost = work.carry_out(loaded.get("executors", executor), how, slots, display)
+    if lost:
+        raise LatentbenchError(f"{len(lost)} of {len(work.runs)} runs did not end", lost[0])
+    for record in work.failed:
+        log.warning("%s failed: %s", record.spec, record.failure.message if record.failure else "")
+    return [record for record in work.records.values() if record is not None]
+
+
+def slots_on(device: str, threads: int) -> int:
+    """Runs at a time where the user does not say: as the CPU has cores for their threads, or one on another device."""
+    return max(1, cores() // threads) if device == "cpu" else 1
+
+
+def _names(names: str | Sequence[str] | None) -> list[str] | None:
+    return [names] if isinstance(names, str) else None if names is None else [*names]
+
+
+def _override(name: str, value: Any) -> Override:
+    owner, _, option = name.rpartition(".")
+    return Override(owner or None, option, value)

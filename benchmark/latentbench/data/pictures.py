@@ -1,0 +1,81 @@
+"""Picture files of a user's own, brought into the shape of a dataset's images.
+
+Only what leaves no doubt is read here: 8 bits a channel, without transparency. A dataset whose files are read otherwise
+says how (``latentbench.Dataset.read_picture``).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from latentbench.errors import LatentbenchError
+
+__all__ = ["SUFFIXES", "Header", "read_header", "read_picture"]
+
+#: Endings of the files that are taken for pictures, in lower case.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+#: Pillow's modes of 8 bits or fewer, of one grey channel and of colours.
+_GREY, _COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "PA", "CMYK")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says of itself."""
+
+    height: int
+    width: int
+    grey: bool
+    """Whether it has one channel of brightness, of any number of bits."""
+
+
+def read_header(path: Path) -> Header:
+    """Read no more than the file's header.
+
+    Raises:
+        LatentbenchError: not a picture.
+    """
+    with _opened(path) as image:
+        return Header(image.height, image.width, image.mode not in _COLOUR)
+
+
+def read_picture(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Decode a file, turn it as its EXIF orientation says, and resize it by Pillow's antialiased bilinear filter.
+
+    Args:
+        path: the file.
+        shape: (C, H, W) of the result: C is 1 for grey, into which colours are converted, or 3. The aspect is not kept.
+
+    Returns:
+        (C, H, W).
+
+    Raises:
+        LatentbenchError: not a picture, cut short, transparent in places, or of more than 8 bits a channel.
+    """
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise LatentbenchError(f"picture {path} cannot become an image of {channels} channels")
+    with _opened(path) as image:
+        if image.mode not in (*_GREY, *_COLOUR):
+            what = f"picture {path} has more than 8 bits a channel (Pillow's mode {image.mode})"
+            raise LatentbenchError(what, "save it with 8 bits, its values scaled as those of the training images were")
+        try:
+            turned = ImageOps.exif_transpose(image)
+        except Exception as error:  # the decoders have no common type of error
+            raise LatentbenchError(f"picture {path} is corrupt or cut short: {' '.join(str(error).split())}") from None
+    if turned.has_transparency_data and np.asarray(turned.convert("RGBA"))[..., 3].min() < 255:
+        raise LatentbenchError(f"picture {path} is transparent in places", "lay it on a background and save it")
+    resized = turned.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BILINEAR)
+    return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise LatentbenchError(f"picture {path} is none of {', '.join(_FORMATS)}, or is damaged") from None
+    except OSError as error:
+        raise LatentbenchError(f"cannot read picture {path}: {error.strerror or error}") from None

@@ -1,0 +1,8 @@
+"""Corruption of image batches on the device, for models that learn to undo it; and the drawing of blobs and noise."""
+
+from latentbench_augment.corrupted import Corrupted
+from latentbench_augment.corruption import Corruption
+from latentbench_augment.noise import GridNoise
+from latentbench_augment.textures import read_textures
+
+__all__ = ["Corrupted", "Corruption", "GridNoise", "read_textures"]

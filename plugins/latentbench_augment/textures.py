@@ -1,0 +1,57 @@
+"""Textures that fill blobs, from a local folder of images such as the Describable Textures Dataset."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from latentbench import LatentbenchError
+
+__all__ = ["read_textures"]
+
+#: Suffixes of the files that are read, in lower case.
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+#: Pillow's mode for each number of channels.
+_MODES = {1: "L", 3: "RGB"}
+
+
+def read_textures(folder: Path | str, *, channels: int, size: int, limit: int = 200) -> Tensor:
+    """Read the images below a folder: their central squares, resized. Nothing is downloaded.
+
+    Args:
+        folder: for instance ``images`` of the Describable Textures Dataset (Cimpoi et al., CVPR 2014).
+        channels: 1 or 3; colours become luma and grey becomes equal channels.
+        size: height and width of the result.
+        limit: read no more than so many, evenly spaced among the files by their paths, so that all sub-folders have a
+            part. 200 textures of 3 channels and 128 pixels take 39 MB.
+
+    Returns:
+        (N, channels, size, size) float32 in [0, 1], on the CPU.
+
+    Raises:
+        LatentbenchError: there is no file that ends like an image's; or one cannot be read, or has more than 8 bits.
+    """
+    if channels not in _MODES:
+        raise LatentbenchError(f"textures of {channels} channels", "1 and 3 can be read")
+    paths = Path(folder).rglob("*")
+    files = sorted(path for path in paths if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."))
+    if not files:
+        raise LatentbenchError(f"no textures in {folder}", f"put images there that end in {', '.join(_SUFFIXES)}")
+    count = min(limit, len(files))
+    chosen = [files[index * len(files) // count] for index in range(count)]
+    return torch.stack([_read(path, _MODES[channels], size) for path in chosen])
+
+
+def _read(path: Path, mode: str, size: int) -> Tensor:
+    """One texture, (channels, size, size)."""
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise LatentbenchError(f"texture {path} has more than 8 bits", "save it with 8 bits")
+            square = ImageOps.fit(image.convert(mode), (size, size), Image.Resampling.BILINEAR)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise LatentbenchError(f"texture {path} cannot be read ({error})", "replace or remove it") from None
+    pixels = np.atleast_3d(np.asarray(square)).transpose(2, 0, 1)
+    return torch.from_numpy(pixels.astype(np.float32) / 255)

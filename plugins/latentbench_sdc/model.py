@@ -1,0 +1,336 @@
+"""SDC: a self-supervised autoencoder that filters anomalies out of images (Bauer, Nakajima & Müller, 2024).
+
+    Mathematics 12(24), 3988 (arXiv 2206.11723)
+
+A normal image x is corrupted in a part M of its pixels (``latentbench_augment``). The network f is trained to give x
+back from the corrupted image x^, and so to reproduce what is normal and to replace what is not:
+
+    x^ = (1 - b M) x + b M t,    min E L(f(x^), x; M)                                  (``objective``, ``network``)
+
+The authors show that the optimum resembles a projection onto the manifold of normal images, so that the distance to it,
+the residual of a single pass over the whole image, is the anomaly map:
+
+    map(x) = G_k * ... * G_k * mean over channels of (x - f(x))^2                      (``residuals``)
+
+Only abstracts and descriptions by others were at hand. What they leave open is an option, with a default of ours.
+"""
+
+import logging
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from latentbench import Batch, DataInfo, LatentbenchError, Model, Split, TrainingOptions
+from latentbench_augment import Corrupted, Corruption, GridNoise, read_textures
+from latentbench_sdc.network import Denoiser, Size, Skips, fitting
+from latentbench_sdc.objective import Weighting, restoration_error
+from latentbench_sdc.presets import PRESETS
+from latentbench_sdc.residuals import POOLINGS, Pooling, Smoothing, best_pooling, best_smoothing, outliers, pool
+from latentbench_sdc.symmetries import SQUARE, Symmetry, transformed
+
+if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from latentbench import Trainer
+
+__all__ = ["SDC"]
+
+#: The shortest side that is taken: on a map of 4x4 places, an eighth of it, a dilation of 2 still fits.
+_SHORTEST = 32
+#: With fewer training images, a warning is logged.
+_FEW = 10
+#: Corrupted images, at least, and images, at most, on which smoothing and pooling are chosen.
+_CHOSEN_ON = 64
+#: Images that are passed through the network at a time after training.
+_AT_ONCE = 16
+#: What is undone for the choice of smoothing and pooling, whatever the network was trained to undo.
+_YARDSTICK = Corruption(clean=0)
+#: Images in the model's own picture.
+_SHOWN = 8
+
+Share = Annotated[float, Field(ge=0, le=1)]
+log = logging.getLogger("latentbench")
+
+
+class SDC(Model):
+    """An autoencoder of stacked dilated convolutions, trained to undo corruptions, as a detector."""
+
+    class Config(TrainingOptions):
+        size: Size = Field("small", description="of the network: 0.5 or 2 million parameters")
+        dilations: tuple[PositiveInt, ...] = Field(
+            (1, 2, 4, 8, 16, 32),
+            min_length=1,
+            description="of the branches of a block, where they fit into the image; (1,) turns dilation off",
+        )
+        skips: Skips = Field("none", description="convex: the decoder mixes in the encoder's maps")
+        corruption: Literal["structured", "grid_noise", "pixel_noise", "none"] = Field(
+            "structured",
+            description="structured: blobs are replaced; grid_noise, pixel_noise: Gaussian, coarse or for each pixel; "
+            "none: a plain autoencoder",
+        )
+        shapes: tuple[str, ...] = Field(Corruption.shapes, description="of blobs: ellipse, rectangle, curve")
+        fills: tuple[str, ...] = Field(
+            Corruption.fills, description="of blobs: images (others of the batch), elastic, colour, flat"
+        )
+        textures: str | None = Field(None, description="a local folder of images, as one more fill of blobs")
+        blobs: tuple[int, int] = Field(Corruption.blobs, description="fewest and most blobs of an image")
+        side: tuple[float, float] = Field(Corruption.side, description="range of a blob's sides, as shares")
+        opacity: tuple[float, float] = Field(Corruption.opacity, description="range of b; (1, 1): opaque")
+        coverage: tuple[float, float] = Field(Corruption.coverage, description="range of the share that is corrupted")
+        softness: float = Field(Corruption.softness, description="smoothing of a blob's edge, in pixels of 256 a side")
+        clean: Share = Field(Corruption.clean, description="share of the images that are left as they are")
+        noise_cells: int = Field(16, ge=1, description="cells of grid_noise along the shorter side")
+        noise_sd: float = Field(0.2, ge=0, description="standard deviation of grid_noise and pixel_noise")
+        added_noise: float = Field(
+            0.0, ge=0, description="standard deviation of noise that is added to input and target alike"
+        )
+        weighting: Weighting = Field(
+            "masked", description="masked: clean and corrupted part are averaged by themselves; plain: squared error"
+        )
+        clean_weight: NonNegativeFloat = Field(0.9, description="w_c, of the clean part")
+        masked_weight: NonNegativeFloat = Field(0.1, description="w_m, of the corrupted part")
+        idempotence: float = Field(0.0, ge=0, description="weight of the squared difference between one pass and two")
+        symmetry: Symmetry = Field("none", description="random symmetries of training images")
+        learning_rate: float = Field(2e-3, gt=0, description="of Adam")
+        schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate; cosine: to 0")
+        smoothing: Literal["chosen", "fixed"] = Field(
+            "chosen", description="of the map: chosen on corrupted validation images, or fixed to kernel and passes"
+        )
+        kernel: int = Field(11, ge=1, description="k of fixed smoothing, in pixels of 256 a side")
+        passes: int = Field(2, ge=0, description="n of fixed smoothing")
+        pooling: Literal["chosen"] | Pooling = Field(
+            "chosen", description="of the map to a score: chosen on corrupted validation images, or its maximum or mean"
+        )
+        average_flips: bool = Field(False, description="average the map over the flips of an image: four passes")
+
+        def unused(self) -> Mapping[str, str]:
+            """What only another corruption, weighting or smoothing has."""
+            own: dict[str, str] = {}
+            if self.corruption != "structured":
+                blobs = ("shapes", "fills", "textures", "blobs", "side", "opacity", "coverage", "softness", "clean")
+                own |= dict.fromkeys(blobs, "only the corruption structured has blobs")
+                weights = ("weighting", "clean_weight", "masked_weight")
+                own |= dict.fromkeys(weights, "only the corruption structured leaves a part of an image clean")
+            elif self.weighting == "plain":
+                own |= dict.fromkeys(("clean_weight", "masked_weight"), "only the weighting masked has two parts")
+            if self.corruption != "grid_noise":
+                own |= {"noise_cells": "only the corruption grid_noise has cells"}
+            if self.corruption not in ("grid_noise", "pixel_noise"):
+                own |= {"noise_sd": "only grid_noise and pixel_noise have one"}
+            if self.smoothing == "chosen":
+                own |= dict.fromkeys(("kernel", "passes"), "smoothing is chosen")
+            elif self.passes == 0:
+                own |= {"kernel": "no pass smooths with it"}
+            return {**super().unused(), **own}
+
+        @model_validator(mode="after")
+        def _corruption_is_possible(self) -> Self:
+            if self.corruption != "structured":
+                return self
+            if self.textures is None and set(self.fills) <= {"textures"}:
+                raise ValueError(
+                    "nothing to fill blobs with: name images, elastic, colour or flat, or give textures=FOLDER"
+                )
+            try:
+                self.structured()
+            except LatentbenchError as error:
+                raise ValueError(str(error)) from None
+            return self
+
+        def structured(self) -> Corruption:
+            """The corruption structured with these options."""
+            return Corruption(
+                shapes=self.shapes,
+                fills=self.fills,
+                blobs=self.blobs,
+                side=self.side,
+                opacity=self.opacity,
+                coverage=self.coverage,
+                softness=self.softness,
+                clean=self.clean,
+            )
+
+    config: Config
+    presets = PRESETS
+    kernel: Tensor
+    passes: Tensor
+    pooling: Tensor
+    training_outliers: Tensor
+
+    @classmethod
+    def suits(cls, info: DataInfo) -> str | None:
+        """It is for images in which something can be out of place."""
+        if info.attributes:
+            return "it locates defects, and images with attributes have none"
+        if min(info.height, info.width) < _SHORTEST:
+            return f"sides below {_SHORTEST} pixels leave no room for dilations at an eighth of the size"
+        return None
+
+    def build(self, info: DataInfo) -> None:
+        """Make the network, and buffers for what is found out after training.
+
+        Raises:
+            LatentbenchError: the symmetry turns images, and they are not square.
+        """
+        config = self.config
+        if config.symmetry in SQUARE and info.height != info.width:
+            raise LatentbenchError(
+                f"model 'sdc': symmetry {config.symmetry} needs squares, not {info.width}x{info.height} pixels",
+                "use mirror, half_turn, flips or none",
+            )
+        self.network = Denoiser(
+            info.channels, config.size, fitting(config.dilations, info.height, info.width), config.skips
+        )
+        self.textures: Tensor | None = None
+        self.register_buffer("kernel", torch.tensor(config.kernel))
+        self.register_buffer("passes", torch.tensor(config.passes))
+        chosen = config.pooling if config.pooling != "chosen" else "maximum"
+        self.register_buffer("pooling", torch.tensor(POOLINGS.index(chosen)))
+        self.register_buffer("training_outliers", torch.tensor(0))
+
+    def optimizers(self) -> torch.optim.Optimizer:
+        """Adam (Kingma & Ba 2015)."""
+        return torch.optim.Adam(self.parameters(), self.config.learning_rate, fused=True)
+
+    def schedulers(self, optimizers: torch.optim.Optimizer) -> "LRScheduler | Mapping[str, LRScheduler]":
+        """A cosine from the learning rate to 0 (Loshchilov & Hutter 2017), or none."""
+        if self.config.schedule == "constant":
+            return {}
+        return CosineAnnealingLR(optimizers, self.progress.total_steps)
+
+    def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
+        """Train in the harness's loop; then choose smoothing and pooling, and look for outliers in training.
+
+        Both look at normal images alone: those for validation, or where there are none, those for training.
+
+        Raises:
+            LatentbenchError: the folder of textures has no image, or one that cannot be read.
+        """
+        if self.config.corruption == "structured" and self.config.textures is not None:
+            size = min(self.info.height, self.info.width)
+            textures = read_textures(Path(self.config.textures), channels=self.info.channels, size=size)
+            self.textures = textures.to(trainer.device)
+        if len(train) < _FEW:
+            log.warning("model 'sdc': %d training images are too few to tell what is normal", len(train))
+        super().fit(train, validation, trainer)
+        self.eval()
+        with torch.no_grad():
+            self._choose(train if validation is None else validation, trainer)
+            self._look_for_outliers(train, trainer)
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """L(f(x^), x; M), its mean over the batch; with Gaussian noise e on top, L(f(x^ + e), x + e; M)."""
+        config = self.config
+        generator = _generator(batch.images.device)
+        x = transformed(batch.images, config.symmetry, generator)
+        corrupted, mask = self._corrupted(x, generator)
+        if config.added_noise:
+            e = config.added_noise * torch.randn(x.shape, generator=generator, device=x.device)
+            corrupted, x = corrupted + e, x + e
+        restored = self.network(corrupted)
+        weights = (config.clean_weight, config.masked_weight) if config.weighting == "masked" else None
+        restoration = restoration_error(restored, x, mask, weights).mean()
+        if not config.idempotence:
+            return {"loss": restoration}
+        change = (self.network(restored).float() - restored.float()).square().mean()
+        return {
+            "loss": restoration + config.idempotence * change,
+            "restoration": restoration,
+            "change in a second pass": change,
+        }
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """(B, C, H, W): f(x), clamped to [0, 1]."""
+        restored: Tensor = self.network(images)
+        return restored.clamp(0, 1)
+
+    def localize(self, images: Tensor) -> Tensor:
+        """(B, H, W): the smoothed squared residual."""
+        return Smoothing(int(self.kernel), int(self.passes))(self.residuals(images))
+
+    def score(self, images: Tensor) -> Tensor:
+        """(B,): the largest value of the map, or its mean."""
+        return pool(self.localize(images), POOLINGS[int(self.pooling)])
+
+    def residuals(self, images: Tensor) -> Tensor:
+        """(B, H, W): (x - f(x))^2, its mean over channels; also over the flips of x, if that is wanted."""
+        flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if self.config.average_flips else ((),)
+        found = [(x - self.reconstruct(x)).square().flip(flip) for flip in flips for x in (images.flip(flip),)]
+        return torch.stack(found).mean((0, 2))
+
+    def facts(self) -> dict[str, float]:
+        """The smoothing in pixels, and the extreme outliers among the training images."""
+        smoothing = Smoothing(int(self.kernel), int(self.passes))
+        return {
+            "smoothing_side": smoothing.side(self.info.height, self.info.width),
+            "smoothing_passes": smoothing.passes,
+            "score_is_mean": float(POOLINGS[int(self.pooling)] == "mean"),
+            "training_outliers": float(self.training_outliers),
+        }
+
+    def pictures(self, images: Tensor) -> dict[str, Tensor]:
+        """``corruptions``: test images, corrupted, and what becomes of them, side by side."""
+        x = images[:_SHOWN]
+        corrupted, _ = _YARDSTICK(x, _generator(x.device))
+        return {"corruptions": torch.cat([x, corrupted, self.reconstruct(corrupted)], 3)}
+
+    def _corrupted(self, x: Tensor, generator: torch.Generator) -> Corrupted:
+        """x^ and M."""
+        config = self.config
+        match config.corruption:
+            case "structured":
+                return config.structured()(x, generator, textures=self.textures)
+            case "grid_noise":
+                return GridNoise(config.noise_cells, config.noise_sd)(x, generator)
+            case "pixel_noise":
+                return GridNoise(None, config.noise_sd)(x, generator)
+            case "none":
+                return Corrupted(x, torch.zeros_like(x[:, :1]))
+
+    def _choose(self, held_out: Split, trainer: "Trainer") -> None:
+        """Choose smoothing and pooling by how well they find corruptions of normal images."""
+        config = self.config
+        if config.smoothing == "fixed" and config.pooling != "chosen":
+            return
+        count = min(len(held_out), _CHOSEN_ON)
+        index = torch.arange(count, device=trainer.device)
+        clean, residuals, masks = [], [], []
+        for part in torch.split(index, _AT_ONCE):
+            images = held_out.batch(part, trainer.generator).images
+            clean.append(self.residuals(images))
+            for _ in range(ceil(_CHOSEN_ON / count)):
+                corrupted, mask = _YARDSTICK(images, trainer.generator)
+                residuals.append(self.residuals(corrupted))
+                masks.append(mask[:, 0] > 0.5)
+        residual = torch.cat(residuals)
+        if config.smoothing == "chosen":
+            best = best_smoothing(residual, torch.cat(masks))
+            self.kernel.fill_(best.kernel)
+            self.passes.fill_(best.passes)
+        if config.pooling == "chosen":
+            smooth = Smoothing(int(self.kernel), int(self.passes))
+            self.pooling.fill_(POOLINGS.index(best_pooling(smooth(torch.cat(clean)), smooth(residual))))
+
+    def _look_for_outliers(self, train: Split, trainer: "Trainer") -> None:
+        """Count the training images that are restored far worse than the others; there may be defects in them."""
+        index = torch.arange(len(train), device=trainer.device)
+        batches = (train.batch(part, trainer.generator).images for part in torch.split(index, _AT_ONCE))
+        found = outliers(torch.cat([self.score(images) for images in batches]))
+        self.training_outliers.fill_(found.sum())
+        if found.any():
+            places = found.nonzero().flatten().tolist()
+            log.warning(
+                "model 'sdc': %d of %d training images have extreme residuals, the first at place %d: look for defects",
+                len(places), len(train), places[0],
+            )  # fmt: skip
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    """A generator on the device, seeded by PyTorch's global one."""
+    return torch.Generator(device).manual_seed(int(torch.randint(2**62, ())))

@@ -1,0 +1,96 @@
+"""From residuals to anomaly maps and scores: smoothing, and its choice on normal images that were corrupted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+__all__ = ["CANDIDATES", "POOLINGS", "Pooling", "Smoothing", "best_pooling", "best_smoothing", "outliers", "pool"]
+
+Pooling = Literal["maximum", "mean"]
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+
+#: Kernels have the stated size on images whose shorter side has so many pixels.
+_SIDE = 256
+#: Robust standard deviations above the median of log scores from which a score is an extreme outlier.
+_FAR = 8.0
+#: The standard deviation of a Gaussian over its median absolute deviation.
+_GAUSSIAN = 1.4826
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """G_k applied n times: averages over windows of k x k pixels, which are cut to the image at its border.
+
+    Away from the border, n passes together have nearly the shape of a Gaussian of variance n (k^2 - 1) / 12.
+    """
+
+    kernel: int
+    """Side of the window on images whose shorter side has 256 pixels; on others it is in proportion."""
+    passes: int
+    """n."""
+
+    def side(self, height: int, width: int) -> int:
+        """The odd number k for images of this size.
+
+        >>> Smoothing(11, 2).side(128, 192)
+        5
+        """
+        return 2 * (self.kernel * min(height, width) // (2 * _SIDE)) + 1
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """(B, H, W) -> (B, H, W)."""
+        side = self.side(*maps.shape[1:])
+        for _ in range(self.passes):
+            maps = avg_pool2d(maps[:, None], side, 1, side // 2, count_include_pad=False)[:, 0]
+        return maps
+
+
+#: What is chosen from.
+CANDIDATES = tuple(Smoothing(kernel, passes) for kernel in (7, 11, 15, 21, 31) for passes in (1, 2, 3))
+
+
+def pool(maps: Tensor, pooling: Pooling) -> Tensor:
+    """(B, H, W) -> (B,): the score of an image."""
+    return maps.amax((1, 2)) if pooling == "maximum" else maps.mean((1, 2))
+
+
+def best_smoothing(residuals: Tensor, corrupted: Tensor, candidates: Sequence[Smoothing] = CANDIDATES) -> Smoothing:
+    """The candidate whose maps have the greatest average precision for corrupted pixels; of equal ones, the first.
+
+    Args:
+        residuals: (N, H, W).
+        corrupted: (N, H, W) bool; some of the pixels.
+        candidates: what is chosen from.
+    """
+    from sklearn.metrics import average_precision_score
+
+    truth = corrupted.flatten().cpu().numpy()
+    return max(candidates, key=lambda smooth: average_precision_score(truth, smooth(residuals).flatten().cpu().numpy()))
+
+
+def best_pooling(clean: Tensor, corrupted: Tensor) -> Pooling:
+    """The pooling by which corrupted images are best told from clean ones, in AUROC; of equal ones, the maximum.
+
+    Args:
+        clean: maps of clean images, (N, H, W).
+        corrupted: maps of corrupted images, (M, H, W).
+    """
+    from sklearn.metrics import roc_auc_score
+
+    maps = torch.cat([clean, corrupted])
+    truth = [0] * len(clean) + [1] * len(corrupted)
+    return max(POOLINGS, key=lambda pooling: roc_auc_score(truth, pool(maps, pooling).cpu().numpy()))
+
+
+def outliers(scores: Tensor) -> Tensor:
+    """Which scores (N,), all positive, stand far above the others: (N,) bool.
+
+    Their logarithm is more than 8 robust standard deviations above the median.
+    """
+    logarithm = scores.clamp(min=torch.finfo(scores.dtype).tiny).log()
+    above = logarithm - logarithm.median()
+    return above > _FAR * _GAUSSIAN * above.abs().median().clamp(min=torch.finfo(scores.dtype).eps)

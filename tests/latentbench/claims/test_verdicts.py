@@ -1,0 +1,388 @@
+"""Verdicts from simulated records whose truth is known, and the rules: what each does, and that none raises one."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.latentbench.boards.test_references import ERROR, null, run, runs
+from tests.latentbench.claims.given import claim, ledger, row, rows, verdicts, write
+
+from latentbench.boards.rank_sets import holm
+from latentbench.claims import verdicts as module
+from latentbench.claims.evidence import evidence
+from latentbench.claims.telling import evidence_line
+from latentbench.claims.verdicts import LOWER, RULES, Judgement, Verdict, judge
+from latentbench.errors import LatentbenchError
+from latentbench.plugins.registry import Plugins
+from latentbench.records.record import Failure
+
+NEAR: dict[str, Any] = {"protocol": "near", "differences": ["The images are smaller."]}
+AT_80, AT_50, APART = [0.80, 0.801, 0.802], [0.50, 0.501, 0.502], [0.6, 0.8, 0.95]
+#: A sound baseline for a method's claims.
+BASE = claim("base", 0.5, selection=row("base"))
+
+
+def told(folder: Path, numbers: list[float], **fields: Any) -> Judgement:
+    """The verdict on one claim about a row with these numbers."""
+    return verdicts(folder, rows(m=numbers), [claim("a", **fields)])["a"]
+
+
+# What the tests say
+
+
+@pytest.mark.parametrize(
+    ("numbers", "fields", "verdict"),
+    [
+        (AT_80, {}, "reproduced"),
+        (AT_50, {}, "refuted"),
+        (AT_50, NEAR, "differs"),
+        (AT_80, NEAR, "reproduced"),
+        (APART, {}, "inconclusive"),
+        (AT_80[:2], {}, "inconclusive"),
+        (AT_80[:1], {}, "inconclusive"),
+    ],
+)
+def test_equivalence(tmp_path: Path, numbers: list[float], fields: dict[str, Any], verdict: str) -> None:
+    assert told(tmp_path, numbers, **fields).verdict == verdict
+
+
+def test_percent_and_plain_numbers_give_the_same_verdict(tmp_path: Path) -> None:
+    percent = {"unit": "percent", "published": 82.0, "test": {"how": "equivalence", "margin": 5}}
+    one = told(tmp_path / "a", AT_80, **percent, spread={"value": 1.0, "kind": "std"}, seeds=4)
+    other = told(tmp_path / "b", AT_80, published=0.82, spread={"value": 0.01, "kind": "std"}, seeds=4)
+    assert one.verdict == other.verdict == "reproduced"
+    assert one.p == pytest.approx(other.p)
+    assert one.measured == pytest.approx([80.1])
+
+
+@pytest.mark.parametrize(
+    ("m", "x", "least", "verdict"),
+    [
+        (AT_80, AT_50, 0.1, "reproduced"),
+        (AT_80, AT_50, 0.4, "refuted"),
+        (AT_50, AT_80, 0.0, "refuted"),
+        (APART, [0.7, 0.75, 0.9], 0.0, "inconclusive"),
+    ],
+)
+def test_a_gap(tmp_path: Path, m: list[float], x: list[float], least: float, verdict: str) -> None:
+    test = {"how": "gap", "over": "x", "at_least": least}
+    one = verdicts(tmp_path, rows(m=m, x=x), [claim("a", 0.3, test=test)])["a"]
+    assert one.verdict == verdict
+    assert one.measured == pytest.approx([np.mean(m) - np.mean(x)])
+
+
+def test_a_gap_of_a_value_that_is_better_when_smaller(tmp_path: Path) -> None:
+    records = [
+        run(model, 0.5, seed, error=error + seed / 1000)
+        for model, error in (("m", 0.1), ("x", 0.4))
+        for seed in range(3)
+    ]
+    claims = [
+        claim(name, 0.3, selection=row(own, ERROR), test={"how": "gap", "over": other, "at_least": 0.2})
+        for name, own, other in (("right", "m", "x"), ("wrong", "x", "m"))
+    ]  # fmt: skip
+    found = verdicts(tmp_path, records, claims)
+    assert {name: one.verdict for name, one in found.items()} == {"right": "reproduced", "wrong": "refuted"}
+    assert found["right"].measured == pytest.approx([0.3])
+
+
+@pytest.mark.parametrize(
+    ("order", "verdict"),
+    [(["m", "x", "y"], "reproduced"), (["m", "y", "x"], "refuted"), (["m", "x", "z"], "inconclusive")],
+)
+def test_an_order(tmp_path: Path, order: list[str], verdict: str) -> None:
+    records = rows(m=AT_80, x=AT_50, y=[0.2, 0.201, 0.202], z=[0.499, 0.502, 0.501])
+    test = {"how": "order", "ahead_of": order[1:]}
+    assert verdicts(tmp_path, records, [claim("a", [3, 2, 1], test=test)])["a"].verdict == verdict
+
+
+def test_a_row_can_be_compared_with_itself_by_another_value(tmp_path: Path) -> None:
+    records = [run("m", 0.8 + seed / 1000, seed, error=0.1 + seed / 1000) for seed in range(3)]
+    one = claim("a", 0.7, test={"how": "gap", "over": {"row": "m", "value": ERROR}, "at_least": 0.5})
+    assert verdicts(tmp_path, records, [one])["a"].verdict == "reproduced"
+
+
+def test_runs_of_one_setting_are_selected_without_a_board(tmp_path: Path) -> None:
+    selection = {"dataset": "d", "model": "m", "config": {"width": 2}, "value": "accuracy@test"}
+    records = [*runs("m", AT_80, config={"width": 2}), *runs("m", AT_50, config={"width": 3})]
+    found = verdicts(
+        tmp_path, records, [claim("a", selection=selection), claim("b", selection={**selection, "config": {}})]
+    )
+    assert found["a"].verdict == "reproduced"
+    assert found["b"].verdict == "inconclusive"
+    assert "not of one setting: config.width is 2 or 3" in evidence_line(found["b"])
+
+
+def test_a_model_that_is_the_same_with_every_seed_needs_one(tmp_path: Path) -> None:
+    records = runs("m", [0.8], deterministic=True)
+    assert verdicts(tmp_path, records, [claim("a")])["a"].verdict == "reproduced"
+
+
+# What is not there
+
+
+FAILED = {"status": "failed", "failure": Failure(type="E", message="", traceback="")}
+
+
+@pytest.mark.parametrize(
+    ("records", "fields", "reason", "command"),
+    [
+        (rows(x=AT_80), {}, "no record of m on d", "latentbench run {b} --datasets d --models m"),
+        ([], {}, "no record of m on d", "latentbench run {b} --datasets d --models m"),
+        (rows(m=AT_80), {"selection": row("m", ERROR)}, "the records of m lack error@test", "latentbench evaluate {b}"),
+        (
+            rows(m=AT_80),
+            {"test": {"how": "gap", "over": "x"}},
+            "no record of x on d",
+            "latentbench run {b} --datasets d --models x",
+        ),
+        (
+            [run("m", None).model_copy(update=FAILED)],
+            {},
+            "every run of m on d failed",
+            "latentbench run {b} --datasets d --models m --retry-failed",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_not_run_is_told_with_the_command_that_runs_it(
+    tmp_path: Path, records: Any, fields: dict[str, Any], reason: str, command: str
+) -> None:
+    one = verdicts(tmp_path, records, [claim("a", **fields)])["a"]
+    assert (one.verdict, evidence_line(one)) == ("not run", reason)
+    assert one.command == command.format(b=tmp_path / "claims" / "../b.yaml")
+
+
+def test_fewer_than_three_seeds_give_no_verdict_and_the_command_that_makes_three(tmp_path: Path) -> None:
+    one = told(tmp_path, AT_50[:2])
+    assert one.verdict == "inconclusive"
+    assert "2 seeds of m, and a verdict takes 3" in evidence_line(one)
+    assert one.command.endswith("--datasets d --models m --seeds 3")
+
+
+def test_a_claim_is_not_judged_by_another_version_of_its_metric(tmp_path: Path) -> None:
+    one = told(tmp_path, AT_50, selection=row("m", metric_version=2))
+    assert one.verdict == "inconclusive"
+    assert "the records have version 1 of the metric, and the claim was compared with version 2" in evidence_line(one)
+
+
+def test_a_citation_is_shown_with_our_number(tmp_path: Path) -> None:
+    one = told(tmp_path, AT_80, test={"how": "citation", "reason": "Other images."})
+    assert one.verdict == "not testable"
+    assert one.measured == pytest.approx([0.801])
+    assert evidence_line(one).startswith("0.801 ± 0.0025 over 3 seeds here; Other images")
+
+
+# Rules
+
+
+def test_a_method_is_judged_only_where_its_baseline_holds(tmp_path: Path) -> None:
+    method = {"role": "method", "baseline": "base"}
+    claims = [BASE, claim("good", 0.8, **method), claim("bad", 0.2, **method)]
+    for number, (base, expected) in enumerate(
+        [
+            (AT_50, {"base": "reproduced", "good": "reproduced", "bad": "refuted"}),
+            (AT_80, {"base": "refuted", "good": "inconclusive", "bad": "inconclusive"}),
+            (APART, {"base": "inconclusive", "good": "inconclusive", "bad": "inconclusive"}),
+            (AT_50[:2], {"base": "inconclusive", "good": "inconclusive", "bad": "inconclusive"}),
+        ]
+    ):
+        found = verdicts(tmp_path / str(number), rows(m=AT_80, base=base), claims)
+        assert {name: one.verdict for name, one in found.items()} == expected
+    assert "its baseline base does not come out (inconclusive)" in evidence_line(found["bad"])
+
+
+def test_a_method_without_a_baseline_is_not_refuted(tmp_path: Path) -> None:
+    assert told(tmp_path / "a", AT_50, role="method").verdict == "differs"
+    assert told(tmp_path / "b", AT_80, role="method").verdict == "reproduced"
+
+
+def test_what_is_known_from_an_abstract_alone_is_not_refuted(tmp_path: Path) -> None:
+    assert told(tmp_path, AT_50, kind="abstract").verdict == "differs"
+
+
+JUDGED: list[Verdict] = ["reproduced", "refuted", "inconclusive"]
+
+
+@given(
+    by_tests=st.sampled_from(JUDGED),
+    protocol=st.sampled_from(["exact", "near"]),
+    kind=st.sampled_from(["printed", "abstract", "digitised"]),
+    role=st.sampled_from(["method", "baseline"]),
+    baseline=st.none() | st.sampled_from(get_args(Verdict)),
+)
+@settings(deadline=None)
+def test_rules_only_downgrade(by_tests: Any, protocol: str, kind: str, role: str, baseline: Any) -> None:
+    from latentbench.claims.schema import Claim, Paper
+
+    fields = {"protocol": protocol, "kind": kind, "role": role, "selection": row("m")}
+    made = Claim.model_validate(claim("a", **fields))
+    paper = Paper(name="p", title="", reference="", version="", differences=["D."], claims=[made])
+    one = Judgement(paper, made, by_tests, by_tests)
+    other = None if baseline is None or role == "baseline" else Judgement(paper, made, baseline)
+    after = module._ruled(one, other)
+    assert after.verdict == by_tests or after.verdict in LOWER[by_tests]
+    assert (after.verdict == "refuted") <= (by_tests == "refuted" and protocol == "exact" and kind != "abstract")
+    if other is not None and baseline != "reproduced":
+        assert after.verdict == "inconclusive"
+    assert bool(after.reasons) == (after.verdict != by_tests)
+
+
+def test_no_downgrade_leads_back_up() -> None:
+    for verdict, lower in LOWER.items():
+        assert verdict not in lower
+        assert all(set(LOWER.get(one, ())) < set(lower) for one in lower)
+    assert len(RULES) == 4
+
+
+# Families
+
+
+def test_holm_s_method_corrects_within_a_table_and_not_across_tables(tmp_path: Path) -> None:
+    """Each claim alone is told at 5 %; of four on one table none is."""
+    numbers = [0.80, 0.82, 0.84]
+    for place, verdict in (("table 1", "inconclusive"), ("table {}", "reproduced")):
+        claims = [
+            claim(f"c{n}", 0.82, cell={"place": place.format(n), "row": str(n)}, selection=row(f"m{n}"))
+            for n in range(4)
+        ]
+        records = [one for n in range(4) for one in runs(f"m{n}", numbers)]
+        found = verdicts(tmp_path / verdict, records, claims)
+        assert {one.verdict for one in found.values()} == {verdict}
+        assert {one.family for one in found.values()} == {4 if verdict == "inconclusive" else 1}
+
+
+def test_a_verdict_does_not_depend_on_the_order_of_claims_and_records(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    records = [one for n in range(5) for one in runs(f"m{n}", rng.uniform(0.7, 0.9, 3).tolist())]
+    claims = [claim(f"c{n}", selection=row(f"m{n}")) for n in range(5)]
+    one = verdicts(tmp_path / "a", records, claims)
+    other = verdicts(tmp_path / "b", records[::-1], claims[::-1])
+    assert {name: (j.verdict, j.p) for name, j in one.items()} == {name: (j.verdict, j.p) for name, j in other.items()}
+
+
+def test_adjusted_p_values_are_holm_s_over_the_family(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    records = [one for n in range(6) for one in runs(f"m{n}", rng.normal(0.8, 0.02, 3).tolist())]
+    write(tmp_path, records, [claim(f"c{n}", selection=row(f"m{n}")) for n in range(6)])
+    tests = [one.tested for one in evidence(ledger(tmp_path), tmp_path / "results", Plugins([])).values()]
+    holds, fails = (holm(np.array([getattr(one, name) for one in tests])) for name in ("holds", "fails"))
+    judged = judge(ledger(tmp_path), tmp_path / "results", Plugins([]))
+    assert [one.p for one in judged] == pytest.approx(np.minimum(holds, fails).tolist())
+
+
+def test_of_simulated_papers_few_have_a_false_verdict_and_most_true_ones_are_found(tmp_path: Path) -> None:
+    """Papers of six claims: two hold, two fail, and two lie on their margin, where either verdict would be false."""
+    rng = np.random.default_rng(7)
+    truth = np.array([0.8, 0.8, 0.6, 0.6, 0.75, 0.85])
+    false, found, papers = 0, [], 25
+    for number in range(papers):
+        records = [
+            one for n, mean in enumerate(truth) for one in runs(f"m{n}", rng.normal(mean, 0.01, 5).clip(0, 1).tolist())
+        ]
+        told = [
+            *verdicts(
+                tmp_path / str(number), records, [claim(f"c{n}", selection=row(f"m{n}")) for n in range(6)]
+            ).values()
+        ]
+        said = [one.verdict for one in told]
+        false += "refuted" in said[:2] or "reproduced" in said[2:4] or set(said[4:]) != {"inconclusive"}
+        found += [said[:2] == ["reproduced"] * 2, said[2:4] == ["refuted"] * 2]
+    assert false <= 0.1 * papers + 3 * np.sqrt(papers * 0.1 * 0.9)
+    assert np.mean(found) > 0.9
+
+
+# Computed claims
+
+
+PLUGIN = """
+from latentbench import hookimpl
+
+def half(x=1.0, fails=False):
+    if fails:
+        raise ValueError("no")
+    return x / 2
+
+def text():
+    return "half"
+
+number = 0.5
+
+@hookimpl
+def latentbench_boards():
+    return []
+"""
+
+
+def computed(folder: Path, *, plugin: bool = True, **fields: Any) -> Judgement:
+    (folder / "formulas.py").write_text(PLUGIN)
+    fields = {"kind": "computed", "role": None, "published": 0.5, **fields}
+    fields.setdefault("selection", {"function": "formulas:half"})
+    write(folder, [], [claim("a", **fields)])
+    plugins = Plugins.load([folder / "formulas.py"] if plugin else [])
+    from latentbench.claims.ledger import load_ledger
+
+    (one,) = judge(load_ledger([folder / "claims/p.yaml"], plugins), folder / "results", plugins)
+    return one
+
+
+def test_a_computed_claim_is_checked_by_calling_its_function(tmp_path: Path) -> None:
+    margin = {"how": "equivalence", "margin": 0.01}
+    one = computed(tmp_path, test=margin)
+    assert (one.verdict, one.measured) == ("reproduced", [0.5])
+    assert computed(tmp_path, published=0.52, test=margin).verdict == "refuted"
+    assert computed(tmp_path, published=0.52, test=margin, **NEAR).verdict == "differs"
+    assert computed(tmp_path, published=0.51, test=margin).verdict == "reproduced"  # on the margin, but for rounding
+    percent = computed(tmp_path, published=50.0, unit="percent", test={"how": "equivalence", "margin": 0.1})
+    assert (percent.verdict, percent.measured) == ("reproduced", [50.0])
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ({"function": "formulas:half", "arguments": {"fails": True}}, "ValueError: no"),
+        ({"function": "formulas:half", "arguments": {"y": 1}}, "TypeError"),
+        ({"function": "formulas:text"}, "TypeError"),
+        ({"function": "formulas:third"}, "there is no function 'formulas:third'"),
+        ({"function": "formulas:number"}, "'formulas:number' is no function"),
+        ({"function": "formulas:half", "arguments": {"x": float("inf")}}, "gives inf, which is no number"),
+        ({"function": "os:getpid"}, "no plugin is in a package 'os'"),
+        ({"function": "latentbench_cmi.nothing:f"}, "there is no function 'latentbench_cmi.nothing:f'"),
+    ],
+)
+def test_a_function_that_is_not_there_or_fails_is_told_with_file_and_line(
+    tmp_path: Path, selection: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(LatentbenchError) as caught:
+        computed(tmp_path, selection=selection)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path / 'claims/p.yaml'}:")
+
+
+def test_no_module_but_a_plugin_s_is_ever_imported(tmp_path: Path) -> None:
+    """A file of claims may come from anywhere."""
+    (tmp_path / "evil.py").write_text("from pathlib import Path\nPath(__file__).with_name('done').touch()\n")
+    import sys
+
+    sys.path.insert(0, str(tmp_path))
+    try:
+        with pytest.raises(LatentbenchError, match="no plugin is in a package 'evil'"):
+            computed(tmp_path, selection={"function": "evil:f"})
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert not (tmp_path / "done").exists()
+
+
+def test_every_pair_of_null_and_model_is_selected_alike(tmp_path: Path) -> None:
+    """A null is a row of the table, too, and can be what a claim is compared with."""
+    records = [*rows(m=AT_80), *null("n", *AT_50)]
+    claims = [
+        claim(f"{a}-{b}", 0.3, selection=row(a), test={"how": "gap", "over": b})
+        for a, b in product("mn", "mn")
+        if a != b
+    ]
+    found = verdicts(tmp_path, records, claims)
+    assert {name: one.verdict for name, one in found.items()} == {"m-n": "reproduced", "n-m": "refuted"}

@@ -1,0 +1,77 @@
+"""Pictures of a user's own: Pillow's pixels in the shape that is asked for, or one line that says why not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from latentbench.data.pictures import Header, read_header, read_picture
+from latentbench.errors import LatentbenchError
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
+GREY = COLOUR[..., 0]
+
+
+def saved(path: Path, array: np.ndarray, **options) -> Path:
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
+def test_a_picture_of_the_right_size_keeps_its_pixels(tmp_path, suffix):
+    assert (read_picture(saved(tmp_path / f"c.{suffix}", COLOUR), (3, 12, 20)) == COLOUR.transpose(2, 0, 1)).all()
+    assert (read_picture(saved(tmp_path / f"g.{suffix}", GREY), (1, 12, 20))[0] == GREY).all()
+    assert (read_picture(tmp_path / f"g.{suffix}", (3, 12, 20)) == GREY).all()
+
+
+def test_colours_become_grey_and_sizes_change_as_pillow_does_it(tmp_path):
+    path = saved(tmp_path / "c.png", COLOUR)
+    expected = Image.fromarray(COLOUR).convert("L").resize((8, 6), Image.Resampling.BILINEAR)
+    found = read_picture(path, (1, 6, 8))
+    assert found.shape == (1, 6, 8)
+    assert found.dtype == np.uint8
+    assert (found[0] == np.asarray(expected)).all()
+
+
+def test_a_picture_is_turned_as_its_orientation_says(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # to be turned by 90 degrees clockwise
+    path = saved(tmp_path / "turned.png", GREY, exif=exif)
+    assert (read_picture(path, (1, 20, 12))[0] == np.rot90(GREY, -1)).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "grey"),
+    [("L", True), ("1", True), ("LA", True), ("I;16", True), ("RGB", False), ("P", False), ("RGBA", False)],
+)  # fmt: skip
+def test_the_header_tells_size_and_channels(tmp_path, mode, grey):
+    path = tmp_path / "a.png"
+    (Image.new("I;16", (20, 12)) if mode == "I;16" else Image.fromarray(COLOUR).convert(mode)).save(path)
+    assert read_header(path) == Header(height=12, width=20, grey=grey)
+
+
+def test_an_opaque_alpha_channel_is_no_matter_and_a_transparent_one_is_refused(tmp_path):
+    opaque = np.dstack([COLOUR, np.full((12, 20), 255, np.uint8)])
+    assert (read_picture(saved(tmp_path / "o.png", opaque), (3, 12, 20)) == COLOUR.transpose(2, 0, 1)).all()
+    opaque[3, 4, 3] = 254
+    with pytest.raises(LatentbenchError, match=r"picture .*t\.png is transparent in places: lay it on a background"):
+        read_picture(saved(tmp_path / "t.png", opaque), (3, 12, 20))
+
+
+def test_what_needs_guessing_or_cannot_be_read_is_refused_by_name(tmp_path):
+    deep = saved(tmp_path / "deep.png", RNG.integers(0, 4000, (12, 20), dtype=np.uint16))
+    with pytest.raises(LatentbenchError, match=r"deep\.png has more than 8 bits a channel .*save it with 8 bits"):
+        read_picture(deep, (1, 12, 20))
+    whole = saved(tmp_path / "whole.png", COLOUR).read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(LatentbenchError, match=r"cut\.png is corrupt or cut short"):
+        read_picture(tmp_path / "cut.png", (3, 12, 20))
+    (tmp_path / "text.png").write_text("not a picture")
+    with pytest.raises(LatentbenchError, match=r"text\.png is none of PNG, JPEG, BMP, TIFF, or is damaged"):
+        read_picture(tmp_path / "text.png", (3, 12, 20))
+    with pytest.raises(LatentbenchError, match=r"cannot read picture .*none\.png: No such file"):
+        read_header(tmp_path / "none.png")
+    with pytest.raises(LatentbenchError, match=r"cannot become an image of 2 channels"):
+        read_picture(tmp_path / "whole.png", (2, 12, 20))

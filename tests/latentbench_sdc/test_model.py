@@ -1,0 +1,320 @@
+"""The model: what it promises, what its options do, what it says of bad input, and what is chosen after training."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
+from latentbench.running.training import TrainingLoop
+from latentbench.testing import check_model
+from latentbench_augment import Corruption
+from latentbench_sdc import latentbench_models
+from latentbench_sdc.model import SDC
+from latentbench_sdc.presets import PRESETS
+from latentbench_sdc.residuals import Smoothing
+
+INFO = DataInfo(channels=1, height=32, width=32, train_size=24)
+
+
+def make(info: DataInfo = INFO, **options: Any) -> SDC:
+    torch.manual_seed(0)
+    return SDC(SDC.Config.parse(options, "model 'sdc'"), info).eval()
+
+
+def stripes(count: int, *, channels: int = 1, height: int = 32, width: int = 32) -> Tensor:
+    """(count, C, H, W) uint8: vertical stripes of eight pixels, at random places."""
+    shift = torch.randint(8, (count, 1, 1, 1), generator=torch.Generator().manual_seed(0))
+    lit = (torch.arange(width) + shift) % 8 < 4
+    return torch.where(lit, 180, 60).expand(count, channels, height, width).to(torch.uint8).contiguous()
+
+
+def fitted(images: Tensor, validation: Tensor | None = None, **options: Any) -> SDC:
+    channels, height, width = images.shape[1:]
+    info = DataInfo(channels, height, width, train_size=len(images))
+    model = make(info, **{"epochs": 1, "batch_size": 8, **options})
+    held_out = None if validation is None else StoredSplit(Role.VALIDATION, validation)
+    model.fit(StoredSplit(Role.TRAIN, images), held_out, TrainingLoop(device=torch.device("cpu"), seed=0))
+    return model.eval()
+
+
+def test_the_plugin_offers_it() -> None:
+    assert [model.name for model in latentbench_models()] == ["sdc"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((1, 32, 32), {}),
+        ((3, 37, 45), {"skips": "convex", "precision": "bfloat16", "symmetry": "flips", "average_flips": True}),
+        ((1, 32, 64), {"corruption": "grid_noise", "idempotence": 0.5, "schedule": "constant"}),
+        ((3, 32, 32), {"corruption": "pixel_noise", "added_noise": 0.1, "symmetry": "dihedral"}),
+    ],
+)
+def test_it_keeps_what_a_model_promises(shape: tuple[int, int, int], options: dict[str, Any]) -> None:
+    """A step that waits for the device is among what this would find."""
+    channels, height, width = shape
+    check_model(SDC, channels=channels, height=height, width=width, attributes={}, options=options)
+
+
+def test_every_preset_is_valid_and_symmetries_are_of_known_categories() -> None:
+    for key, values in PRESETS.items():
+        SDC.Config.parse(values, f"preset for {key}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"corruption": "none", "opacity": (1, 1)},
+            "'opacity' has no effect: only the corruption structured has blobs",
+        ),
+        ({"corruption": "grid_noise", "clean_weight": 0.5}, "'clean_weight' has no effect"),
+        ({"weighting": "plain", "masked_weight": 0.5}, "'masked_weight' has no effect"),
+        ({"noise_cells": 8}, "'noise_cells' has no effect: only the corruption grid_noise has cells"),
+        ({"corruption": "none", "noise_sd": 0.3}, "'noise_sd' has no effect"),
+        ({"kernel": 5}, "'kernel' has no effect: smoothing is chosen"),
+        ({"smoothing": "fixed", "passes": 0, "kernel": 5}, "'kernel' has no effect: no pass smooths with it"),
+        ({"opacity": (0.5, 0.2)}, "opacity"),
+        ({"fills": ("image",)}, "unknown fill 'image' of a corruption: did you mean 'images'"),
+        ({"fills": ()}, "nothing to fill blobs with"),
+        ({"fills": ("textures",)}, "nothing to fill blobs with"),
+        ({"dilations": ()}, "dilations"),
+        ({"dilations": (0,)}, "dilations"),
+    ],
+)
+def test_options_without_effect_or_sense_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(LatentbenchError) as raised:
+        SDC.Config.parse(options, "model 'sdc'")
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        (DataInfo(1, 32, 32, 10), None),
+        (DataInfo(3, 320, 128, 10), None),
+        (DataInfo(1, 28, 28, 10), "32 pixels"),
+        (DataInfo(3, 64, 64, 10, {"smile": 2}), "attributes"),
+    ],
+)
+def test_it_is_left_out_where_nothing_can_be_located(info: DataInfo, reason: str | None) -> None:
+    found = SDC.suits(info)
+    assert (found is None) if reason is None else (reason in str(found))
+
+
+def test_a_symmetry_that_turns_needs_squares() -> None:
+    with pytest.raises(LatentbenchError, match="needs squares, not 64x32 pixels"):
+        make(DataInfo(1, 32, 64, 10), symmetry="rotations")
+
+
+def test_the_residual_is_the_squared_difference_averaged_over_channels() -> None:
+    model = make(DataInfo(3, 32, 32, 10), smoothing="fixed", kernel=24, passes=1)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        residual = (images - model.network(images).clamp(0, 1)).square().mean(1)
+        torch.testing.assert_close(model.residuals(images), residual)
+        torch.testing.assert_close(model.localize(images), Smoothing(24, 1)(residual))
+        torch.testing.assert_close(model.score(images), Smoothing(24, 1)(residual).amax((1, 2)))
+
+
+def test_averaging_over_flips_makes_the_map_turn_with_the_image() -> None:
+    images = torch.rand(2, 1, 32, 32)
+    averaging, single = make(average_flips=True), make()
+    for model in (averaging, single):
+        torch.nn.init.normal_(model.network.out.weight)  # an untrained network hardly looks at its image
+    with torch.inference_mode():
+        maps = averaging.localize(images)
+        for axes in ((2,), (3,), (2, 3)):
+            flipped = [axis - 1 for axis in axes]
+            torch.testing.assert_close(averaging.localize(images.flip(axes)), maps.flip(flipped))
+        assert not torch.allclose(single.localize(images.flip(2)), single.localize(images).flip(1), atol=0.01)
+
+
+class Identity(torch.nn.Module):
+    """A network that copies its image, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.given.append(images)
+        return images
+
+
+@pytest.mark.parametrize(
+    ("options", "reference"),
+    [
+        ({}, lambda x, g: Corruption()(x, g)),
+        ({"fills": ("flat",), "opacity": (1, 1)}, lambda x, g: Corruption(fills=("flat",), opacity=(1, 1))(x, g)),
+        ({"corruption": "none"}, lambda x, g: (x, torch.zeros_like(x))),
+    ],
+)
+def test_a_network_that_copies_has_the_corruption_as_its_error(
+    options: dict[str, Any], reference: Callable[[Tensor, torch.Generator], Any]
+) -> None:
+    """In the corrupted part, of weight w_m; the clean part has none."""
+    model: Any = make(**options)
+    model.network = network = Identity()
+    x = stripes(24).float() / 255
+    torch.manual_seed(5)
+    seed = int(torch.randint(2**62, ()))
+    torch.manual_seed(5)
+    loss = model.training_step(Batch(x))["loss"]
+    corrupted, mask = reference(x, torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(network.given[0], corrupted)
+    error = (corrupted - x).square()
+    inside = mask.sum((1, 2, 3)).clamp(min=1)
+    outside = (1 - mask).sum((1, 2, 3))
+    expected = 0.1 * (mask * error).sum((1, 2, 3)) / inside + 0.9 * ((1 - mask) * error).sum((1, 2, 3)) / outside
+    torch.testing.assert_close(loss, expected.mean())
+
+
+def test_the_corruption_is_the_same_after_the_same_seed_and_another_after_another() -> None:
+    model: Any = make()
+    model.network = network = Identity()
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        model.training_step(Batch(stripes(8).float() / 255))
+    assert torch.equal(network.given[0], network.given[1])
+    assert not torch.equal(network.given[0], network.given[2])
+
+
+def test_a_network_that_is_idempotent_has_no_penalty_and_others_have_the_squared_change() -> None:
+    model: Any = make(idempotence=2.0, corruption="none")
+    images = torch.rand(4, 1, 32, 32)
+    model.network = Identity()
+    losses = model.training_step(Batch(images))
+    assert losses["change in a second pass"] == 0
+    model.network = torch.nn.Conv2d(1, 1, 1, bias=False)
+    torch.nn.init.constant_(model.network.weight, 0.5)
+    losses = model.training_step(Batch(images))
+    torch.testing.assert_close(losses["change in a second pass"], (images / 4).square().mean())
+    torch.testing.assert_close(losses["loss"], (images / 2).square().mean() + 2 * (images / 4).square().mean())
+
+
+def test_smoothing_is_chosen_on_validation_images_and_becomes_part_of_the_state() -> None:
+    model = fitted(stripes(24), stripes(8))
+    facts = model.facts()
+    assert facts["smoothing_passes"] in (1, 2, 3)
+    other = make()
+    other.load_state_dict(model.state_dict())
+    assert other.facts() == facts
+    images = stripes(4).float() / 255
+    with torch.inference_mode():
+        assert torch.equal(other.localize(images), model.localize(images))
+
+
+def test_what_is_fixed_is_not_chosen() -> None:
+    model = fitted(stripes(24), stripes(8), smoothing="fixed", kernel=24, passes=4, pooling="mean")
+    assert model.facts() == {
+        "smoothing_side": 3, "smoothing_passes": 4, "score_is_mean": 1, "training_outliers": 0
+    }  # fmt: skip
+
+
+def test_the_choice_does_not_change_what_was_learned() -> None:
+    chosen, fixed = fitted(stripes(24)), fitted(stripes(24), smoothing="fixed", pooling="mean")
+    for name, weight in chosen.network.state_dict().items():
+        assert torch.equal(weight, fixed.network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32), (3, 33, 50), (1, 41, 35)])
+def test_gray_images_and_sides_that_eight_does_not_divide_are_trained_on_and_located_in(
+    shape: tuple[int, int, int],
+) -> None:
+    channels, height, width = shape
+    model = fitted(stripes(16, channels=channels, height=height, width=width))
+    images = torch.rand(3, *shape)
+    with torch.inference_mode():
+        assert model.localize(images).shape == (3, height, width)
+        assert model.reconstruct(images).shape == images.shape
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_a_few_training_images_are_warned_of_and_trained_on(count: int, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "latentbench"):
+        model = fitted(stripes(count))
+    assert f"{count} training images are too few" in caplog.text
+    with torch.inference_mode():
+        assert torch.isfinite(model.score(torch.rand(2, 1, 32, 32))).all()
+
+
+def test_ten_training_images_are_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "latentbench"):
+        fitted(stripes(10))
+    assert not caplog.records
+
+
+@pytest.mark.slow
+def test_defects_among_the_training_images_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    images = stripes(64)
+    options: dict[str, Any] = {"epochs": 12, "learning_rate": 3e-3}
+    with caplog.at_level(logging.WARNING, "latentbench"):
+        clean = fitted(images, **options)
+    assert clean.facts()["training_outliers"] == 0
+    assert not caplog.records
+    images[[7, 40]] = images[[7, 40]].clone()
+    images[[7, 40], :, 8:14, 10:18] = 255
+    with caplog.at_level(logging.WARNING, "latentbench"):
+        spoilt = fitted(images, **options)
+    assert spoilt.facts()["training_outliers"] == 2
+    assert "2 of 64 training images have extreme residuals, the first at place 7: look for defects" in caplog.text
+
+
+@pytest.fixture
+def textures(tmp_path: Path) -> Path:
+    folder = tmp_path / "textures"
+    folder.mkdir()
+    for name, value in (("white", 255), ("grey", 120)):
+        Image.new("RGB", (50, 40), (value, value, value)).save(folder / f"{name}.png")
+    return folder
+
+
+def test_textures_of_a_folder_fill_blobs(textures: Path) -> None:
+    """Where nothing else does, they change what is learned, and what is in the folder matters."""
+    first: Any = fitted(stripes(16), textures=str(textures), fills=())
+    Image.new("L", (50, 40), 0).save(textures / "grey.png")
+    second: Any = fitted(stripes(16), textures=str(textures), fills=())
+    weights = [model.network.down[0][0].weight for model in (first, second)]
+    assert not torch.equal(*weights)
+
+
+def test_a_folder_of_textures_without_an_image_is_an_error_before_training(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("none yet")
+    with pytest.raises(LatentbenchError, match=f"no textures in {tmp_path}"):
+        fitted(stripes(16), textures=str(tmp_path))
+
+
+def test_a_texture_that_cannot_be_read_is_named(textures: Path) -> None:
+    (textures / "broken.png").write_bytes(b"no image")
+    with pytest.raises(LatentbenchError, match=r"broken\.png cannot be read"):
+        fitted(stripes(16), textures=str(textures))
+
+
+def test_a_fitted_model_needs_its_textures_no_longer(textures: Path) -> None:
+    model = fitted(stripes(16), textures=str(textures))
+    for file in textures.iterdir():
+        file.unlink()
+    other = make(textures=str(textures))
+    other.load_state_dict(model.state_dict())
+    images = torch.rand(2, 1, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(other.score(images), model.score(images))
+
+
+def test_its_picture_shows_images_corrupted_and_restored_side_by_side() -> None:
+    model = make()
+    images = stripes(12).float() / 255
+    with torch.inference_mode():
+        sheet = model.pictures(images)["corruptions"]
+        image, corrupted, restored = sheet.split(32, 3)
+        assert torch.equal(image, images[:8])
+        assert ((corrupted - image).abs().amax((1, 2, 3)) > 0).all()
+        torch.testing.assert_close(restored, model.reconstruct(corrupted))

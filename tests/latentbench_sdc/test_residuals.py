@@ -1,0 +1,106 @@
+"""Smoothing against SciPy, its choice on made residuals, and what counts as an outlier."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import uniform_filter
+from sklearn.metrics import average_precision_score
+
+from latentbench_sdc.residuals import CANDIDATES, Smoothing, best_pooling, best_smoothing, outliers, pool
+
+
+@pytest.mark.parametrize(("kernel", "passes"), [(11, 1), (21, 2), (31, 3), (5, 4)])
+def test_inside_it_is_the_box_filter_of_scipy_applied_again_and_again(kernel, passes):
+    maps = np.random.default_rng(0).random((2, 256, 300))
+    smooth = Smoothing(kernel, passes)
+    found = smooth(torch.from_numpy(maps)).numpy()
+    expected = maps
+    for _ in range(passes):
+        expected = uniform_filter(expected, (0, kernel, kernel), mode="constant")
+    margin = passes * kernel
+    inside = np.s_[:, margin:-margin, margin:-margin]
+    np.testing.assert_allclose(found[inside], expected[inside], rtol=1e-9)
+
+
+def test_at_the_border_the_window_is_cut_to_the_image():
+    maps = torch.rand(1, 256, 256, dtype=torch.float64)
+    found = Smoothing(11, 1)(maps)
+    assert float(found[0, 0, 0]) == pytest.approx(float(maps[0, :6, :6].mean()))
+    assert float(found[0, 255, 100]) == pytest.approx(float(maps[0, 250:, 95:106].mean()))
+    ones = torch.ones(1, 64, 64)
+    torch.testing.assert_close(Smoothing(31, 3)(ones), ones)
+
+
+@pytest.mark.parametrize(("kernel", "passes"), [(11, 2), (21, 3)])
+def test_the_spread_of_a_point_is_that_of_the_gaussian_that_it_stands_for(kernel, passes):
+    point = torch.zeros(1, 257, 257, dtype=torch.float64)
+    point[0, 128, 128] = 1
+    weights = Smoothing(kernel, passes)(point)[0].numpy()
+    rows = np.arange(257) - 128
+    variance = (weights.sum(1) * rows**2).sum() / weights.sum()
+    assert weights.sum() == pytest.approx(1)
+    assert variance == pytest.approx(passes * (kernel**2 - 1) / 12)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "height", "width", "side"),
+    [(11, 256, 256, 11), (11, 128, 128, 5), (11, 64, 64, 3), (11, 32, 90, 1), (21, 320, 128, 11), (1, 512, 512, 3)],
+)
+def test_the_kernel_grows_with_the_shorter_side_and_is_odd(kernel, height, width, side):
+    assert Smoothing(kernel, 1).side(height, width) == side
+
+
+def test_no_pass_and_a_kernel_of_one_pixel_change_nothing():
+    maps = torch.rand(2, 64, 64)
+    assert torch.equal(Smoothing(31, 0)(maps), maps)
+    assert torch.equal(Smoothing(3, 2)(maps), maps)
+
+
+@pytest.mark.parametrize("radius", [1, 4, 10])
+def test_the_choice_is_the_best_of_the_candidates_by_scikit_learn_and_grows_with_what_is_looked_for(radius):
+    """Noise on all pixels, with something more in discs."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:128, :128]
+    corrupted = np.zeros((6, 128, 128), bool)
+    for image in corrupted:
+        for _ in range(3):
+            row, column = rng.uniform(20, 108, 2)
+            image |= (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+    residuals = rng.exponential(1, corrupted.shape) + 1.0 * corrupted
+    values = {
+        smooth: average_precision_score(corrupted.ravel(), smooth(torch.from_numpy(residuals)).numpy().ravel())
+        for smooth in CANDIDATES
+    }
+    best = best_smoothing(torch.from_numpy(residuals), torch.from_numpy(corrupted))
+    assert values[best] == max(values.values())
+    width = best.passes * (best.side(128, 128) ** 2 - 1) / 12
+    assert (width < 4) if radius == 1 else (width > 4) if radius == 10 else True
+
+
+def test_pooling_is_the_maximum_for_small_defects_and_the_mean_for_a_change_of_everything():
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.rand(40, 32, 32, generator=generator)
+    small = torch.rand(40, 32, 32, generator=generator)
+    small[:, 5, 5] = 2
+    assert best_pooling(clean, small) == "maximum"
+    assert best_pooling(clean, torch.rand(40, 32, 32, generator=generator) ** 0.9) == "mean"
+    assert best_pooling(clean, clean + 5) == "maximum"  # both are perfect
+
+
+def test_pool_is_numpys_maximum_and_mean():
+    maps = np.random.default_rng(0).random((3, 5, 6)).astype(np.float32)
+    np.testing.assert_array_equal(pool(torch.from_numpy(maps), "maximum"), maps.max((1, 2)))
+    np.testing.assert_allclose(pool(torch.from_numpy(maps), "mean"), maps.mean((1, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", [9, 200, 2000])
+def test_scores_of_one_kind_have_no_outliers_and_a_few_far_above_them_are_found(count):
+    scores = torch.from_numpy(np.random.default_rng(0).lognormal(-6, 0.3, count))
+    assert not outliers(scores).any()
+    scores[[1, 5]] *= 40
+    assert outliers(scores).nonzero().flatten().tolist() == [1, 5]
+
+
+def test_equal_scores_and_zeros_have_no_outliers():
+    assert not outliers(torch.full((20,), 0.1)).any()
+    assert not outliers(torch.zeros(20)).any()
