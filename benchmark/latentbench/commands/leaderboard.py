@@ -107,7 +107,7 @@ def command(
         if not tables[name]:
             continue
         _show(board, tables[name])
-        for file_name, text in written(board, tables[name], formats or _FORMATS, published(name)).items():
+        for file_name, text in written(board, tables[name], formats or _FORMATS, published(board.name)).items():
             path = (to or results) / file_name
             with replacing(path) as file:
                 file.write(text.encode())
