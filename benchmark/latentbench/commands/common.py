@@ -23,6 +23,7 @@ __all__ = [
     "CLAIMS",
     "Invocation",
     "claims_option",
+    "claims_results_option",
     "common_options",
     "cores",
     "data_root_option",
@@ -30,7 +31,9 @@ __all__ = [
     "fitted",
     "ledger_at",
     "pass_invocation",
+    "print_or_write",
     "results_option",
+    "to_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,33 +83,15 @@ def common_options(function: F) -> F:
         callback=_note_files,
         help="Load a local file as a plugin. Repeatable.",
     )
-    debug = click.option(
-        "--debug",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_note_debug,
-        help="Show the traceback of an error.",
-    )
-    verbose = click.option(
-        "-v",
-        "--verbose",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_note_verbose,
-        help="Say more of what is going on.",
-    )
-    quiet = click.option(
-        "-q",
-        "--quiet",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_note_quiet,
-        help="Leave out progress; of a list, print the names alone.",
-    )
+    verbose = _flag("-v", "--verbose", callback=_note_verbose, text="Say more of what is going on.")
+    quiet = _flag("-q", "--quiet", callback=_note_quiet, text="Leave out progress; of a list, print the names alone.")
+    debug = _flag("--debug", callback=_note_debug, text="Show the traceback of an error.")
     return plugin(verbose(quiet(debug(function))))
+
+
+def _flag(*flag: str, callback: Callable[[click.Context, click.Parameter, bool], None], text: str) -> Callable[[F], F]:
+    """A flag that the program notes, and no command gets."""
+    return click.option(*flag, is_flag=True, is_eager=True, expose_value=False, callback=callback, help=text)
 
 
 def _note_files(context: click.Context, _: click.Parameter, files: tuple[Path, ...]) -> None:
@@ -188,6 +173,30 @@ def results_option(flag: str) -> Callable[[F], F]:
     )
 
 
+to_option = click.option(
+    "--to",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write into.  [default: print]",
+)
+
+
+def print_or_write(text: str, to: Path | None) -> None:
+    """Print a text, or write it into the file that ``--to`` names, and print where it is.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    from latentbench.files import replacing
+
+    if to is None:
+        click.echo(text, nl=False)
+        return
+    with replacing(to) as file:
+        file.write(text.encode())
+    click.echo(to)
+
+
 #: Where claims are looked for that nobody names.
 CLAIMS = Path("leaderboards/claims")
 
@@ -196,6 +205,14 @@ claims_option = click.option(
     metavar="PATH",
     type=click.Path(path_type=Path),
     help=f"Folder or file of claims, beside those that plugins bring.  [default: {CLAIMS}, if it is there]",
+)
+
+#: For ``ledger_at``, which looks for the records beside the claims.
+claims_results_option = click.option(
+    "--results",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the records.  [default: results, beside the folder of the claims]",
 )
 
 

@@ -125,7 +125,7 @@ def test_heat_maps_are_written_beside_each_other_as_the_pictures_lie(folder: Pat
     (folder / "pictures" / "sub").mkdir()
     Image.fromarray(images()[0, 0]).resize((30, 20)).save(folder / "pictures" / "sub" / "00.jpg")
     code, out, err = cli("score", "localizer/toy-blobs/0", "pictures", "--maps", "maps", "--to", "scores.csv")
-    assert (code, out) == (0, "")
+    assert (code, out) == (0, "scores.csv\n")
     assert "1 of 61 pictures (30x20) are resized to 8x8, which changes their aspect\n" in err
     assert "61 heat maps are in maps, dark at " in err
     assert len(Path("scores.csv").read_text().splitlines()) == 62
