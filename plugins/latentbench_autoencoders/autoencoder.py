@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -9,14 +10,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from latentbench import DataInfo, Model, Split, TrainingOptions, Where
+from latentbench import DataInfo, Model, Split, TrainingOptions, Where, import_torchvision
 from latentbench_autoencoders.likelihoods import Reconstruction, likelihood
-from latentbench_autoencoders.networks import Trunk, decoder, encoder
+from latentbench_autoencoders.networks import Trunk, decoder, encoder, initialize
 
 if TYPE_CHECKING:
     from latentbench import Trainer
 
-__all__ = ["Autoencoder"]
+__all__ = ["Autoencoder", "smoothed"]
 
 #: What the presets for faces share.
 _FACES = {"latent_dim": 64, "learning_rate": 2e-3, "epochs": 20}
@@ -49,9 +50,22 @@ class Autoencoder(Model, ABC):
         )
         initialization: Literal["default", "mean_image"] = Field(
             "default",
-            description="default: PyTorch's; mean_image: the decoder gives the mean training image for every z at "
-            "first, by a bias for each pixel",
+            description="default: PyTorch's; mean_image: at first the decoder gives the mean training image for every "
+            "z, by a bias for each pixel, and other layers are initialized by He et al. (2015)",
             exclude_if=lambda initialization: initialization == "default",
+        )
+        tile: int | None = Field(
+            None,
+            ge=2,
+            description="side of the tiles that the networks encode and decode one by one, each by an equal share of "
+            "z; None: the whole image",
+            exclude_if=lambda tile: tile is None,
+        )
+        smoothing: float = Field(
+            0.0,
+            ge=0,
+            description="standard deviation in pixels of a Gaussian that smooths the error map; 0: none",
+            exclude_if=lambda smoothing: smoothing == 0,
         )
 
         def unused(self) -> Mapping[str, str]:
@@ -61,7 +75,7 @@ class Autoencoder(Model, ABC):
 
     config: Config
     encoder: nn.Module
-    decoder: nn.Module
+    decoder: nn.Sequential
     output_bias: nn.Parameter | None
     presets = {
         "mnist-shift": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 100, "epochs": 40},
@@ -80,6 +94,12 @@ class Autoencoder(Model, ABC):
         Where("mvtec-ad", image_size=128): {**_INDUSTRIAL_128, "epochs": 80},
         Where("mvtec-ad", image_size=128, category="bottle"): {"epochs": 200},
         Where("mvtec-ad", image_size=128, category="screw"): {"epochs": 70},
+        Where("mvtec-ad", image_size=128, category="grid"): {
+            "epochs": 80,
+            "tile": 32,
+            "latent_dim": 512,
+            "smoothing": 4.0,
+        },
         Where("magnetic-tile", image_size=128): {**_INDUSTRIAL_128, "epochs": 30},
         Where("kolektor-sdd", image_size=(320, 128)): {**_INDUSTRIAL_128, "epochs": 85},
     }
@@ -87,11 +107,16 @@ class Autoencoder(Model, ABC):
     def build(self, info: DataInfo) -> None:
         """Make the encoder, the decoder and the likelihood for images of this size."""
         config = self.config
-        self.encoder = encoder(info, self.encoder_outputs, config.trunk, config.width)
-        self.decoder = decoder(info, config.latent_dim, config.trunk, config.width)
+        self.encoder = encoder(info, self.encoder_outputs, config.trunk, config.width, config.tile)
+        self.decoder = decoder(info, config.latent_dim, config.trunk, config.width, config.tile)
         self.likelihood = likelihood(config.reconstruction, config.sigma)
-        started = config.initialization == "mean_image"
-        self.output_bias = nn.Parameter(torch.zeros(1, *info.image_shape)) if started else None
+        self.output_bias = None
+        if config.initialization == "mean_image":
+            initialize(self.encoder)
+            initialize(self.decoder)
+            *_, last = (layer for layer in self.decoder if isinstance(layer, nn.Linear | nn.ConvTranspose2d))
+            nn.init.zeros_(last.weight)
+            self.output_bias = nn.Parameter(torch.zeros(1, *info.image_shape))
 
     @property
     def encoder_outputs(self) -> int:
@@ -109,15 +134,12 @@ class Autoencoder(Model, ABC):
         return CosineAnnealingLR(optimizers, self.progress.total_steps)
 
     def start(self, train: Split, trainer: "Trainer") -> None:
-        """With the initialization ``mean_image``, make the outputs those of the mean of one pass over ``train``.
+        """With the initialization ``mean_image``: ``output_bias`` gives the mean of one pass over ``train``.
 
-        The decoder's last layer starts at 0, so that the outputs are ``output_bias`` alone. All of them are trained.
+        The decoder's last layer starts at 0, so that the output is this bias, whatever z is. Both are trained.
         """
         if self.output_bias is None:
             return
-        *_, last = (layer for layer in self.decoder.modules() if isinstance(layer, nn.Linear | nn.ConvTranspose2d))
-        for parameter in last.parameters():
-            parameter.zero_()
         parts = torch.split(torch.arange(len(train), device=trainer.device), self.config.batch_size)
         total = torch.zeros_like(self.output_bias)
         for part in parts:
@@ -146,6 +168,24 @@ class Autoencoder(Model, ABC):
         return self.likelihood.mean(self.outputs(self.encode(images)))
 
     def localize(self, images: Tensor) -> Tensor:
-        """(B, H, W): the error of the reconstruction by pixel, 0 where it is perfect (``Likelihood.error``)."""
+        """(B, H, W): the error of the reconstruction by pixel, 0 where perfect (``Likelihood.error``); smoothed."""
         x = self.observed(images)
-        return self.likelihood.error(self.outputs(self.encode(x)), x)
+        error = self.likelihood.error(self.outputs(self.encode(x)), x)
+        return smoothed(error, self.config.smoothing) if self.config.smoothing else error
+
+
+def smoothed(maps: Tensor, sigma: float) -> Tensor:
+    """(B, H, W) -> (B, H, W): a Gaussian filter of standard deviation ``sigma`` pixels, cut off at three of them.
+
+    Maps are padded by reflection, which sets a limit to its size on small ones.
+
+    >>> line = torch.eye(7)[3].expand(1, 7, 7)
+    >>> [round(value, 2) for value in smoothed(line, sigma=0.5)[0, 0].tolist()]
+    [0.0, 0.0, 0.11, 0.79, 0.11, 0.0, 0.0]
+    """
+    import_torchvision()  # late, because it takes seconds
+    from torchvision.transforms.v2.functional import gaussian_blur
+
+    size = 2 * min(ceil(3 * sigma), min(maps.shape[1:]) - 1) + 1
+    blurred: Tensor = gaussian_blur(maps, [size, size], [sigma, sigma])
+    return blurred

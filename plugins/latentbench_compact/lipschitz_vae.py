@@ -1,6 +1,8 @@
 """VAE whose encoder has a fixed Lipschitz constant (Glazunov & Zarras, UAI 2023, supplement E)."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 from torch import nn
 
 from latentbench import DataInfo
@@ -35,6 +37,12 @@ class VAELipschitz(VAE):
             "simplex, as printed, leaves no negative ones",
         )
         group: int | None = Field(2, ge=1, description="features that GroupSort sorts together; None: all")
+
+        @model_validator(mode="after")
+        def _of_whole_images(self) -> Self:
+            if self.tile is not None:
+                raise ValueError("the certificate is of an encoder that takes whole images: leave tile unset")
+            return self
 
     config: Config
     presets = {**ELSEWHERE, "ood": {**ON_OOD, "latent_dim": 10, "width": 16, "epochs": 12, "patience": 3}}

@@ -25,8 +25,9 @@ ON_OOD: dict[str, Any] = {
 _QUICK = ("digits-shift", "scenes")
 #: Dataset -> options on the other datasets: those of the VAE, with fewer draws, because larger images take longer to
 #: decode; and with half the epochs on the two datasets that have to be quick, because a step takes longer than a VAE's.
+#: Images are taken whole: one sphere, one bounded encoder.
 ELSEWHERE: dict[str | Where, dict[str, Any]] = {
     data: {**preset, "importance_samples": 16, "epochs": preset["epochs"] // (2 if data in _QUICK else 1)}
     for data, preset in VAE.presets.items()
-    if data != "ood"
+    if data != "ood" and "tile" not in preset
 }

@@ -47,6 +47,12 @@ class Case:
 _CASES = (
     Case("ae-conv", "ae"),
     Case("ae-mlp-ssim", "ae", "textures", {"trunk": "mlp", "reconstruction": "ssim", "score": "maximum"}),
+    Case(
+        "ae-tiles",
+        "ae",
+        "textures",
+        {"tile": 16, "initialization": "mean_image", "schedule": "cosine", "smoothing": 2.0},
+    ),
     Case("vae-mlp-bernoulli", "vae", config={"trunk": "mlp", "reconstruction": "bernoulli", "binarize": "draw"}),
     Case(
         "vae-conv-scores",

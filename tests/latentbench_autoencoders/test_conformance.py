@@ -15,6 +15,11 @@ from latentbench_autoencoders.vae import VAE
         ((1, 16, 32), {}),
         ((3, 9, 13), {"reconstruction": "bernoulli"}),
         ((1, 5, 6), {"trunk": "mlp", "precision": "bfloat16"}),
+        (
+            (3, 8, 16),
+            {"schedule": "cosine", "initialization": "mean_image", "memory_format": "channels_last", "smoothing": 1.5},
+        ),
+        ((1, 8, 12), {"initialization": "mean_image", "tile": 4, "latent_dim": 12}),
     ],
 )
 def test_each_keeps_what_a_model_promises(

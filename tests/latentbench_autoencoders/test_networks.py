@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from latentbench import DataInfo, LatentbenchError
-from latentbench_autoencoders.networks import Trunk, conv_sizes, decoder, encoder
+from latentbench_autoencoders.networks import Tiles, Trunk, conv_sizes, decoder, encoder, initialize
 
 SIZES = [(8, 16), (28, 28), (32, 64), (64, 64), (256, 256), (31, 45), (37, 64), (4, 4)]
 
@@ -74,3 +74,68 @@ def test_every_pixel_is_read_and_written_and_every_parameter_used(height: int, w
     assert images.grad is not None
     assert (images.grad.abs().sum(0) > 0).all()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("trunk", ["mlp", "conv"])
+def test_initialized_layers_keep_the_scale_of_what_they_are_given(trunk: Trunk) -> None:
+    torch.manual_seed(0)
+    info = _info(1, 64, 64)
+    network = nn.Sequential(encoder(info, 256, trunk, 32), decoder(info, 256, trunk, 32))
+    images = torch.randn(16, 1, 64, 64)
+    with torch.inference_mode():
+        shrunk = network(images).std(0).mean()
+        initialize(network)
+        first = network(images).std(0).mean()
+        brighter = network(4 * images)
+    assert shrunk < 0.1
+    assert 0.5 < first < 2
+    torch.testing.assert_close(brighter, 4 * network(images))  # there are no biases
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
+def test_images_are_cut_row_by_row_and_laid_together_again(
+    batch: int, channels: int, rows: int, columns: int, side: int
+) -> None:
+    tiles = Tiles(_info(channels, rows * side, columns * side), side)
+    images = torch.rand(batch, channels, rows * side, columns * side)
+    cut = tiles.cut(images)
+    expected = [
+        image[:, row * side : (row + 1) * side, column * side : (column + 1) * side]
+        for image in images
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    assert torch.equal(cut, torch.stack(expected))
+    assert torch.equal(tiles.lay(cut), images)
+
+
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 5))
+def test_the_halves_of_joined_codes_are_those_of_the_tiles(batch: int, count: int, half: int) -> None:
+    """A posterior's outputs are halved: its means, and its log variances."""
+    tiles = Tiles(_info(1, 4, 4 * count), 4)
+    codes = torch.rand(batch * count, 2 * half)
+    joined = tiles.join(codes)
+    assert torch.equal(tiles.split(joined), codes)
+    first, second = joined.chunk(2, dim=1)
+    assert torch.equal(torch.cat([tiles.split(first), tiles.split(second)], dim=1), codes)
+
+
+@pytest.mark.parametrize("trunk", ["mlp", "conv"])
+def test_each_tile_passes_through_the_networks_of_an_image_of_its_size(trunk: Trunk) -> None:
+    image, tile = _info(3, 16, 24), _info(3, 8, 8)
+    torch.manual_seed(0)
+    whole = nn.Sequential(encoder(image, 5 * 6, trunk, 2, 8), decoder(image, 5 * 6, trunk, 2, 8))
+    torch.manual_seed(0)
+    alone = nn.Sequential(encoder(tile, 5, trunk, 2), decoder(tile, 5, trunk, 2))
+    images = torch.rand(2, 3, 16, 24)
+    expected = torch.cat(
+        [torch.cat([alone(part) for part in row.split(8, dim=3)], dim=3) for row in images.split(8, dim=2)], dim=2
+    )
+    torch.testing.assert_close(whole(images), expected)
+
+
+def test_what_is_not_a_whole_number_of_tiles_is_refused() -> None:
+    with pytest.raises(LatentbenchError, match=r"images of 12x8 pixels .* a whole number of tiles of 8x8: set tile"):
+        encoder(_info(1, 12, 8), 4, "conv", 2, 8)
+    with pytest.raises(LatentbenchError, match=r"a code of 7 values .* 2 tiles: set latent_dim to a multiple of 2"):
+        decoder(_info(1, 16, 8), 7, "conv", 2, 8)
