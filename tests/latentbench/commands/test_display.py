@@ -118,7 +118,8 @@ def test_estimates_are_looked_up_anew_when_a_run_ends_and_not_at_every_step(monk
         display.outcome(Outcome(some[0].spec.key, "finished"), ended(some[0], 180), "")
         assert len(asked) == 5
         assert display._live is not None
-        assert display._live.tasks[0].fields["loss"].startswith("about 0:04:00, until ")  # 2 runs, the median of 1 and 3
+        told = display._live.tasks[0].fields["loss"]
+        assert told.startswith("about 0:04:00, until ")  # two runs, each of the median of one and three minutes
 
 
 def test_where_no_earlier_run_tells_only_their_number_is_told(capsys: pytest.CaptureFixture[str]) -> None:
