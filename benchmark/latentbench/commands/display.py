@@ -120,7 +120,7 @@ class Display:
         if record and headline in record.values:
             line += f", {headline} {record.values[headline].value:.3f}"
         if record and record.phases:
-            line += f", {sum(phase.seconds for phase in record.phases.values()):.1f} s"
+            line += f", {record.seconds:.1f} s"
         if outcome.message:
             line += f": {outcome.message}"
         if self._live:

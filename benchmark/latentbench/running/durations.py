@@ -33,7 +33,7 @@ class Durations:
         alike = (record.environment.device == "cpu") == self._on_cpu
         if record.status == "finished" and record.phases and alike:
             for likeness in likenesses(record.spec):
-                self._seconds[likeness].append(sum(phase.seconds for phase in record.phases.values()))
+                self._seconds[likeness].append(record.seconds)
 
     def expected(self, spec: RunSpec) -> float | None:
         """Seconds that the run will take; None if there is no earlier one of its model on its dataset."""
