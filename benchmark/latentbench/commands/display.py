@@ -109,7 +109,7 @@ class Display:
             print("  ".join([f"{name}: {done}", *losses]), flush=True)
 
     def outcome(self, outcome: "Outcome", record: "Record | None", headline: str) -> None:
-        """A run has ended; ``headline`` is the value to show of a finished one."""
+        """A run has ended; ``headline`` names the value that ranks a finished one."""
         self._left.pop(outcome.key, None)
         if record and self._durations:
             self._durations.add(record)
