@@ -29,6 +29,7 @@ __all__ = [
     "data_root_option",
     "device_option",
     "fitted",
+    "folder_words",
     "ledger_at",
     "pass_invocation",
     "print_or_write",
@@ -127,11 +128,14 @@ def fitted(table: str) -> list[str]:
     return [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
 
 
+#: Where datasets and records are unless an option says otherwise.
+_DATA_ROOT, _RESULTS = Path("data"), Path("results")
+
 data_root_option = click.option(
     "--data-root",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("data"),
+    default=_DATA_ROOT,
     envvar="LATENTBENCH_DATA_ROOT",
     show_default=True,
     show_envvar=True,
@@ -165,12 +169,18 @@ def results_option(flag: str) -> Callable[[F], F]:
         flag.lstrip("-"),
         metavar="FOLDER",
         type=click.Path(file_okay=False, path_type=Path),
-        default=Path("results"),
+        default=_RESULTS,
         envvar="LATENTBENCH_RESULTS",
         show_default=True,
         show_envvar=True,
         help="Folder of the records.",
     )
+
+
+def folder_words(*, results: Path = _RESULTS, data_root: Path = _DATA_ROOT) -> list[str]:
+    """The words of a printed command that name its folders; a folder that is the default takes none."""
+    named = {"--results": (results, _RESULTS), "--data-root": (data_root, _DATA_ROOT)}
+    return [word for flag, (folder, default) in named.items() if folder != default for word in (flag, str(folder))]
 
 
 to_option = click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, data_root_option, pass_invocation
+from latentbench.commands.common import Invocation, common_options, data_root_option, folder_words, pass_invocation
 from latentbench.commands.display import preparing
 from latentbench.errors import LatentbenchError, blame, describe
 
@@ -137,8 +137,7 @@ def _each(
     for chosen in datasets:
         found = _status(chosen, data_root)
         if found["state"] == "missing":
-            root = [] if data_root == Path("data") else ["--data-root", str(data_root)]
-            how = invocation.command_line("data", "status", chosen.name, *root)
+            how = invocation.command_line("data", "status", chosen.name, *folder_words(data_root=data_root))
             click.echo(f"dataset '{chosen.name}' is not there: {how}")
             continue
         try:

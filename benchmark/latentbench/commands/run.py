@@ -11,6 +11,7 @@ from latentbench.commands.common import (
     common_options,
     data_root_option,
     device_option,
+    folder_words,
     pass_invocation,
     results_option,
 )
@@ -119,7 +120,7 @@ def command(
         return
     lost = carry_out(work, run_in, how, slots, quiet=invocation.quiet)
 
-    results = [] if out == Path("results") else ["--results", str(out)]
+    results = folder_words(results=out)
     done = work.finished
     click.echo(f"{len(done)} of {len(work.runs)} runs are finished; their records are in {out}")
     if work.stale and not rerun:
@@ -129,8 +130,7 @@ def command(
         click.echo(f"{refused} runs are transductive, which the board does not allow: its tables leave them out")
     lacking = sum(_lacks(work.records[run.spec.key], the_board.values(run.entry), plugins) for run in work.runs)
     if lacking:
-        root = [] if data_root == Path("data") else ["--data-root", str(data_root)]
-        evaluate = invocation.command_line("evaluate", board, *results, *root)
+        evaluate = invocation.command_line("evaluate", board, *folder_words(results=out, data_root=data_root))
         click.echo(f"{lacking} finished runs lack a value that the board shows: {evaluate}")
     click.echo(f"leaderboard: {invocation.command_line('leaderboard', board, *results)}")
     told = []
