@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLAIMS",
+    "FILE",
+    "FOLDER",
     "Invocation",
     "claims_option",
     "claims_results_option",
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Types of options and arguments: paths of a file and of a folder, which need not be there.
+FILE, FOLDER = click.Path(dir_okay=False, path_type=Path), click.Path(file_okay=False, path_type=Path)
 
 
 class Invocation:
@@ -134,7 +139,7 @@ _DATA_ROOT, _RESULTS = Path("data"), Path("results")
 data_root_option = click.option(
     "--data-root",
     metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     default=_DATA_ROOT,
     envvar="LATENTBENCH_DATA_ROOT",
     show_default=True,
@@ -168,7 +173,7 @@ def results_option(flag: str) -> Callable[[F], F]:
         *dict.fromkeys((flag, "--results")),
         flag.lstrip("-"),
         metavar="FOLDER",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FOLDER,
         default=_RESULTS,
         envvar="LATENTBENCH_RESULTS",
         show_default=True,
@@ -186,7 +191,7 @@ def folder_words(*, results: Path = _RESULTS, data_root: Path = _DATA_ROOT) -> l
 to_option = click.option(
     "--to",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="File to write into.  [default: print]",
 )
 
@@ -221,7 +226,7 @@ claims_option = click.option(
 claims_results_option = click.option(
     "--results",
     metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Folder of the records.  [default: results, beside the folder of the claims]",
 )
 

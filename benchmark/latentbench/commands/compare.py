@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
+from latentbench.commands.common import FOLDER, Invocation, common_options, pass_invocation, results_option
 from latentbench.commands.parameters import BoardName, RunName, names_option
 from latentbench.errors import LatentbenchError, did_you_mean
 
@@ -28,7 +28,7 @@ __all__ = ["command"]
 @click.argument("b", type=RunName())
 @results_option("--results")
 @click.option(
-    "--against", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path),
+    "--against", metavar="FOLDER", type=FOLDER,
     help="Results folder of B, where it is another one.",
 )  # fmt: skip
 @click.option(

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from latentbench.commands.common import (
+    FILE,
     Invocation,
     common_options,
     pass_invocation,
@@ -17,7 +18,7 @@ __all__ = ["command"]
 
 
 @click.command("findings")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=FILE)
 @results_option("--results")
 @to_option
 @common_options
