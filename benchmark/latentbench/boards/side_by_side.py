@@ -207,11 +207,11 @@ def _circumstances(records: Sequence[Record]) -> dict[str, Any]:
     for record in records:
         made = record.environment
         told = {
-            "made on": made.cpu if made.device == "cpu" else made.device,
+            "made on": made.machine,
             "Python": made.python,
             **made.packages,
             **{f"code of the {role}": plugin for role, plugin in code_of(record).items()},
-            "commit": made.commit and f"{made.commit[:12]}{' with local changes' if made.dirty else ''}",
+            "commit": made.short_commit,
         }
         for name, fact in told.items():
             facts.setdefault(name, {})[str(fact)] = None
