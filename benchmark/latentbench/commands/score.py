@@ -18,6 +18,7 @@ from latentbench.commands.common import (
     results_option,
     to_option,
 )
+from latentbench.commands.output import shown
 from latentbench.commands.parameters import run_argument
 from latentbench.errors import LatentbenchError
 
@@ -120,7 +121,7 @@ def _tell(line: str) -> None:
 
 
 def _csv(pictures: "Pictures", scores: "Scores", quantile: float) -> str:
-    from latentbench.boards.render.escaping import csv_text
+    from latentbench.boards.render.escaping import no_formula
 
     threshold, shares = scores.threshold(quantile), scores.shares
     file = io.StringIO()
@@ -128,7 +129,7 @@ def _csv(pictures: "Pictures", scores: "Scores", quantile: float) -> str:
     writer.writerow(_COLUMNS)
     for place, (picture, score) in enumerate(zip(pictures.files, scores.scores.tolist(), strict=True)):
         beside = ("", "", "") if shares is None else (float(shares[place]), threshold, int(score > (threshold or 0.0)))
-        writer.writerow((csv_text(str(picture)), score, *beside))
+        writer.writerow((no_formula(shown(str(picture))), score, *beside))
     return file.getvalue()
 
 
@@ -139,7 +140,7 @@ def _write_maps(folder: Path, pictures: "Pictures", scores: "Scores", model: str
     if scores.maps is None:
         _tell(f"no heat maps, for model '{model}' does not localize")
         return
-    absolute = [file.absolute() for file in pictures.files]
+    absolute = [Path(os.path.abspath(file)) for file in pictures.files]  # noqa: PTH100  # drops "..", keeps links
     common = Path(os.path.commonpath([file.parent for file in absolute]))
     for file, values, header in zip(absolute, scores.maps, pictures.headers, strict=True):
         png = io.BytesIO()
