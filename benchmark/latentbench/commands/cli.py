@@ -58,7 +58,9 @@ class _Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         offers = ctx.ensure_object(Invocation).plugins.offers("commands")
-        offered = {name: offer.value.get_short_help_str(_HELP) for name, offer in offers.items() if not offer.value.hidden}
+        offered = {
+            name: offer.value.get_short_help_str(_HELP) for name, offer in offers.items() if not offer.value.hidden
+        }
         for title, rows in (("Commands", VERBS), ("Commands of plugins", offered)):
             if rows:
                 with formatter.section(title):

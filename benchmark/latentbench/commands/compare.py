@@ -82,6 +82,9 @@ def command(
         click.echo(json.dumps([_as_json(compared) for compared in found], indent=2, ensure_ascii=False))
         return
     click.echo("\n\n".join(_text(compared, a, b) for compared in found))
+    if not bootstrap and any(value.interval is None for compared in found for value in compared.values):
+        why = "values without an interval are of one seed, and what the test images add is not kept"
+        click.echo(f"{why}; --bootstrap computes it where it can be", err=True)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def _short(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
             by_split[f"{value.metric}@{ValueName.parse(name).split}"].append(value)
         yield ""
         rows = [(_on_one_line(name), *_range(values)) for name, values in by_split.items()]
-        yield from tabulate(rows, tablefmt="plain").splitlines()
+        yield from tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
     if record.failure:
         yield ""
         yield record.failure.message
