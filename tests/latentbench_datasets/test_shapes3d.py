@@ -53,6 +53,12 @@ def write(data_root: Path, arrays: Mapping[str, npt.NDArray[Any]], **options: An
     return path
 
 
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of these tests have the same content, and what one has prepared of it would serve the others."""
+    monkeypatch.setenv("LATENTBENCH_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Write a file and let it pass for the published one; by default an honest one.
