@@ -13,6 +13,7 @@ import click
 
 from latentbench.commands.common import (
     CLAIMS,
+    FOLDER,
     Invocation,
     claims_option,
     common_options,
@@ -51,7 +52,7 @@ _WIDTH = 100
 @click.option(
     "--to",
     metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Folder to write the tables into.  [default: beside the records]",
 )
 @names_option(
@@ -107,7 +108,7 @@ def command(
         if not tables[name]:
             continue
         _show(board, tables[name])
-        for file_name, text in written(board, tables[name], formats or _FORMATS, published(name)).items():
+        for file_name, text in written(board, tables[name], formats or _FORMATS, published(board.name)).items():
             path = (to or results) / file_name
             with replacing(path) as file:
                 file.write(text.encode())

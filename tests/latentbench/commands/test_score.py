@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -125,13 +126,37 @@ def test_heat_maps_are_written_beside_each_other_as_the_pictures_lie(folder: Pat
     (folder / "pictures" / "sub").mkdir()
     Image.fromarray(images()[0, 0]).resize((30, 20)).save(folder / "pictures" / "sub" / "00.jpg")
     code, out, err = cli("score", "localizer/toy-blobs/0", "pictures", "--maps", "maps", "--to", "scores.csv")
-    assert (code, out) == (0, "")
+    assert (code, out) == (0, "scores.csv\n")
     assert "1 of 61 pictures (30x20) are resized to 8x8, which changes their aspect\n" in err
     assert "61 heat maps are in maps, dark at " in err
     assert len(Path("scores.csv").read_text().splitlines()) == 62
     assert Image.open("maps/00.png.png").size == (8, 8)
     assert Image.open("maps/sub/00.jpg.png").size == (30, 20)
     assert len(list(Path("maps").rglob("*.png"))) == 61
+
+
+def test_pictures_are_named_as_their_files_are_and_their_maps_stay_in_the_folder(folder: Path, cli) -> None:
+    """Whatever their names: the CSV can be joined with the files, and is no formula and no order to a terminal."""
+    Path("pictures/sub").mkdir()
+    latin = os.fsdecode(b"n\xe4h.png")
+    told = {
+        "Größe.png": "Größe.png",
+        "=1+1.png": "'=1+1.png",
+        "x;=2.png": "x;'=2.png",
+        "a\x1b[2Jb.png": "a\\u001b[2Jb.png",
+        "l\u202eg.png": "l\\u202eg.png",
+        latin: "n\\udce4h.png",
+        "up.png": "pictures/sub/../../up.png",
+    }
+    for name in told:
+        shutil.copy("pictures/00.png", name)
+    given = [*[*told][:-1], "pictures/sub/../../up.png", "pictures/01.png"]
+    code, _, err = cli("score", "localizer/toy-blobs/0", *given, "--maps", "maps", "--to", "s.csv")
+    assert code == 0, err
+    with Path("s.csv").open(encoding="utf-8", newline="") as lines:
+        assert [row["picture"] for row in csv.DictReader(lines)] == [*told.values(), "pictures/01.png"]
+    made = {os.fsencode(path.relative_to("maps")) for path in Path("maps").rglob("*.png")}
+    assert made == {os.fsencode(f"{name}.png") for name in (*told, "pictures/01.png")}
 
 
 def test_a_model_that_does_not_localize_gives_scores_and_no_maps(folder: Path, cli) -> None:
