@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.documents import blocks
 from tests.toys import Blobs
 
 import latentbench
@@ -351,25 +352,11 @@ def test_importing_latentbench_imports_no_torch_until_it_is_needed() -> None:
 
 
 #: The tutorial of the README.
-TUTORIAL = """\
-import torch
-import latentbench
-
-records = latentbench.run("quick", models=["pca", "ae"], datasets=["textures"])  # some seconds; kept in results/
-best = max(records, key=lambda record: record.values["auroc@test"].value)
-run = latentbench.load_run(best.key)
-test = run.data().splits["test"]
-images = test.batch(torch.arange(len(test)), torch.Generator()).images  # (N, C, H, W) in [0, 1]
-with torch.inference_mode():
-    scores = run.model.score(images)  # larger = more anomalous
-print(run.record.spec, scores[test.targets.anomaly == 1].mean() > scores[test.targets.anomaly == 0].mean())
-"""
-
-
 @pytest.mark.slow
 def test_the_tutorial_runs_as_a_plain_script(tmp_path: Path) -> None:
     """A script without a guard: its runs have processes of their own, which do not run the script again."""
-    (tmp_path / "tutorial.py").write_text(TUTORIAL)
+    (tutorial,) = (block for block in blocks("README.md", "python") if block.heading == "From Python")
+    (tmp_path / "tutorial.py").write_text(tutorial.text)
     result = subprocess.run([sys.executable, "tutorial.py"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 0, result.stderr
     *told, last = result.stdout.splitlines()
