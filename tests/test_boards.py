@@ -204,7 +204,7 @@ def test_mvtec_ad_is_the_mean_over_the_categories_that_are_there(
     assert main(["leaderboard", "small.yaml"]) == 0
 
     assert (
-        "## Mean over 2 of 15 datasets: `bottle`, `screw`, ranked by test images alone\n"
+        "Mean over 2 of 15 datasets (`bottle`, `screw`), 1 seed, ranked by test images alone.\n"
         in (root / "results/small.md").read_text()
     )
     found = lines(root / "results/small.csv")

@@ -60,6 +60,10 @@ class RunSpec(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
+        return self.called(self.model, self.dataset)
+
+    def called(self, model: str, dataset: str) -> str:
+        """The run in words, by what a board calls its model and its dataset."""
         untrained = "untrained " if self.untrained else ""
         threads = f", {self.threads} threads" if self.threads > 1 else ""
-        return f"{untrained}{self.model} on {self.dataset}, seed {self.seed}{threads}"
+        return f"{untrained}{model} on {dataset}, seed {self.seed}{threads}"

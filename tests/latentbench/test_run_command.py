@@ -285,6 +285,14 @@ def test_a_run_is_told_by_its_datasets_label_with_the_value_that_ranks_there(cli
     assert "0 to do" in cli("run", "toys.yaml", "--datasets", "toy-blobs")[1]
 
 
+def test_of_several_values_that_rank_a_run_is_told_by_the_first_that_it_has(cli: Cli) -> None:
+    """No toy has maps, so none is ranked by AUPRO."""
+    Path("toys.yaml").write_text(BOARD.replace("rank: auroc@test", "rank: [aupro30@test, auroc@test]"))
+    code, out, err = cli("run", "toys.yaml", "--jobs", "1", "--models", "centre-distance", "--seeds", "1")
+    assert code == 0, err
+    assert re.search(r"^centre-distance on toy-blobs, seed 0: finished, auroc@test 0\.\d{3}, ", out, re.MULTILINE)
+
+
 def test_what_a_run_says_to_do_next_can_be_pasted(cli: Cli, toys: Path) -> None:
     folder = Path("my parts & co's")
     folder.mkdir()
@@ -452,7 +460,7 @@ def test_show_tells_what_a_record_holds(cli: Cli) -> None:
         assert name in full
     code, _, err = cli("show", "nothing")
     assert code == 2
-    assert "no run in results with a key that begins with 'nothing': 1 records are there" in err
+    assert "no run in results with a key that begins with 'nothing': a run is named by its key, 'last' or " in err
 
 
 @pytest.mark.parametrize(

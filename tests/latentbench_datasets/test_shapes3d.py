@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from latentbench import Data, LatentbenchError, Role, StoredSplit
 from latentbench.data.dataset import State
+from latentbench.files import CACHE_VARIABLE
 from latentbench.testing import check_dataset
 from latentbench_datasets import shapes3d
 from latentbench_datasets.shapes3d import FACTORS, Factor, Shapes3D
@@ -52,9 +53,19 @@ def write(data_root: Path, arrays: Mapping[str, npt.NDArray[Any]], **options: An
     return path
 
 
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of these tests have the same content, and what one has prepared of it would serve the others."""
+    monkeypatch.setenv("LATENTBENCH_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Write a file and let it pass for the published one; by default an honest one."""
+    """Write a file and let it pass for the published one; by default an honest one.
+
+    What one test has prepared of its file is not there for another, whose file is the same.
+    """
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(shapes3d, "FACTORS", SMALL)
 
     def publish(changes: Mapping[str, Any] | None = None, **options: Any) -> Path:

@@ -25,7 +25,7 @@ def test_the_upper_facet_alone_has_the_loss_and_accuracy_on_digits_that_the_auth
     images = interpolate(small, size=(28, 28), mode="bilinear", align_corners=False)
     labels = torch.from_numpy(digits.target[order])
     torch.manual_seed(0)
-    options = {"clusters": (25,), "dims": (5,), "epochs": 60}
+    options = {"clusters": (25,), "dims": (5,), "epochs": 60, "precision": "float32"}
     model = MFCVAE(MFCVAE.configure("digits", options), DataInfo(1, 28, 28, train_size=TRAINED_ON))
     train = StoredSplit(Role.TRAIN, (255 * images[:TRAINED_ON]).round().to(torch.uint8))
     model.fit(train, None, TrainingLoop(device=torch.device("cpu"), seed=0))

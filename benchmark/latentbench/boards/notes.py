@@ -10,7 +10,7 @@ from latentbench.boards.rows import Column, Row
 from latentbench.boards.seeds_needed import seeds_needed
 from latentbench.boards.standings import Group, Table, grouped
 from latentbench.config import format_options
-from latentbench.records.record import Environment, Record
+from latentbench.records.record import Record
 from latentbench.value_name import ValueName
 
 __all__ = [
@@ -184,7 +184,7 @@ def provenance(tables: Sequence[Table]) -> Iterator[Note]:
     made = [record.environment for table in tables for row in table.shown for record in row.records]
     columns = [column for table in tables for column in table.columns]
     yield ["metric versions: ", *listed(f"{one.metric} {one.version}" for one in columns if one.version)]
-    yield ["commit: ", *listed(map(_commit, made))]
+    yield ["commit: ", *listed(one.short_commit or "none" for one in made)]
     yield ["plugins: ", *listed(plugin for one in made for plugin in one.plugins.values())]
     yield ["packages: ", *listed(f"{name} {version}" for one in made for name, version in one.packages.items())]
     if variables := {f"{name}={value}" for one in made for name, value in one.variables.items()}:
@@ -377,12 +377,6 @@ def _seeds(records: Iterable[Record]) -> str:
     """``, seed 0`` or ``, seeds 0, 1``."""
     seeds = sorted({record.spec.seed for record in records})
     return f", seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-
-
-def _commit(environment: Environment) -> str:
-    if environment.commit is None:
-        return "none"
-    return environment.commit[:12] + (" with local changes" if environment.dirty else "")
 
 
 def listed(texts: Iterable[str]) -> list[Part]:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from latentbench.boards.board import Board
 from latentbench.boards.images import Images
 from latentbench.boards.intervals import Interval, interval
@@ -19,7 +17,7 @@ from latentbench.boards.lineup import Lineup
 from latentbench.boards.paired import paired_difference, paired_replicates, shared_seeds
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.significance import Summary
-from latentbench.boards.standings import make_column, standings
+from latentbench.boards.standings import make_column, stacked, standings
 from latentbench.config import canonical, differing, format_options
 from latentbench.records.code import code_of
 from latentbench.records.record import Record
@@ -147,13 +145,12 @@ def compare_sides(a: Side, b: Side, names: Collection[str] | None = None) -> Com
 
 def _row(side: Side, column: Column, beside: Side) -> Row:
     """The runs as a row with one column; the one value of a deterministic model stands for every seed."""
-    records, replicates = side.records, side.replicates
+    records = side.records
     by_seed = {one.spec.seed: one for one in sorted(records, key=lambda one: one.spec.seed) if column.value(one)}
     if len(by_seed) == 1 and (only := next(iter(by_seed.values()))).deterministic:
         by_seed |= {one.spec.seed: only for one in beside.records}
     numbers = {seed: value.value for seed, one in by_seed.items() if (value := column.value(one))}
-    known = [replicates.get(one.key, {}).get(column.name) for one in by_seed.values()]
-    complete = [of_seed for of_seed in known if of_seed is not None]
+    found = stacked(column, by_seed.values(), side.replicates)
     return Row(
         label="",
         model=records[0].spec.model,
@@ -163,7 +160,7 @@ def _row(side: Side, column: Column, beside: Side) -> Row:
         failed=[],
         seeds=len(numbers),
         numbers={column.name: numbers},
-        replicates={column.name: np.stack(complete, axis=1)} if complete and len(complete) == len(known) else {},
+        replicates={} if found is None else {column.name: found},
     )
 
 
@@ -210,11 +207,11 @@ def _circumstances(records: Sequence[Record]) -> dict[str, Any]:
     for record in records:
         made = record.environment
         told = {
-            "made on": made.cpu if made.device == "cpu" else made.device,
+            "made on": made.machine,
             "Python": made.python,
             **made.packages,
             **{f"code of the {role}": plugin for role, plugin in code_of(record).items()},
-            "commit": made.commit and f"{made.commit[:12]}{' with local changes' if made.dirty else ''}",
+            "commit": made.short_commit,
         }
         for name, fact in told.items():
             facts.setdefault(name, {})[str(fact)] = None

@@ -17,7 +17,7 @@ VERBS = {
     "verify": "Say of published numbers whether they come out, from the records alone.",
     "claims": "Check, render or describe files of published numbers.",
     "evaluate": "Compute metrics for finished runs, without training: for those of a BOARD, for one KEY, or for all.",
-    "check-records": "Check the records in FOLDER (by default: results).",
+    "check-records": "Check the records in FOLDER, by default those in the results folder.",
     "list": "List what is installed: plugins, or what they offer.",
     "data": "Prepare, inspect and verify datasets.",
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, cores, pass_invocation
+from latentbench.commands.common import FOLDER, Invocation, common_options, cores, pass_invocation, results_option
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -21,12 +21,13 @@ _worker: dict[str, Any] = {}
 
 
 @click.command("check-records")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("results"))
+@click.argument("folder", type=FOLDER, required=False)
+@results_option("--results")
 @click.option("--jobs", type=click.IntRange(min=1), help="Number of processes.  [default: one for each core]")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, folder: Path, jobs: int | None) -> None:
-    """Check the records in FOLDER (by default: results).
+def command(invocation: Invocation, folder: Path | None, results: Path, jobs: int | None) -> None:
+    """Check the records in FOLDER, by default those in the results folder.
 
     Each record must have a known schema, the key of its spec, and the path that belongs to this key. Its values must
     be within their metrics' bounds, and its files must have the recorded hashes. Every value that follows from the
@@ -35,6 +36,7 @@ def command(invocation: Invocation, folder: Path, jobs: int | None) -> None:
     """
     from latentbench.records.store import Store
 
+    folder = folder or results
     paths = Store(folder).paths()
     if not paths:
         raise LatentbenchError(f"no records in {folder}", "name the folder that holds them, as in leaderboards/results")

@@ -7,9 +7,12 @@ import click
 from latentbench.commands.common import (
     Invocation,
     claims_option,
+    claims_results_option,
     common_options,
     ledger_at,
     pass_invocation,
+    print_or_write,
+    to_option,
 )
 from latentbench.errors import LatentbenchError
 
@@ -54,31 +57,14 @@ def schema_command() -> None:
 
 @command.command("render")
 @claims_option
-@click.option(
-    "--results",
-    metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the records.  [default: results, beside the folder of the claims]",
-)
-@click.option(
-    "--to",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write into.  [default: print]",
-)
+@claims_results_option
+@to_option
 @common_options
 @pass_invocation
 def render_command(invocation: Invocation, claims: Path | None, results: Path | None, to: Path | None) -> None:
     """Write the verdict on every claim, with its evidence and explanation, as Markdown."""
     from latentbench.claims.render import render_claims
     from latentbench.claims.verdicts import judge
-    from latentbench.files import replacing
 
     ledger, results = ledger_at(claims, results, invocation.plugins)
-    text = render_claims(judge(ledger, results, invocation.plugins))
-    if to is None:
-        click.echo(text, nl=False)
-        return
-    with replacing(to) as file:
-        file.write(text.encode())
-    click.echo(to)
+    print_or_write(render_claims(judge(ledger, results, invocation.plugins)), to)

@@ -23,6 +23,9 @@ from latentbench.errors import LatentbenchError, describe, origin
 
 __all__ = ["main"]
 
+#: Characters of the line that the help has for a plugin's command, as long as those of the built-in ones.
+_HELP = 100
+
 
 class _Verbs(click.Group):
     """The built-in commands, and those of plugins."""
@@ -55,7 +58,9 @@ class _Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         offers = ctx.ensure_object(Invocation).plugins.offers("commands")
-        offered = {name: offer.value.get_short_help_str() for name, offer in offers.items() if not offer.value.hidden}
+        offered = {
+            name: offer.value.get_short_help_str(_HELP) for name, offer in offers.items() if not offer.value.hidden
+        }
         for title, rows in (("Commands", VERBS), ("Commands of plugins", offered)):
             if rows:
                 with formatter.section(title):
@@ -83,6 +88,7 @@ def main(args: Sequence[str] | None = None) -> int:
         end by SIGTERM, which is the way for a process that ignores interrupts, as a script's background jobs do; 1 when
         the reader of a pipe has gone, or when ``verify`` has found that something does not come out.
     """
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read what every distribution lists
     with shown_output(), _ending_when_told():
         return _run(args)
 

@@ -21,19 +21,28 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLAIMS",
+    "FILE",
+    "FOLDER",
     "Invocation",
     "claims_option",
+    "claims_results_option",
     "common_options",
     "cores",
     "data_root_option",
     "device_option",
     "fitted",
+    "folder_words",
     "ledger_at",
     "pass_invocation",
+    "print_or_write",
     "results_option",
+    "to_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Types of options and arguments: paths of a file and of a folder, which need not be there.
+FILE, FOLDER = click.Path(dir_okay=False, path_type=Path), click.Path(file_okay=False, path_type=Path)
 
 
 class Invocation:
@@ -80,33 +89,15 @@ def common_options(function: F) -> F:
         callback=_note_files,
         help="Load a local file as a plugin. Repeatable.",
     )
-    debug = click.option(
-        "--debug",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_note_debug,
-        help="Show the traceback of an error.",
-    )
-    verbose = click.option(
-        "-v",
-        "--verbose",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_note_verbose,
-        help="Say more of what is going on.",
-    )
-    quiet = click.option(
-        "-q",
-        "--quiet",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_note_quiet,
-        help="Leave out progress; of a list, print the names alone.",
-    )
+    verbose = _flag("-v", "--verbose", callback=_note_verbose, text="Say more of what is going on.")
+    quiet = _flag("-q", "--quiet", callback=_note_quiet, text="Leave out progress; of a list, print the names alone.")
+    debug = _flag("--debug", callback=_note_debug, text="Show the traceback of an error.")
     return plugin(verbose(quiet(debug(function))))
+
+
+def _flag(*flag: str, callback: Callable[[click.Context, click.Parameter, bool], None], text: str) -> Callable[[F], F]:
+    """A flag that the program notes, and no command gets."""
+    return click.option(*flag, is_flag=True, is_eager=True, expose_value=False, callback=callback, help=text)
 
 
 def _note_files(context: click.Context, _: click.Parameter, files: tuple[Path, ...]) -> None:
@@ -142,11 +133,14 @@ def fitted(table: str) -> list[str]:
     return [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
 
 
+#: Where datasets and records are unless an option says otherwise.
+_DATA_ROOT, _RESULTS = Path("data"), Path("results")
+
 data_root_option = click.option(
     "--data-root",
     metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("data"),
+    type=FOLDER,
+    default=_DATA_ROOT,
     envvar="LATENTBENCH_DATA_ROOT",
     show_default=True,
     show_envvar=True,
@@ -179,13 +173,43 @@ def results_option(flag: str) -> Callable[[F], F]:
         *dict.fromkeys((flag, "--results")),
         flag.lstrip("-"),
         metavar="FOLDER",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path("results"),
+        type=FOLDER,
+        default=_RESULTS,
         envvar="LATENTBENCH_RESULTS",
         show_default=True,
         show_envvar=True,
         help="Folder of the records.",
     )
+
+
+def folder_words(*, results: Path = _RESULTS, data_root: Path = _DATA_ROOT) -> list[str]:
+    """The words of a printed command that name its folders; a folder that is the default takes none."""
+    named = {"--results": (results, _RESULTS), "--data-root": (data_root, _DATA_ROOT)}
+    return [word for flag, (folder, default) in named.items() if folder != default for word in (flag, str(folder))]
+
+
+to_option = click.option(
+    "--to",
+    metavar="FILE",
+    type=FILE,
+    help="File to write into.  [default: print]",
+)
+
+
+def print_or_write(text: str, to: Path | None) -> None:
+    """Print a text, or write it into the file that ``--to`` names, and print where it is.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    from latentbench.files import replacing
+
+    if to is None:
+        click.echo(text, nl=False)
+        return
+    with replacing(to) as file:
+        file.write(text.encode())
+    click.echo(to)
 
 
 #: Where claims are looked for that nobody names.
@@ -196,6 +220,14 @@ claims_option = click.option(
     metavar="PATH",
     type=click.Path(path_type=Path),
     help=f"Folder or file of claims, beside those that plugins bring.  [default: {CLAIMS}, if it is there]",
+)
+
+#: For ``ledger_at``, which looks for the records beside the claims.
+claims_results_option = click.option(
+    "--results",
+    metavar="FOLDER",
+    type=FOLDER,
+    help="Folder of the records.  [default: results, beside the folder of the claims]",
 )
 
 

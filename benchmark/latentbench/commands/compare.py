@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
+from latentbench.commands.common import FOLDER, Invocation, common_options, pass_invocation, results_option
 from latentbench.commands.parameters import BoardName, RunName, names_option
 from latentbench.errors import LatentbenchError, did_you_mean
 
@@ -28,7 +28,7 @@ __all__ = ["command"]
 @click.argument("b", type=RunName())
 @results_option("--results")
 @click.option(
-    "--against", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path),
+    "--against", metavar="FOLDER", type=FOLDER,
     help="Results folder of B, where it is another one.",
 )  # fmt: skip
 @click.option(
@@ -82,6 +82,9 @@ def command(
         click.echo(json.dumps([_as_json(compared) for compared in found], indent=2, ensure_ascii=False))
         return
     click.echo("\n\n".join(_text(compared, a, b) for compared in found))
+    if not bootstrap and any(value.interval is None for compared in found for value in compared.values):
+        why = "values without an interval are of one seed, and what the test images add is not kept"
+        click.echo(f"{why}; --bootstrap computes it where it can be", err=True)
 
 
 @dataclass(frozen=True)

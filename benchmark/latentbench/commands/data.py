@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, data_root_option, pass_invocation
+from latentbench.commands.common import Invocation, common_options, data_root_option, folder_words, pass_invocation
 from latentbench.commands.display import preparing
 from latentbench.errors import LatentbenchError, blame, describe
 
@@ -40,7 +40,7 @@ def prepare(invocation: Invocation, dataset: str | None, overrides: tuple[str, .
     """
 
     def ready(chosen: "Dataset") -> str:
-        whose = invocation.plugins.get("datasets", chosen.name).plugin.blamed_for(f"dataset '{chosen.name}'")
+        whose = _whose(invocation, chosen.name)
         with blame(f"{whose}, prepare()"), preparing(quiet=invocation.quiet) as progress:
             chosen.progress = partial(progress, f"preparing {chosen.name}")
             chosen.prepare(data_root)
@@ -112,7 +112,7 @@ def verify(invocation: Invocation, dataset: str | None, overrides: tuple[str, ..
     """
 
     def verified(chosen: "Dataset") -> str:
-        whose = invocation.plugins.get("datasets", chosen.name).plugin.blamed_for(f"dataset '{chosen.name}'")
+        whose = _whose(invocation, chosen.name)
         with blame(f"{whose}, verify()"), preparing(quiet=invocation.quiet) as progress:
             chosen.progress = partial(progress, f"verifying {chosen.name}")
             split_hash = chosen.verify(data_root)
@@ -137,8 +137,7 @@ def _each(
     for chosen in datasets:
         found = _status(chosen, data_root)
         if found["state"] == "missing":
-            root = [] if data_root == Path("data") else ["--data-root", str(data_root)]
-            how = invocation.command_line("data", "status", chosen.name, *root)
+            how = invocation.command_line("data", "status", chosen.name, *folder_words(data_root=data_root))
             click.echo(f"dataset '{chosen.name}' is not there: {how}")
             continue
         try:
@@ -150,6 +149,11 @@ def _each(
             failed.append(chosen.name)
     if failed:
         raise LatentbenchError(f"not done for {', '.join(failed)}", "see the lines above")
+
+
+def _whose(invocation: Invocation, dataset: str) -> str:
+    """The dataset, with its plugin where that is not built in, as the beginning of an error."""
+    return invocation.plugins.get("datasets", dataset).plugin.blamed_for(f"dataset '{dataset}'")
 
 
 def _configured(invocation: Invocation, name: str | None, overrides: tuple[str, ...]) -> list["Dataset"]:

@@ -58,10 +58,17 @@ class Display:
         self._left = {run.spec.key: run for run in runs}
         self._names = {run.spec.key: str(run) for run in runs}
         self._durations, self._slots, self._quiet = durations, slots, quiet
+        self._alike: dict[str, Sequence[str]] = {}
+        self._expected: dict[str, float | None] = {}
         self._begun: dict[str, float] = {}
         self._told: dict[str, float] = {}
         self._bars: dict[str, TaskID] = {}
         self._live = None
+        if durations:
+            from latentbench.running.durations import likenesses
+
+            self._alike = {key: likenesses(run.spec) for key, run in self._left.items()}
+        self._estimate()
         if quiet:
             return
         print(f"{title}: {total} runs, {total - len(runs)} done before, {len(runs)} to do", flush=True)
@@ -102,17 +109,18 @@ class Display:
             print("  ".join([f"{name}: {done}", *losses]), flush=True)
 
     def outcome(self, outcome: "Outcome", record: "Record | None", headline: str) -> None:
-        """A run has ended; ``headline`` is the value to show of a finished one."""
+        """A run has ended; ``headline`` names the value that ranks a finished one."""
         self._left.pop(outcome.key, None)
         if record and self._durations:
             self._durations.add(record)
         if self._quiet and outcome.status == "finished":
             return
+        self._estimate()
         line = f"{self._names[outcome.key]}: {outcome.status}"
         if record and headline in record.values:
             line += f", {headline} {record.values[headline].value:.3f}"
         if record and record.phases:
-            line += f", {sum(phase.seconds for phase in record.phases.values()):.1f} s"
+            line += f", {record.seconds:.1f} s"
         if outcome.message:
             line += f": {outcome.message}"
         if self._live:
@@ -124,14 +132,16 @@ class Display:
             left = f"; {len(self._left)} left{', ' if (when := self._forecast()) else ''}{when}" if self._left else ""
             print(f"{line}{left}", flush=True)
 
+    def _estimate(self) -> None:
+        """Look up how long the runs that are left will take, which changes when one has ended."""
+        if self._durations:
+            self._expected = {key: self._durations.expected_of(self._alike[key]) for key in self._left}
+
     def _forecast(self) -> str:
         """How long the runs that are left will take, and until when; empty where no earlier run tells."""
         from latentbench.running.durations import wall_seconds
 
-        if self._durations is None:
-            return ""
-        expected = {key: self._durations.expected(run.spec) for key, run in self._left.items()}
-        known = {key: seconds for key, seconds in expected.items() if seconds is not None}
+        known = {key: seconds for key, seconds in self._expected.items() if seconds is not None}
         if not known:
             return ""
         now = time.monotonic()
@@ -140,7 +150,7 @@ class Display:
         seconds = wall_seconds(remaining, self._slots)
         end, today = datetime.now() + timedelta(seconds=seconds), datetime.now().date()
         until = f"{end:%H:%M}" if end.date() == today else f"{end:%Y-%m-%d %H:%M}"
-        about = "about" if len(known) == len(expected) else "at least"
+        about = "about" if len(known) == len(self._expected) else "at least"
         return f"{about} {in_words(seconds)}, until {until}"
 
 

@@ -4,20 +4,23 @@ from pathlib import Path
 
 import click
 
-from latentbench.commands.common import Invocation, common_options, pass_invocation, results_option
+from latentbench.commands.common import (
+    FILE,
+    Invocation,
+    common_options,
+    pass_invocation,
+    print_or_write,
+    results_option,
+    to_option,
+)
 
 __all__ = ["command"]
 
 
 @click.command("findings")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=FILE)
 @results_option("--results")
-@click.option(
-    "--to",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write into.  [default: print]",
-)
+@to_option
 @common_options
 @pass_invocation
 def command(invocation: Invocation, file: Path, results: Path, to: Path | None) -> None:
@@ -30,7 +33,6 @@ def command(invocation: Invocation, file: Path, results: Path, to: Path | None) 
     from latentbench.boards.lineup import read_lineup
     from latentbench.boards.render.findings import render_findings
     from latentbench.commands.leaderboard import replicates_of
-    from latentbench.files import replacing
     from latentbench.records.store import Store
 
     findings = load_findings(file)
@@ -39,10 +41,4 @@ def command(invocation: Invocation, file: Path, results: Path, to: Path | None) 
     records = dict(store.records())
     replicates = replicates_of(boards.values(), records, store, invocation.plugins)
     lineups = {name: read_lineup(results, board) for name, board in boards.items()}
-    text = render_findings(findings, boards, records.values(), lineups, replicates)
-    if to is None:
-        click.echo(text, nl=False)
-        return
-    with replacing(to) as opened:
-        opened.write(text.encode())
-    click.echo(to)
+    print_or_write(render_findings(findings, boards, records.values(), lineups, replicates), to)

@@ -7,18 +7,17 @@ from typing import Any
 
 from latentbench.boards.board import find_board
 from latentbench.commands import VERBS
-from latentbench.commands.common import cores
-from latentbench.commands.display import Display, preparing
+from latentbench.commands.board_runs import carry_out, slots_on
+from latentbench.commands.display import preparing
 from latentbench.devices import resolve_device
 from latentbench.errors import LatentbenchError
 from latentbench.executor import Execution
 from latentbench.plugins.registry import Plugins
 from latentbench.records.record import Record
-from latentbench.running.durations import Durations
 from latentbench.running.plan import Override
 from latentbench.running.work import Work
 
-__all__ = ["run", "slots_on"]
+__all__ = ["run"]
 
 log = logging.getLogger("latentbench")
 
@@ -100,21 +99,12 @@ def run(
         rerun=rerun,
     )
     slots = jobs or slots_on(where, threads or the_board.threads)
-    title = f"board {the_board.name}, {where}, results in {results}"
-    durations = Durations(where, filter(None, work.records.values()))
-    to_do, quiet = [*work.to_do.values()], not progress
-    with Display(to_do, len(work.runs), title, durations=durations, slots=slots, quiet=quiet) as display:
-        lost = work.carry_out(loaded.get("executors", executor), how, slots, display)
+    lost = carry_out(work, loaded.get("executors", executor), how, slots, quiet=not progress)
     if lost:
         raise LatentbenchError(f"{len(lost)} of {len(work.runs)} runs did not end", lost[0])
     for record in work.failed:
         log.warning("%s failed: %s", record.spec, record.failure.message if record.failure else "")
     return [record for record in work.records.values() if record is not None]
-
-
-def slots_on(device: str, threads: int) -> int:
-    """Runs at a time where the user does not say: as the CPU has cores for their threads, or one on another device."""
-    return max(1, cores() // threads) if device == "cpu" else 1
 
 
 def _names(names: str | Sequence[str] | None) -> list[str] | None:

@@ -13,6 +13,7 @@ import click
 
 from latentbench.commands.common import (
     CLAIMS,
+    FOLDER,
     Invocation,
     claims_option,
     common_options,
@@ -51,7 +52,7 @@ _WIDTH = 100
 @click.option(
     "--to",
     metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Folder to write the tables into.  [default: beside the records]",
 )
 @names_option(

@@ -138,14 +138,11 @@ def _metrics(plugins: "Plugins") -> Iterator[dict[str, Any]]:
 
 
 def _boards(plugins: "Plugins") -> Iterator[dict[str, Any]]:
-    from latentbench.boards.board import load_board
+    from latentbench.boards.board import all_boards
 
-    for offer in plugins.offers("boards").values():
-        try:
-            board = load_board(offer.value)
-        except LatentbenchError as error:
-            click.echo(f"latentbench: warning: left out a board: {error}", err=True)
-            continue
+    offers = plugins.offers("boards")
+    for board in all_boards(plugins).values():
+        offer = offers[board.name]
         yield {
             "name": board.name,
             "title": board.title,
@@ -153,14 +150,20 @@ def _boards(plugins: "Plugins") -> Iterator[dict[str, Any]]:
             "datasets": list(dict.fromkeys(dataset.name for dataset in board.datasets)),
             "labels": [dataset.label for dataset in board.datasets],
             "entries": [
-                {"label": one.label, "dataset": one.name, "options": one.options, "values": board.values(one)}
+                {
+                    "label": one.label,
+                    "dataset": one.name,
+                    "options": one.options,
+                    "ranking": board.ranking(one),
+                    "values": board.values(one),
+                }
                 for one in board.datasets
             ],
             "models": board.models,
             "variants": [variant.label for variant in board.variants],
             "settings": {one.label: {"model": one.model, **one.options} for one in board.variants},
             "seeds": board.seeds,
-            "rank": list(dict.fromkeys(board.values(dataset)[0] for dataset in board.datasets)),
+            "rank": list(dict.fromkeys(name for dataset in board.datasets for name in board.ranking(dataset))),
             "file": str(offer.value),
             **_provider(offer),
         }
@@ -220,8 +223,8 @@ def _detail(noun: str, row: Mapping[str, Any]) -> Iterator[str]:
     for entry in row.get("entries", ()):
         options = f" ({format_options(entry['options'])})" if entry["options"] else ""
         yield f"\n{entry['label']}: dataset {entry['dataset']}{options}"
-        yield f"  ranked by {entry['values'][0]}"
-        if others := entry["values"][1:]:
+        yield f"  ranked by {', else by '.join(entry['ranking'])}"
+        if others := [name for name in entry["values"] if name not in entry["ranking"]]:
             yield f"  shows {', '.join(others)}"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from latentbench.commands.common import (
+    FOLDER,
     Invocation,
     common_options,
     data_root_option,
@@ -22,7 +23,7 @@ __all__ = ["command"]
 @run_argument
 @results_option("--results")
 @click.option(
-    "--out", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path), default=Path("repeated"),
+    "--out", metavar="FOLDER", type=FOLDER, default=Path("repeated"),
     show_default=True, help="Folder of the new record.",
 )  # fmt: skip
 @data_root_option

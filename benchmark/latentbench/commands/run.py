@@ -11,6 +11,7 @@ from latentbench.commands.common import (
     common_options,
     data_root_option,
     device_option,
+    folder_words,
     pass_invocation,
     results_option,
 )
@@ -91,11 +92,10 @@ def command(
     any case. Exit code 2 if any run failed, or a dataset could not be used.
     """
     from latentbench.boards.board import find_board
-    from latentbench.commands.display import Display, preparing
-    from latentbench.commands.from_python import slots_on
+    from latentbench.commands.board_runs import carry_out, slots_on, title_of
+    from latentbench.commands.display import preparing
     from latentbench.devices import resolve_device
     from latentbench.executor import Execution
-    from latentbench.running.durations import Durations
     from latentbench.running.plan import parse_override
     from latentbench.running.work import Work
 
@@ -110,22 +110,17 @@ def command(
             models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
             retry_failed=retry_failed, rerun=rerun, progress=progress,
         )  # fmt: skip
-    slots = jobs or slots_on(where, threads or the_board.threads)
-    title = f"board {the_board.name}, {where}, results in {out}"
-    if dry_run:
-        click.echo(f"{title}: {len(work.runs)} runs, {len(work.runs) - len(work.to_do)} done before")
-        _tell_what_would_run(work, where, slots)
-        return
     allowed = the_board.transductive == "allowed"
     files = tuple(invocation.plugin_files)
     how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
-    durations = Durations(where, filter(None, work.records.values()))
-    with Display(
-        [*work.to_do.values()], len(work.runs), title, durations=durations, slots=slots, quiet=invocation.quiet
-    ) as display:
-        lost = work.carry_out(run_in, how, slots, display)
+    slots = jobs or slots_on(where, threads or the_board.threads)
+    if dry_run:
+        click.echo(f"{title_of(work, how)}: {len(work.runs)} runs, {len(work.runs) - len(work.to_do)} done before")
+        _tell_what_would_run(work, where, slots)
+        return
+    lost = carry_out(work, run_in, how, slots, quiet=invocation.quiet)
 
-    results = [] if out == Path("results") else ["--results", str(out)]
+    results = folder_words(results=out)
     done = work.finished
     click.echo(f"{len(done)} of {len(work.runs)} runs are finished; their records are in {out}")
     if work.stale and not rerun:
@@ -135,8 +130,7 @@ def command(
         click.echo(f"{refused} runs are transductive, which the board does not allow: its tables leave them out")
     lacking = sum(_lacks(work.records[run.spec.key], the_board.values(run.entry), plugins) for run in work.runs)
     if lacking:
-        root = [] if data_root == Path("data") else ["--data-root", str(data_root)]
-        evaluate = invocation.command_line("evaluate", board, *results, *root)
+        evaluate = invocation.command_line("evaluate", board, *folder_words(results=out, data_root=data_root))
         click.echo(f"{lacking} finished runs lack a value that the board shows: {evaluate}")
     click.echo(f"leaderboard: {invocation.command_line('leaderboard', board, *results)}")
     told = []

@@ -99,7 +99,7 @@ def _row(
         "seed": spec.seed,
         "status": status,
         "ended": record.finished if record else None,
-        "seconds": round(sum(phase.seconds for phase in record.phases.values()), 1) if record else None,
+        "seconds": round(record.seconds, 1) if record else None,
         "code": [*code],
         "current": code.keys() <= {str(info) for info in infos},
         "config": {**spec.config, **({"threads": spec.threads} if spec.threads > 1 else {})},

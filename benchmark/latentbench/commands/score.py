@@ -14,8 +14,11 @@ from latentbench.commands.common import (
     data_root_option,
     device_option,
     pass_invocation,
+    print_or_write,
     results_option,
+    to_option,
 )
+from latentbench.commands.output import shown
 from latentbench.commands.parameters import run_argument
 from latentbench.errors import LatentbenchError
 
@@ -33,7 +36,7 @@ _COLUMNS = ("picture", "score", "normal_below", "threshold", "above")
 @click.argument("pictures", metavar="IMAGES...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @results_option("--results")
 @data_root_option
-@click.option("--to", metavar="FILE.csv", type=click.Path(dir_okay=False, path_type=Path), help="[default: print]")
+@to_option
 @click.option(
     "--maps", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path),
     help="Write a heat map of each picture there, if the model localizes.",
@@ -104,11 +107,7 @@ def command(
             score=score,
             maps=maps is not None,
         )
-    text = _csv(read, found, quantile)
-    if to is None:
-        click.echo(text, nl=False)
-    else:
-        _write(to, text.encode())
+    print_or_write(_csv(read, found, quantile), to)
     if maps is not None:
         _write_maps(maps, read, found, record.spec.model)
     for reason in read.failures.values():
@@ -122,7 +121,7 @@ def _tell(line: str) -> None:
 
 
 def _csv(pictures: "Pictures", scores: "Scores", quantile: float) -> str:
-    from latentbench.boards.render.escaping import csv_text
+    from latentbench.boards.render.escaping import no_formula
 
     threshold, shares = scores.threshold(quantile), scores.shares
     file = io.StringIO()
@@ -130,28 +129,23 @@ def _csv(pictures: "Pictures", scores: "Scores", quantile: float) -> str:
     writer.writerow(_COLUMNS)
     for place, (picture, score) in enumerate(zip(pictures.files, scores.scores.tolist(), strict=True)):
         beside = ("", "", "") if shares is None else (float(shares[place]), threshold, int(score > (threshold or 0.0)))
-        writer.writerow((csv_text(str(picture)), score, *beside))
+        writer.writerow((no_formula(shown(str(picture))), score, *beside))
     return file.getvalue()
 
 
 def _write_maps(folder: Path, pictures: "Pictures", scores: "Scores", model: str) -> None:
     from latentbench.evaluation.scoring import heat_map
+    from latentbench.files import replacing
 
     if scores.maps is None:
         _tell(f"no heat maps, for model '{model}' does not localize")
         return
-    absolute = [file.absolute() for file in pictures.files]
+    absolute = [Path(os.path.abspath(file)) for file in pictures.files]  # noqa: PTH100  # drops "..", keeps links
     common = Path(os.path.commonpath([file.parent for file in absolute]))
     for file, values, header in zip(absolute, scores.maps, pictures.headers, strict=True):
         png = io.BytesIO()
         heat_map(values, scores, header).save(png, "PNG")
         place = folder / file.relative_to(common)
-        _write(place.with_name(f"{place.name}.png"), png.getvalue())
+        with replacing(place.with_name(f"{place.name}.png")) as opened:
+            opened.write(png.getvalue())
     _tell(f"{len(absolute)} heat maps are in {folder}, dark at {scores.dark:.4g} and bright at {scores.bright:.4g}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    from latentbench.files import replacing
-
-    with replacing(path) as file:
-        file.write(content)

@@ -61,9 +61,7 @@ def _short(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
     spec, where = record.spec, record.environment
     yield f"config      {shorten(_pairs(spec.config), _WIDTH, placeholder=' ...')}"
     yield f"data        {shorten(_pairs(spec.options), _WIDTH, placeholder=' ...')}"
-    machine = where.cpu if where.device == "cpu" else where.device
-    seconds = sum(phase.seconds for phase in record.phases.values())
-    yield f"made        {record.finished} in {seconds:.1f} s, on {machine}, threads: {where.threads}"
+    yield f"made        {record.finished} in {record.seconds:.1f} s, on {where.machine}, threads: {where.threads}"
     yield from _caveats(record, changed)
     if record.values:
         by_split: defaultdict[str, list[Value]] = defaultdict(list)
@@ -71,7 +69,7 @@ def _short(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator
             by_split[f"{value.metric}@{ValueName.parse(name).split}"].append(value)
         yield ""
         rows = [(_on_one_line(name), *_range(values)) for name, values in by_split.items()]
-        yield from tabulate(rows, tablefmt="plain").splitlines()
+        yield from tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
     if record.failure:
         yield ""
         yield record.failure.message
@@ -109,8 +107,7 @@ def _full(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator[
     yield f"config      {_pairs(spec.config)}"
     yield f"data        {_pairs(spec.options)}; split {spec.split_hash[:12]}"
     yield f"made        {record.started} to {record.finished}, resumed {record.resumed} times"
-    machine = where.cpu if where.device == "cpu" else where.device
-    yield f"on          {machine}, {where.threads} threads, {where.platform}"
+    yield f"on          {where.machine}, {where.threads} threads, {where.platform}"
     yield f"with        {_pairs(where.packages)}, Python {where.python}; {_pairs(where.plugins)}"
     if where.variables:
         yield f"            {_pairs(where.variables)}"

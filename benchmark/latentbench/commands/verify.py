@@ -12,6 +12,7 @@ from latentbench.commands.common import (
     CLAIMS,
     Invocation,
     claims_option,
+    claims_results_option,
     common_options,
     data_root_option,
     device_option,
@@ -30,12 +31,7 @@ __all__ = ["command"]
 @click.command("verify")
 @click.argument("names", nargs=-1, metavar="[CLAIM | PAPER | BOARD | KEY]...")
 @claims_option
-@click.option(
-    "--results",
-    metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the records.  [default: results, beside the folder of the claims]",
-)
+@claims_results_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything, as a list of JSON objects.")
 @click.option("--own", is_flag=True, help="Our own rows instead: make the runs of these keys again, or of a sample.")
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="With --own: at most so many runs, at random.")

@@ -14,7 +14,7 @@ from latentbench.data.cache import HalfMade, Prepared, Shelf, all_roots, cache_r
 from latentbench.data.contents import FileSet, Memory, digest
 from latentbench.data.dataset import Dataset, State, Status
 from latentbench.data.splits import Data, content_hash
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, command_line
 from latentbench.files import size_in_words
 
 __all__ = ["Decoding", "Prepared", "PreparedDataset", "Rows", "Save", "Source"]
@@ -180,9 +180,10 @@ class PreparedDataset(Dataset):
         everywhere = (*shelves, *self._others(source, data_root))
         found = next(((shelf, prepared) for shelf in everywhere if (prepared := shelf.read(state))), None)
         if found is None:
+            how = command_line("data", "prepare", self.name, "--data-root", data_root)
             raise LatentbenchError(
                 f"dataset '{self.name}' is not prepared with these options from what {source.folder} holds now",
-                "prepare it, with `latentbench data prepare`",
+                f"prepare it, with the same --set: {how}",
             )
         shelf, prepared = found
         if content_hash(prepared.arrays) != prepared.content_hash:

@@ -9,14 +9,13 @@ import torch
 
 from latentbench.capabilities import PER_IMAGE, capabilities_of
 from latentbench.data.splits import Data, Role
-from latentbench.errors import LatentbenchError, command_line
+from latentbench.errors import LatentbenchError
 from latentbench.evaluation.check import readouts_of
 from latentbench.evaluation.evaluate import Measurement, Predictions, collect, measure, refuse_transductive
 from latentbench.evaluation.kept import KeptSplit, kept_data, kept_targets
-from latentbench.evaluation.loading import load_model, load_run_data
-from latentbench.evaluation.readouts import READOUTS
+from latentbench.evaluation.loading import load_model, load_run_data, repeat_command
+from latentbench.evaluation.readouts import with_readouts
 from latentbench.metric import Metric, why_unavailable
-from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
 from latentbench.records.code import with_plugins
 from latentbench.records.record import Measured, Record, Value
@@ -40,7 +39,8 @@ def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None
     has = {value.metric for value in record.values.values() if _is_current(value, offers)}
     tried = {ValueName.parse(name).metric for name in record.unmeasured}
     models = plugins.offers("models")
-    able = _able(models[record.spec.model].value) if record.spec.model in models else set(PER_IMAGE)
+    known = record.spec.model in models
+    able = with_readouts(capabilities_of(models[record.spec.model].value)) if known else set(PER_IMAGE)
     return [
         name
         for name in sorted(set(offers) if among is None else set(among) & set(offers))
@@ -56,12 +56,6 @@ def _is_current(value: Value, offers: Mapping[str, Any]) -> bool:
         and value.version == offer.value.measured_version()
         and value.plugin in (None, str(offer.plugin))
     )
-
-
-def _able(model_class: type[Model]) -> set[str]:
-    """The capabilities that the model has, and those that a readout supplies from its codes."""
-    own = set(capabilities_of(model_class))
-    return own | ({readout.capability for readout in READOUTS} if "encode" in own else set())
 
 
 def evaluate_again(
@@ -179,10 +173,9 @@ def _from_weights(
 ) -> tuple[Measurement, Predictions]:
     """Values from the fitted model: its capabilities are run as at the end of the run, and nothing is trained."""
     if record.weights is None or not (path.parent / record.weights.file).is_file():
-        again = command_line("repeat", record.key, "--results", store.root, "--out", "repeated")
         raise LatentbenchError(
             f"its predictions do not suffice for {', '.join(metrics)}, and its weights are not beside its record",
-            f"evaluate where it was run, or make it again: {again}",
+            f"evaluate where it was run, or make it again: {repeat_command(record, store)}",
         )
     spec, owner = record.spec, str(plugins.get("models", record.spec.model).plugin)
     model = load_model(path, record, store, plugins, data.info).to(device)

@@ -17,7 +17,7 @@ from latentbench.records.code import code_of, describe_change, present_code
 from latentbench.records.record import Record
 from latentbench.records.store import Store
 
-__all__ = ["LoadedRun", "info_of", "load_model", "load_run", "load_run_data"]
+__all__ = ["LoadedRun", "info_of", "load_model", "load_run", "load_run_data", "repeat_command"]
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,8 @@ def load_model(path: Path, record: Record, store: Store, plugins: Plugins, info:
     if record.status != "finished":
         raise LatentbenchError(f"run {record.key} ({spec}) failed", "make it again with --retry-failed")
     if record.weights is None or not (file := path.parent / record.weights.file).is_file():
-        again = command_line("repeat", record.key, "--results", store.root, "--out", "repeated")
-        raise LatentbenchError(
-            f"the weights of run {record.key} ({spec}) are not beside its record",
-            f"make them again with: {again}",
-        )
+        what = f"the weights of run {record.key} ({spec}) are not beside its record"
+        raise LatentbenchError(what, f"make them again with: {repeat_command(record, store)}")
     content = file.read_bytes()
     if (found := hashlib.sha256(content).hexdigest()) != record.weights.sha256:
         raise LatentbenchError(f"{file} has SHA-256 {found}", f"its record expects {record.weights.sha256}")
@@ -121,6 +118,11 @@ def load_model(path: Path, record: Record, store: Store, plugins: Plugins, info:
         model: Model = offer.value(offer.value.Config.parse(spec.config, f"model '{spec.model}'"), info)
         model.load_state_dict(load(content))
     return model.eval()
+
+
+def repeat_command(record: Record, store: Store) -> str:
+    """The command that makes a run again, and with it its weights."""
+    return command_line("repeat", record.key, "--results", store.root, "--out", "repeated")
 
 
 def load_run_data(record: Record, plugins: Plugins, data_root: Path) -> Data:

@@ -127,6 +127,7 @@ def _entry_points() -> Iterator[Found]:
             points, fault = list(found.entry_points.select(group=PROJECT)), ""
         except Exception as error:  # it is no UTF-8, or no list of names and values
             points, fault = [], f"its entry_points.txt, in {found.locate_file('')}, cannot be read ({describe(error)})"
+            os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"  # torch would read it, too, and could not be imported
         if not points and not fault:
             continue
         name, version = _identity(found)

@@ -156,6 +156,16 @@ class Environment(_Part):
     changes: list[str] = Field([], exclude_if=lambda changes: not changes)
     """What the run's plugins changed of the process, such as its default dtype: put back after each phase."""
 
+    @property
+    def machine(self) -> str:
+        """The name of the CPU, or of the GPU where the run was made on one."""
+        return self.cpu if self.device == "cpu" else self.device
+
+    @property
+    def short_commit(self) -> str | None:
+        """The beginning of the harness's commit, and whether it had local changes; None where there was no checkout."""
+        return self.commit and f"{self.commit[:12]}{' with local changes' if self.dirty else ''}"
+
 
 class BatchDependence(_Part):
     """How far an image's result depends on the others in its batch, by some images that were given again."""
@@ -230,6 +240,11 @@ class Record(_Part):
     """The truth that they are measured against, in the dataset's folder: one file for all runs on these splits."""
     weights: Artefact | None = None
     failure: Failure | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all phases; 0 where the run did not come so far."""
+        return sum(phase.seconds for phase in self.phases.values())
 
     @property
     def transductive(self) -> dict[str, float]:

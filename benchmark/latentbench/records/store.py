@@ -129,7 +129,9 @@ class Store:
         found = [path for path in paths if wanted and path.stem.startswith(wanted)]
         if len(found) != 1:
             what = "no run" if not found else f"{len(found)} runs"
-            mend = f"{len(paths)} records are there" if not found else ", ".join(path.stem for path in found[:5])
+            mend = ", ".join(path.stem for path in found[:5])
+            if not found:
+                mend = f"a run is named by its key, '{LAST}' or MODEL/DATASET/SEED; {len(paths)} records are there"
             raise LatentbenchError(f"{what} in {self.root} with a key that begins with '{wanted}'", mend)
         return found[0], read_record(found[0])
 

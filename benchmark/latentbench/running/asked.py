@@ -9,7 +9,7 @@ from latentbench.boards.board import Board, BoardDataset
 from latentbench.capabilities import capabilities_of
 from latentbench.data.splits import MISSING, Data, DataInfo, IndexedSplit, Role, Split, StoredSplit
 from latentbench.errors import LatentbenchError, did_you_mean
-from latentbench.evaluation.readouts import READOUTS
+from latentbench.evaluation.readouts import with_readouts
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
 from latentbench.value_name import ValueName, wrong_piece
@@ -54,10 +54,7 @@ def can_be_shown(board: Board, entry: BoardDataset, model: type[Model], plugins:
     """Whether a value in the table of ``entry`` is of something that the model can do, or is read out of its codes."""
     metrics = plugins.offers("metrics")
     asked = {metrics[ValueName.parse(name).metric].value.capability for name in board.values(entry)}
-    able = {*capabilities_of(model)}
-    if "encode" in able:
-        able |= {readout.capability for readout in READOUTS}
-    return not asked.isdisjoint(able)
+    return not asked.isdisjoint(with_readouts(capabilities_of(model)))
 
 
 def outline(data: Data) -> Outline:

@@ -8,7 +8,7 @@ from latentbench.config import canonical
 from latentbench.records.record import Record
 from latentbench.spec import RunSpec
 
-__all__ = ["Durations", "wall_seconds"]
+__all__ = ["Durations", "likenesses", "wall_seconds"]
 
 
 class Durations:
@@ -32,12 +32,16 @@ class Durations:
         """Count another record in."""
         alike = (record.environment.device == "cpu") == self._on_cpu
         if record.status == "finished" and record.phases and alike:
-            for likeness in _likenesses(record.spec):
-                self._seconds[likeness].append(sum(phase.seconds for phase in record.phases.values()))
+            for likeness in likenesses(record.spec):
+                self._seconds[likeness].append(record.seconds)
 
     def expected(self, spec: RunSpec) -> float | None:
         """Seconds that the run will take; None if there is no earlier one of its model on its dataset."""
-        return next((median(self._seconds[one]) for one in _likenesses(spec) if self._seconds[one]), None)
+        return self.expected_of(likenesses(spec))
+
+    def expected_of(self, alike: Sequence[str]) -> float | None:
+        """The same, by the ``likenesses`` of the run's spec, for who asks often."""
+        return next((median(self._seconds[one]) for one in alike if one in self._seconds), None)
 
 
 def wall_seconds(durations: Sequence[float], slots: int) -> float:
@@ -53,7 +57,7 @@ def wall_seconds(durations: Sequence[float], slots: int) -> float:
     return max(free)
 
 
-def _likenesses(spec: RunSpec) -> list[str]:
+def likenesses(spec: RunSpec) -> list[str]:
     """What a run has in common with others, the most alike first."""
     loose = {"model": spec.model, "dataset": spec.dataset, "budget": spec.budget.model_dump()}
     return [canonical(spec.model_dump(mode="json", exclude={"seed", "split_hash"})), canonical(loose)]

@@ -47,9 +47,7 @@ class Planned:
     """What the board calls it, and its untrained twin too: the model's name, or the label of a variant."""
 
     def __str__(self) -> str:
-        untrained = "untrained " if self.spec.untrained else ""
-        threads = f", {self.spec.threads} threads" if self.spec.threads > 1 else ""
-        return f"{untrained}{self.label} on {self.entry.label}, seed {self.spec.seed}{threads}"
+        return self.spec.called(self.label, self.entry.label)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Watcher(Protocol):
         """A run has come further."""
 
     def outcome(self, outcome: Outcome, record: Record | None, headline: str) -> None:
-        """A run has ended; ``headline`` names the value to show of a finished one."""
+        """A run has ended; ``headline`` names the value that ranks a finished one, and is empty where it has none."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,9 @@ class Work:
             run = silent.pop(outcome.key)
             record = self.store.read(run.spec) if outcome.status != "lost" else None
             self.records[outcome.key] = record
-            watcher.outcome(outcome, record, self.board.values(run.entry)[0])
+            ranking = self.board.ranking(run.entry)
+            headline = next((name for name in ranking if record is not None and name in record.values), "")
+            watcher.outcome(outcome, record, headline)
             if outcome.status == "lost":
                 lost.append(outcome.message)
         return lost + [f"executor '{executor.name}' told nothing of {run}" for run in silent.values()]

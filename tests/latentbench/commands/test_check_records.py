@@ -47,6 +47,21 @@ def check(results: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, 
     return code, printed.out, printed.err
 
 
+def test_without_a_folder_the_records_in_the_results_folder_are_checked(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, told, _ = check(results, capsys)
+    for named in (["--results", str(results)], []):  # the fixture's folder has the default's name
+        assert main(["check-records", *named, "--jobs", "1"]) == 0
+        assert capsys.readouterr().out == told
+    results.rename("elsewhere")
+    monkeypatch.setenv("LATENTBENCH_RESULTS", "elsewhere")
+    assert main(["check-records", "--jobs", "1"]) == 0
+    assert main(["check-records", "results", "--jobs", "1"]) == 2
+    assert "no records in results" in capsys.readouterr().err
+
+
 def path_of(results: Path, dataset: str) -> Path:
     (path,) = results.glob(f"{dataset}/pca/*.json")
     return path

@@ -49,9 +49,9 @@ def test_leaderboards_show_the_claims_that_are_named_or_lie_beside_the_records(
     write(tmp_path / "leaderboards", rows(m=[0.80, 0.801, 0.802]), [claim("a")])
     board = ["leaderboard", "leaderboards/b.yaml", "--to", "tables"]
     assert main([*board, "--results", "leaderboards/results"]) == 0
-    assert "### Published numbers" in Path("tables/b.md").read_text()
+    assert "Published numbers</summary>" in Path("tables/b.md").read_text()
     Path("leaderboards/results").rename("elsewhere")
     assert main([*board, "--results", "elsewhere"]) == 0
-    assert "### Published numbers" not in Path("tables/b.md").read_text()
+    assert "Published numbers</summary>" not in Path("tables/b.md").read_text()
     assert main([*board, "--results", "elsewhere", "--claims", "leaderboards/claims"]) == 0
     assert "`p/a`: table 1, a" in Path("tables/b.md").read_text()

@@ -298,6 +298,21 @@ def test_broken_plugins_are_mentioned_in_one_line_and_spoil_nothing(install, cap
     )
 
 
+@pytest.mark.parametrize("content", [b"[console_scripts]\nname\n", b"[console_scripts]\nd\xe9 = other\n"])
+def test_entry_points_of_any_distribution_that_cannot_be_read_stop_nothing(install, monkeypatch, content):
+    """Pydantic and torch look for plugins of their own among the entry points of all distributions."""
+    site = install("unrelated", "")
+    (site / "unrelated-1.0.dist-info" / "entry_points.txt").write_bytes(content)
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    monkeypatch.delenv("PYDANTIC_DISABLE_PLUGINS", raising=False)  # which main() has set in this process
+    monkeypatch.delenv("TORCH_DEVICE_BACKEND_AUTOLOAD", raising=False)
+    result = process(["list", "models", "--quiet"])
+    assert (result.returncode, result.stdout.count("pca\n")) == (0, 1), result.stderr
+    assert result.stderr == (
+        "latentbench: warning: broken plugins: unrelated (unrelated 1.0); see `latentbench list plugins`\n"
+    )
+
+
 def test_debug_shows_why_an_installed_plugin_is_broken(install):
     site = install("bad-one", "import nothing_of_the_kind")
     environment = {**os.environ, "PYTHONPATH": str(site)}

@@ -1,6 +1,7 @@
 """Plain lines where there is no terminal: one when a run ends, and not too many before."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -96,6 +97,29 @@ def test_what_is_left_and_until_when_is_told_as_runs_end(
     assert "; 2 left, about 0:01:00, until " in second
     assert "; 1 left, about 0:01:00, until " in third
     assert last == "m on d, seed 3: lost: a reason"
+
+
+def test_estimates_are_looked_up_anew_when_a_run_ends_and_not_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Counting(Durations):
+        def expected_of(self, alike: Sequence[str]) -> float | None:
+            asked.append(alike[0])
+            return super().expected_of(alike)
+
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    some = runs(3)
+    known = Counting("cpu", [ended(some[0], 60)])
+    with Display(some, 3, "board b", durations=known) as display:
+        assert len(asked) == 3
+        for step in range(50):
+            display.progress(Progress(some[0].spec.key, step, 50))
+        assert len(asked) == 3
+        display.outcome(Outcome(some[0].spec.key, "finished"), ended(some[0], 180), "")
+        assert len(asked) == 5
+        assert display._live is not None
+        told = display._live.tasks[0].fields["loss"]
+        assert told.startswith("about 0:04:00, until ")  # two runs, each of the median of one and three minutes
 
 
 def test_where_no_earlier_run_tells_only_their_number_is_told(capsys: pytest.CaptureFixture[str]) -> None:

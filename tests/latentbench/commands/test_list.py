@@ -151,7 +151,7 @@ def test_a_board_is_listed_with_what_it_calls_its_datasets_and_what_ranks_on_the
     assert row["rank"] == ["mig@test", "auroc@test"]
 
 
-def test_a_board_with_a_mistake_is_left_out_with_its_line_and_the_others_stay(install, capsys):
+def test_a_board_with_a_mistake_is_left_out_with_its_line_and_the_others_stay(install, capsys, caplog):
     site = install("bad-board", """
         from pathlib import Path
         from latentbench import hookimpl
@@ -162,13 +162,12 @@ def test_a_board_with_a_mistake_is_left_out_with_its_line_and_the_others_stay(in
     """)  # fmt: skip
     (site / "mine.yaml").write_text("name: mine\nsedes: 3\n")
     assert main(["list", "boards"]) == 0
-    out, err = capsys.readouterr()
+    out = capsys.readouterr().out
     assert "quick" in out
     assert "mine" not in [line.split()[0] for line in out.splitlines()]
     path = site / "mine.yaml"
-    assert err.startswith(
-        f"latentbench: warning: left out a board: {path}:2: unknown key 'sedes': did you mean 'seeds'?"
-    )
+    assert caplog.messages[0].startswith(f"{path}:2: unknown key 'sedes': did you mean 'seeds'?")
+    assert caplog.messages[0].endswith("; left out")
 
 
 def test_the_table_of_models_shows_their_own_options(capsys):
@@ -207,6 +206,9 @@ def test_a_boards_datasets_and_variants_are_told_with_what_ranks(capsys):
     text = "\n".join(_printed(capsys, "list", "boards", "mnist-shift"))
     assert "c0.9: dataset mnist-shift (correlation=0.9, noise=0.6)\n  ranked by accuracy@test/uncorrelated\n" in text
     assert "variant beta-vae-beta1: model=beta-vae, beta=1" in text
+    text = "\n".join(_printed(capsys, "list", "boards", "quick"))
+    assert "textures: dataset textures\n  ranked by aupro30@test, else by auroc@test\n" in text
+    assert "aupro30@test, auroc@test" in text.partition("\n\n")[0]
 
 
 def test_an_object_that_is_not_there_has_near_misses(capsys):

@@ -145,7 +145,11 @@ def test_a_run_is_named_by_its_key_as_the_last_one_or_by_model_dataset_and_seed(
     [
         ("vae/ood/5", "no run of vae on ood with seed 5 in results: its seeds are 0, 1"),
         ("vae/mnist/0", "no run of vae on mnist with seed 0 in results: `latentbench runs` lists what is there"),
-        ("", "no run in results with a key that begins with '': 4 records are there"),
+        (
+            "",
+            "no run in results with a key that begins with '': a run is named by its key, 'last' or "
+            "MODEL/DATASET/SEED; 4 records are there",
+        ),
     ],
 )
 def test_a_run_that_is_not_there_is_told(store: Store, capsys, wanted: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.documents import blocks
 from tests.toys import Blobs
 
 import latentbench
@@ -125,13 +127,37 @@ def test_heat_maps_are_written_beside_each_other_as_the_pictures_lie(folder: Pat
     (folder / "pictures" / "sub").mkdir()
     Image.fromarray(images()[0, 0]).resize((30, 20)).save(folder / "pictures" / "sub" / "00.jpg")
     code, out, err = cli("score", "localizer/toy-blobs/0", "pictures", "--maps", "maps", "--to", "scores.csv")
-    assert (code, out) == (0, "")
+    assert (code, out) == (0, "scores.csv\n")
     assert "1 of 61 pictures (30x20) are resized to 8x8, which changes their aspect\n" in err
     assert "61 heat maps are in maps, dark at " in err
     assert len(Path("scores.csv").read_text().splitlines()) == 62
     assert Image.open("maps/00.png.png").size == (8, 8)
     assert Image.open("maps/sub/00.jpg.png").size == (30, 20)
     assert len(list(Path("maps").rglob("*.png"))) == 61
+
+
+def test_pictures_are_named_as_their_files_are_and_their_maps_stay_in_the_folder(folder: Path, cli) -> None:
+    """Whatever their names: the CSV can be joined with the files, and is no formula and no order to a terminal."""
+    Path("pictures/sub").mkdir()
+    latin = os.fsdecode(b"n\xe4h.png")
+    told = {
+        "Größe.png": "Größe.png",
+        "=1+1.png": "'=1+1.png",
+        "x;=2.png": "x;'=2.png",
+        "a\x1b[2Jb.png": "a\\u001b[2Jb.png",
+        "l\u202eg.png": "l\\u202eg.png",
+        latin: "n\\udce4h.png",
+        "up.png": "pictures/sub/../../up.png",
+    }
+    for name in told:
+        shutil.copy("pictures/00.png", name)
+    given = [*[*told][:-1], "pictures/sub/../../up.png", "pictures/01.png"]
+    code, _, err = cli("score", "localizer/toy-blobs/0", *given, "--maps", "maps", "--to", "s.csv")
+    assert code == 0, err
+    with Path("s.csv").open(encoding="utf-8", newline="") as lines:
+        assert [row["picture"] for row in csv.DictReader(lines)] == [*told.values(), "pictures/01.png"]
+    made = {os.fsencode(path.relative_to("maps")) for path in Path("maps").rglob("*.png")}
+    assert made == {os.fsencode(f"{name}.png") for name in (*told, "pictures/01.png")}
 
 
 def test_a_model_that_does_not_localize_gives_scores_and_no_maps(folder: Path, cli) -> None:
@@ -326,25 +352,11 @@ def test_importing_latentbench_imports_no_torch_until_it_is_needed() -> None:
 
 
 #: The tutorial of the README.
-TUTORIAL = """\
-import torch
-import latentbench
-
-records = latentbench.run("quick", models=["pca", "ae"], datasets=["textures"])  # some seconds; kept in results/
-best = max(records, key=lambda record: record.values["auroc@test"].value)
-run = latentbench.load_run(best.key)
-test = run.data().splits["test"]
-images = test.batch(torch.arange(len(test)), torch.Generator()).images  # (N, C, H, W) in [0, 1]
-with torch.inference_mode():
-    scores = run.model.score(images)  # larger = more anomalous
-print(run.record.spec, scores[test.targets.anomaly == 1].mean() > scores[test.targets.anomaly == 0].mean())
-"""
-
-
 @pytest.mark.slow
 def test_the_tutorial_runs_as_a_plain_script(tmp_path: Path) -> None:
     """A script without a guard: its runs have processes of their own, which do not run the script again."""
-    (tmp_path / "tutorial.py").write_text(TUTORIAL)
+    (tutorial,) = (block for block in blocks("README.md", "python") if block.heading == "From Python")
+    (tmp_path / "tutorial.py").write_text(tutorial.text)
     result = subprocess.run([sys.executable, "tutorial.py"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 0, result.stderr
     *told, last = result.stdout.splitlines()

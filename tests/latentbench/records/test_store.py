@@ -201,7 +201,7 @@ def test_a_key_prefix_must_name_one_run(tmp_path: Path) -> None:
         store.find(first)
     with pytest.raises(LatentbenchError, match=r"no run in .* with a key that begins with ''"):
         store.find("")
-    with pytest.raises(LatentbenchError, match=r"no run in .* 'xyz': 40 records are there"):
+    with pytest.raises(LatentbenchError, match=r"no run in .* 'xyz': a run is named by .*; 40 records are there"):
         store.find("xyz")
 
 

@@ -6,7 +6,7 @@ ASCII, so they hold no control codes and no look-alikes of other letters, and ar
 
 import re
 
-__all__ = ["TEX", "code_span", "csv_text", "latex_text", "plain_markdown", "printable"]
+__all__ = ["TEX", "code_span", "csv_text", "latex_text", "no_formula", "plain_markdown", "printable"]
 
 #: Characters of a text that are shown in Markdown and LaTeX.
 _LONGEST = 300
@@ -48,8 +48,13 @@ def latex_text(text: str) -> str:
 
 
 def csv_text(text: str) -> str:
-    """``text`` as a cell that no spreadsheet takes for a formula, also where semicolons separate its cells."""
-    return re.sub(r"(^|;)([ \"']*)(?=[=+\-@])", r"\1\2'", printable(text))
+    """``printable(text)`` as a cell that no spreadsheet takes for a formula."""
+    return no_formula(printable(text))
+
+
+def no_formula(text: str) -> str:
+    """``text`` as a cell of a CSV that no spreadsheet takes for a formula, whatever it takes for a separator."""
+    return re.sub(r"(^|[;|\t\n])([ \"']*)(?=[=+\-@])", r"\1\2'", text)
 
 
 def _short(text: str) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from latentbench.boards.render.escaping import code_span, csv_text, latex_text, plain_markdown, printable
+from latentbench.boards.render.escaping import code_span, csv_text, latex_text, no_formula, plain_markdown, printable
 
 SETTINGS = settings(deadline=None, max_examples=200)
 special = st.text(alphabet="`|\\<>&*_[]()!#~:/@=+-'\" \n\r\tab1.w$%^{}\x1b\x00\u202e\u0430é\ud800", max_size=30)
@@ -129,8 +129,10 @@ def test_a_csv_cell_is_no_formula(text):
 
 
 @pytest.mark.parametrize("text", ["x;=1+1", "x; +1", "a cpu;-1;@x", 'x;"=1"', "x;'=1", 'x; " =1'])
-def test_nor_is_it_where_semicolons_separate_the_cells(text):
-    for cell in csv.reader(io.StringIO(csv_text(text)), delimiter=";"):
+@pytest.mark.parametrize("separator", ";|\t\n")
+def test_nor_is_it_where_another_sign_separates_the_cells(text, separator):
+    safe = no_formula(text.replace(";", separator))
+    for cell in csv.reader(io.StringIO(safe), delimiter=separator) if separator != "\n" else [safe.split("\n")]:
         assert not any(part.lstrip(" \"'")[:1] in tuple("=+-@") and "'" not in part for part in cell), cell
 
 
