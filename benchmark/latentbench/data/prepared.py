@@ -180,10 +180,10 @@ class PreparedDataset(Dataset):
         everywhere = (*shelves, *self._others(source, data_root))
         found = next(((shelf, prepared) for shelf in everywhere if (prepared := shelf.read(state))), None)
         if found is None:
-            again = command_line("data", "prepare", self.name, "--data-root", data_root)
+            how = command_line("data", "prepare", self.name, "--data-root", data_root)
             raise LatentbenchError(
                 f"dataset '{self.name}' is not prepared with these options from what {source.folder} holds now",
-                f"prepare it, with the same --set: {again}",
+                f"prepare it, with the same --set: {how}",
             )
         shelf, prepared = found
         if content_hash(prepared.arrays) != prepared.content_hash:
