@@ -13,7 +13,7 @@ from torch import Tensor
 from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
 from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
-from latentbench_augment import Corruption
+from latentbench_augment import Corruption, GridNoise
 from latentbench_sdc import latentbench_models
 from latentbench_sdc.model import SDC
 from latentbench_sdc.presets import PRESETS
@@ -175,6 +175,23 @@ def test_a_network_that_copies_has_the_corruption_as_its_error(
     outside = (1 - mask).sum((1, 2, 3))
     expected = 0.1 * (mask * error).sum((1, 2, 3)) / inside + 0.9 * ((1 - mask) * error).sum((1, 2, 3)) / outside
     torch.testing.assert_close(loss, expected.mean())
+
+
+@pytest.mark.parametrize(("corruption", "cells"), [("grid_noise", 8), ("pixel_noise", None)])
+def test_of_noise_everywhere_the_loss_is_the_mean_squared_error(corruption: str, cells: int | None) -> None:
+    options: dict[str, Any] = {"corruption": corruption, "noise_sd": 0.3} | (
+        {} if cells is None else {"noise_cells": cells}
+    )
+    model: Any = make(**options)
+    model.network = network = Identity()
+    x = stripes(24).float() / 255
+    torch.manual_seed(5)
+    seed = int(torch.randint(2**62, ()))
+    torch.manual_seed(5)
+    loss = model.training_step(Batch(x))["loss"]
+    noisy, _ = GridNoise(cells, 0.3)(x, torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(network.given[0], noisy)
+    torch.testing.assert_close(loss, (noisy - x).square().mean())
 
 
 def test_the_corruption_is_the_same_after_the_same_seed_and_another_after_another() -> None:

@@ -68,14 +68,17 @@ def test_numbers_are_told_with_their_unit_and_the_test_that_they_pass(tmp_path: 
         "missing": ("0.8", "no record of y on d"),
         "cited": ("0.9", "0.801 ± 0.0025 over 3 seeds here; Other images"),
     }
-    assert "after Holm's correction for 3)" in evidence_line(judged["gap"])
+    assert "Holm" not in evidence_line(judged["gap"])
+    apart = [claim(name, published, selection=row("m")) for name, published in (("a", 0.5), ("b", 0.6))]
+    far = verdicts(tmp_path / "apart", RECORDS, apart)["a"]
+    assert evidence_line(far).endswith("after Holm's correction for 2)")
 
 
 def test_json_has_the_runs_and_the_tests_behind_a_verdict(tmp_path: Path) -> None:
     judged = verdicts(tmp_path, RECORDS, CLAIMS, differences=["All."])
     one = as_json(judged["gap"])
     keys = [record.key for record in RECORDS if record.spec.model in ("m", "x")]
-    assert (one["claim"], one["verdict"], one["by_tests"], one["family"]) == ("p/gap", "reproduced", "reproduced", 3)
+    assert (one["claim"], one["verdict"], one["by_tests"], one["family"]) == ("p/gap", "reproduced", "reproduced", 1)
     assert sorted(one["runs"]) == sorted(keys)
     assert one["seeds"] == [3, 3]
     assert one["p"] < 0.05
