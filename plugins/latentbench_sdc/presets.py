@@ -8,8 +8,8 @@ from latentbench_sdc.symmetries import Symmetry
 
 __all__ = ["PRESETS"]
 
-#: Categories of MVTec AD. The others lie or are lit the same way in every image, or have turns as defects: a turned bottle
-#: or screw is 1.3 to 2 times as far from the nearest training image as one that is not turned.
+#: Categories of MVTec AD. The others lie or are lit the same way in every image, or have turns as defects: a turned
+#: bottle or screw is 1.3 to 2.1 times as far from the nearest training image as one that is not turned.
 _SYMMETRIES: dict[str, Symmetry] = {
     "carpet": "flips",
     "grid": "half_turn",

@@ -44,7 +44,7 @@ class Smoothing:
     def __call__(self, maps: Tensor) -> Tensor:
         """(B, H, W) -> (B, H, W)."""
         side = self.side(*maps.shape[1:])
-        # A window is a product, so its average is one of averages; and pooling is vectorized over channels that lie last.
+        # A window is a product, so its average is one of averages. Pooling is vectorized over channels that lie last.
         maps = maps[None].contiguous(memory_format=torch.channels_last)
         for _ in range(self.passes):
             maps = avg_pool2d(maps, (side, 1), 1, (side // 2, 0), count_include_pad=False)

@@ -179,7 +179,9 @@ def test_a_network_that_copies_has_the_corruption_as_its_error(
 
 @pytest.mark.parametrize(("corruption", "cells"), [("grid_noise", 8), ("pixel_noise", None)])
 def test_of_noise_everywhere_the_loss_is_the_mean_squared_error(corruption: str, cells: int | None) -> None:
-    options = {"corruption": corruption, "noise_sd": 0.3} | ({} if cells is None else {"noise_cells": cells})
+    options: dict[str, Any] = {"corruption": corruption, "noise_sd": 0.3} | (
+        {} if cells is None else {"noise_cells": cells}
+    )
     model: Any = make(**options)
     model.network = network = Identity()
     x = stripes(24).float() / 255
