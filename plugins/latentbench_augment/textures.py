@@ -52,6 +52,7 @@ def _read(path: Path, mode: str, size: int) -> Tensor:
                 raise LatentbenchError(f"texture {path} has more than 8 bits", "save it with 8 bits")
             square = ImageOps.fit(image.convert(mode), (size, size), Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise LatentbenchError(f"texture {path} cannot be read ({error})", "replace or remove it") from None
+        what = f"texture {path} cannot be read ({error})"
+        raise LatentbenchError(what, "save it anew, or move it out of the folder") from None
     pixels = np.atleast_3d(np.asarray(square)).transpose(2, 0, 1)
     return torch.from_numpy(pixels.astype(np.float32) / 255)

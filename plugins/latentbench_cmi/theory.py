@@ -7,7 +7,7 @@ figure 2 (the text's 0.01 gives other figures). All information is in nats.
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtr
 
 __all__ = [
     "base_encoder",
@@ -136,7 +136,7 @@ def toy_accuracy(noise: float) -> float:
     >>> round(toy_accuracy(1.0), 3)
     0.841
     """
-    return float(norm.cdf(1 / np.sqrt(noise)))
+    return float(ndtr(1 / np.sqrt(noise)))
 
 
 def _observed(signal: Matrix, noise: float) -> Matrix:

@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     content = (tmp_path / "cut.png").read_bytes()
     for damaged in (content[: len(content) // 2], b"no image", b""):
         (tmp_path / "cut.png").write_bytes(damaged)
-        with pytest.raises(LatentbenchError, match=r"texture .*cut\.png cannot be read"):
+        with pytest.raises(LatentbenchError, match=r"texture .*cut\.png cannot be read .*: save it anew"):
             read_textures(tmp_path, channels=3, size=8)
 
 

@@ -15,7 +15,7 @@ from latentbench.config import canonical
 from latentbench.records.code import code_of, latest_code
 from latentbench.records.replicates import Replicates
 
-__all__ = ["MeanRow", "Means", "means"]
+__all__ = ["MeanRow", "Means", "averaged", "means"]
 
 Array = npt.NDArray[np.float64]
 
@@ -150,7 +150,7 @@ def _row(
         if seeds := _shared(by_seed):
             numbers[column.name] = {seed: mean(of_dataset[seed] for of_dataset in by_seed) for seed in seeds}
     averaged = {
-        column.name: _averaged(parts, column, over[column.name], replicates)
+        column.name: averaged(parts, column, over[column.name], replicates)
         for column in ranking
         if column.name in numbers
     }
@@ -170,7 +170,7 @@ def _row(
     )
 
 
-def _averaged(parts: Mapping[str, Row], column: Column, over: Sequence[str], replicates: Replicates) -> Array | None:
+def averaged(parts: Mapping[str, Row], column: Column, over: Sequence[str], replicates: Replicates) -> Array | None:
     """(B, n), the replicates of the means over datasets, by seed; None where those of any run are not known."""
     runs = [
         {record.spec.seed: record.key for record in parts[label].finished if column.value(record) is not None}

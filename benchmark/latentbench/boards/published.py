@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from latentbench.boards.rows import Column
 
-__all__ = ["Published"]
+__all__ = ["MEANS", "Published"]
+
+#: What stands for a dataset's label where a number is a mean over all datasets of a board.
+MEANS = "mean"
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,7 @@ class Published:
     """A published number that is about a row of a board's table."""
 
     dataset: str
-    """What the board calls it."""
+    """What the board calls it; ``MEANS`` for the mean over all of them."""
     row: str
     """The row's label."""
     column: Column

@@ -9,6 +9,7 @@ which the least would. Where the interval holds no gap at all, or the least take
 separation is not in sight.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -125,19 +126,34 @@ def seeds_to_tell(gap: float, of: Uncertainty, level: float) -> SeedRange | None
     least_gap, greatest_gap = _noncentralities(gap / np.sqrt(of.variance), of.all_freedom)
     if not least_gap > 0:
         return None
-    n = np.arange(of.have + 1, MOST_SEEDS + 1)
-    freedom, seeds = of.later(n), of.seed / n
-    both = satterthwaite(seeds, freedom, np.full(len(n), of.rest), of.rest_freedom)
     needed = []
     for standardized in (greatest_gap, least_gap):
-        power = np.minimum(
-            _power(standardized * np.sqrt(of.variance / (seeds + of.rest)), both, level),
-            _power(standardized * np.sqrt(of.variance / seeds), freedom, level),
+        number = bisect_left(
+            range(MOST_SEEDS + 1), True, lo=of.have + 1, key=partial(_are_enough, standardized, of, level)
         )
-        if not (power >= POWER).any():
+        if number > MOST_SEEDS:
             return None
-        needed.append(int(n[np.argmax(power >= POWER)]))
+        needed.append(number)
     return SeedRange(*needed)
+
+
+def _are_enough(standardized: float, of: Uncertainty, level: float, seeds: int) -> bool:
+    """Whether so many seeds tell a number from a bound: the more there are, the likelier.
+
+    Args:
+        standardized: the gap over its standard error now.
+        of: the uncertainty now.
+        level: of the two-sided test.
+        seeds: how many.
+    """
+    n = np.array([seeds])
+    freedom, part = of.later(n), of.seed / n
+    both = satterthwaite(part, freedom, np.full(1, of.rest), of.rest_freedom)
+    power = (
+        _power(standardized * np.sqrt(of.variance / (part + of.rest)), both, level),
+        _power(standardized * np.sqrt(of.variance / part), freedom, level),
+    )
+    return bool(min(power) >= POWER)
 
 
 def _later_freedom(comparison: Comparison, first: int, second: int, n: npt.NDArray[np.int64]) -> Array:

@@ -68,21 +68,22 @@ class Tested:
     """The number that decides: of an order, that of the pair which is least clearly in order."""
     bound: float
     """The bound that is nearest to it."""
-    tails: int = 1
-    """By how much the p-value that is nearer to a decision is multiplied for several ways to be decided."""
+    inside: bool
+    """Whether the number itself lies where the claim holds, so that it may be shown to hold; else, to fail."""
+    ways: int = 1
+    """In how many ways the claim can fail; ``fails`` is multiplied by it."""
 
 
 def equivalence(estimate: Estimate, margin: float) -> Tested:
     """Whether the number lies between -margin and margin."""
     holds = max(estimate.below(margin), estimate.above(-margin))
     fails = min(1.0, 2 * min(estimate.above(margin), estimate.below(-margin)))
-    tails = 2 if abs(estimate.value) > margin else 1
-    return Tested(holds, fails, estimate, copysign(margin, estimate.value), tails)
+    return Tested(holds, fails, estimate, copysign(margin, estimate.value), abs(estimate.value) <= margin, ways=2)
 
 
 def gap(estimate: Estimate, at_least: float) -> Tested:
     """Whether the number, by how much a row is better than another one, is at least so much."""
-    return Tested(estimate.above(at_least), estimate.below(at_least), estimate, at_least)
+    return Tested(estimate.above(at_least), estimate.below(at_least), estimate, at_least, estimate.value >= at_least)
 
 
 def order(adjacent: Sequence[Estimate], pairs: Sequence[Estimate]) -> Tested:
@@ -94,7 +95,7 @@ def order(adjacent: Sequence[Estimate], pairs: Sequence[Estimate]) -> Tested:
     """
     least = max(adjacent, key=lambda one: one.above(0))
     fails = min(1.0, len(pairs) * min(one.below(0) for one in pairs))
-    return Tested(least.above(0), fails, least, 0.0, len(pairs) if least.value < 0 else 1)
+    return Tested(least.above(0), fails, least, 0.0, least.value >= 0, len(pairs))
 
 
 def of_row(row: Summary, published: float, images: Images | None, error: tuple[float, float] | None) -> Estimate:

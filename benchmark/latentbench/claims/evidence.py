@@ -1,18 +1,24 @@
 """What the records have for each claim: the numbers of its rows and their tests, or why not, and what mends that."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from latentbench.boards.board import Board
 from latentbench.boards.comparison import compare
 from latentbench.boards.images import Images
 from latentbench.boards.lineup import read_lineup
+from latentbench.boards.means import MeanRow, averaged, means
+from latentbench.boards.published import MEANS
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.significance import Summary
-from latentbench.boards.standings import Gathered, gather, grouped, make_column, stacked
+from latentbench.boards.standings import Gathered, gather, grouped, make_column, stacked, standings
 from latentbench.claims.estimates import Estimate, Tested, equivalence, gap, of_pair, of_row, order, published_error
 from latentbench.claims.ledger import Ledger, planning
 from latentbench.claims.schema import Citation, Claim, Equivalence, Gap, OnBoard, Order, Other, Paper, Runs
@@ -39,14 +45,13 @@ class Side:
     label: str
     column: Column
     records: Sequence[Record]
-    """Finished runs that have the value, by seed."""
+    """Finished runs that have the value, by seed; of a mean, those on all datasets."""
+    summary: Summary
+    """Of the value over seeds."""
     deterministic: bool
     """Whether the model is the same with every seed."""
-
-    @property
-    def summary(self) -> Summary:
-        """Of the value over seeds."""
-        return Summary.of([value.value for value in self.column.values(self.records)])
+    of_images: Callable[[Replicates], npt.NDArray[np.float64] | None]
+    """(B, n), the replicates of the value by seed, from those of the runs; None where those of any are not known."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,18 @@ class Evidence:
     """Why the claim was not tested; None if it was, or if no test is asked for."""
 
 
-def evidence(ledger: Ledger, results: Path, plugins: "Plugins") -> dict[tuple[str, str], Evidence]:
+def evidence(
+    ledger: Ledger, claims: Iterable[tuple[Paper, Claim]], results: Path, plugins: "Plugins"
+) -> dict[tuple[str, str], Evidence]:
     """What the records in a folder have for each claim that selects runs, by the names of paper and claim.
 
     Args:
-        ledger: the claims.
+        ledger: which has the boards.
+        claims: of the ledger.
         results: the folder.
         plugins: whose boards are named where runs are missing.
     """
-    selecting = [(paper, claim) for paper, claim in ledger.claims() if isinstance(claim.selection, OnBoard | Runs)]
+    selecting = [(paper, claim) for paper, claim in claims if isinstance(claim.selection, OnBoard | Runs)]
     rooms = _Records(ledger, selecting, results, plugins)
     found = {(paper.name, claim.id): rooms.look_up(paper, claim) for paper, claim in selecting}
     there = [side for sides in found.values() if not isinstance(sides, Obstacle) for side in sides]
@@ -111,7 +119,7 @@ class _Records:
         self._of_dataset = grouped(records, lambda one: one.spec.dataset)
         self._of_model = grouped(records, lambda one: (one.spec.dataset, one.spec.model))
         self._tables: dict[int, dict[str, Gathered]] = {}
-        self._rows: dict[tuple[int, str, str], tuple[Column, dict[str, Row]]] = {}
+        self._rows: dict[tuple[int, str, str], tuple[Column, Mapping[str, Row]]] = {}
 
     def look_up(self, paper: Paper, claim: Claim) -> list[Side] | Obstacle:
         """The rows of a claim, each with its value; or the first reason why there is none."""
@@ -123,25 +131,44 @@ class _Records:
         board = self._ledger.board(paper, selection)
         for label, value in named_values(claim):
             column, rows = self._row(board, selection.dataset, value)
-            side = _side(column, rows.get(label), label, selection, self._ledger.called(paper, selection))
+            row = rows.get(label)
+            run = _command(self._ledger.called(paper, selection), selection, label)
+            if selection.is_mean:
+                side = _side_of_mean(column, row, label, board, run)
+            else:
+                side = _side(column, row, label, selection, run)
             if isinstance(side, Obstacle):
                 return side
             sides.append(side)
         return sides
 
-    def _row(self, board: Board, dataset: str, value: str) -> tuple[Column, dict[str, Row]]:
-        """A value's column in the first table of a dataset, and the rows by label."""
-        if id(board) not in self._tables:
-            here = [one for name in {entry.name for entry in board.datasets} for one in self._of_dataset.get(name, [])]
-            tables = gather(board, here, read_lineup(self.store.root, board))
-            self._tables[id(board)] = {table.entry.label: table for table in reversed(tables)}  # the first one stays
+    def _row(self, board: Board, dataset: str, value: str) -> tuple[Column, Mapping[str, Row]]:
+        """A value's column in the first table of a dataset, or in that of the means, and the rows by label."""
         place = (id(board), dataset, value)
         if place not in self._rows:
-            table = self._tables[id(board)].get(dataset)
-            column = table.column(value) if table else make_column(value, [])
-            rows = table.rows([column], [], {}) if table else []
-            self._rows[place] = column, {row.label: row for row in rows}
+            self._rows[place] = self._means(board, value) if dataset == MEANS else self._table(board, dataset, value)
         return self._rows[place]
+
+    def _table(self, board: Board, dataset: str, value: str) -> tuple[Column, Mapping[str, Row]]:
+        if id(board) not in self._tables:
+            tables = gather(board, self._of_board(board), read_lineup(self.store.root, board))
+            self._tables[id(board)] = {table.entry.label: table for table in reversed(tables)}  # the first one stays
+        table = self._tables[id(board)].get(dataset)
+        column = table.column(value) if table else make_column(value, [])
+        rows = table.rows([column], [], {}) if table else []
+        return column, {row.label: row for row in rows}
+
+    def _means(self, board: Board, value: str) -> tuple[Column, Mapping[str, MeanRow]]:
+        entries = [entry.model_copy(update={"rank": None, "columns": None}) for entry in board.datasets]
+        showing = board.model_copy(update={"datasets": entries, "rank": value, "columns": [], "average": True})
+        tables = standings(showing, self._of_board(board), read_lineup(self.store.root, board))
+        found = means(showing, tables)
+        if found is None:
+            return make_column(value, []), {}
+        return found.columns[0], {row.label: row for row in (*found.rows, *found.nulls)}
+
+    def _of_board(self, board: Board) -> list[Record]:
+        return [one for name in {entry.name for entry in board.datasets} for one in self._of_dataset.get(name, [])]
 
     def _runs(self, selection: Runs) -> list[Side] | Obstacle:
         """The runs of one setting."""
@@ -154,7 +181,7 @@ class _Records:
             reason = f"no run of {selection.model} on {selection.dataset} with these options has the value"
             return Obstacle(reason, next(planning(selection, self._plugins), ""))
         records = [*by_seed.values()]
-        return [Side(selection.model, make_column(selection.value, records), records, records[0].deterministic)]
+        return [_of_runs(selection.model, make_column(selection.value, records), records)]
 
     def tested(self, paper: Paper, claim: Claim, found: list[Side] | Obstacle, replicates: Replicates) -> Evidence:
         """The test of a claim, where its rows have enough seeds."""
@@ -189,17 +216,43 @@ def named_values(claim: Claim) -> list[tuple[str, str]]:
     return [(selection.row, selection.value), *((one.row, one.value or selection.value) for one in others)]
 
 
-def _side(column: Column, row: Row | None, label: str, selection: OnBoard, board: str) -> Side | Obstacle:
+def _command(board: str, selection: OnBoard, label: str) -> str:
+    """What runs a row of a board, for a mean on all of its datasets."""
+    where = "" if selection.is_mean else f" --datasets {selection.dataset}"
+    return f"latentbench run {board}{where} --models {label}"
+
+
+def _of_runs(label: str, column: Column, records: Sequence[Record]) -> Side:
+    """The value of finished runs that have it."""
+    summary = Summary.of([value.value for value in column.values(records)])
+    return Side(label, column, records, summary, records[0].deterministic, partial(stacked, column, records))
+
+
+def _side(column: Column, row: Row | None, label: str, selection: OnBoard, run: str) -> Side | Obstacle:
     """The value of a row; or why there is none, with the command that makes it."""
-    run = f"latentbench run {board} --datasets {selection.dataset} --models {label}"
     if row is None or not row.records:
         return Obstacle(f"no record of {label} on {selection.dataset}", run)
     if not row.finished:
         return Obstacle(f"every run of {label} on {selection.dataset} failed", f"{run} --retry-failed")
     records = [one for one in row.finished if column.value(one) is not None]
     if not records:
+        board = run.split()[2]
         return Obstacle(f"the records of {label} lack {column.name}", f"latentbench evaluate {board}")
-    return Side(label, column, records, row.deterministic)
+    return _of_runs(label, column, records)
+
+
+def _side_of_mean(column: Column, row: Row | None, label: str, board: Board, run: str) -> Side | Obstacle:
+    """The mean of a value over all datasets of a board; or why there is none."""
+    labels = [entry.label for entry in board.datasets]
+    if not isinstance(row, MeanRow):
+        return Obstacle(f"no record of {label} on any of the {len(labels)} datasets", run)
+    if lacking := row.lacking(column, labels):
+        return Obstacle(f"{label} has {column.name} on {len(labels) - len(lacking)} of {len(labels)} datasets", run)
+    if column.name not in row.summaries:
+        return Obstacle(f"no seed of {label} has {column.name} on every dataset", run)
+    records = [one for one in row.finished if column.value(one) is not None]
+    of_images = partial(averaged, row.parts, column, labels)
+    return Side(label, column, records, row.summaries[column.name], row.deterministic, of_images)
 
 
 def _too_little(claim: Claim, sides: Iterable[Side], board: str) -> Obstacle | None:
@@ -213,13 +266,12 @@ def _too_little(claim: Claim, sides: Iterable[Side], board: str) -> Obstacle | N
                 f"version {selection.metric_version}"
             )
             return Obstacle(reason, not_run=False)
-        have = len(side.records)
+        have = side.summary.n
         if have < LEAST_SEEDS and not side.deterministic:
             reason = f"{have} seed{'s' if have > 1 else ''} of {side.label}, and a verdict takes {LEAST_SEEDS}"
             if isinstance(selection, Runs):
                 return Obstacle(reason, not_run=False)
-            run = f"latentbench run {board} --datasets {selection.dataset} --models {side.label}"
-            return Obstacle(reason, f"{run} --seeds {LEAST_SEEDS}", not_run=False)
+            return Obstacle(reason, f"{_command(board, selection, side.label)} --seeds {LEAST_SEEDS}", not_run=False)
     return None
 
 
@@ -227,7 +279,7 @@ def _equivalence(claim: Claim, test: Equivalence, side: Side, replicates: Replic
     """The published value and the measured mean, in the unit of the records."""
     error = published_error(claim.spread, claim.seeds)
     scaled = (error[0] * claim.factor, error[1]) if error else None
-    images = Images.of([stacked(side.column, side.records, replicates)])
+    images = Images.of([side.of_images(replicates)])
     estimate = of_row(side.summary, claim.numbers[0] * claim.factor, images, scaled)
     return equivalence(estimate, test.margin * claim.factor)
 
@@ -242,7 +294,7 @@ def _compared(claim: Claim, sides: Sequence[Side], rows: Iterable[Row], replicat
     pool = [row for row in rows if own.name in row.summaries and not row.null and (row.label, own.name) not in there]
     comparison = compare(
         [*(side.summary for side in sides), *(row.summaries[own.name] for row in pool)],
-        Images.of([*(stacked(side.column, side.records, replicates) for side in sides), *(None for _ in pool)]),
+        Images.of([*(side.of_images(replicates) for side in sides), *(None for _ in pool)]),
         deterministic=[*(side.deterministic for side in sides), *(row.deterministic for row in pool)],
     )
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentbench.boards.board import Board, is_board_file, load_board
+from latentbench.boards.published import MEANS
 from latentbench.claims.schema import Claim, OnBoard, Paper, Runs, load_paper
 from latentbench.errors import LatentbenchError, did_you_mean
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["Ledger", "claim_files", "load_ledger", "planning"]
+__all__ = ["Ledger", "claim_files", "load_ledger", "planning", "records_beside"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ def claim_files(path: Path) -> list[Path]:
     return files
 
 
+def records_beside(claims: Path) -> Path:
+    """The folder of the records that go with claims at a path, a folder or a file: ``results``, beside that folder."""
+    return (claims if claims.is_dir() else claims.parent).parent / "results"
+
+
 def load_ledger(files: Sequence[Path], plugins: "Plugins") -> Ledger:
     """The papers in these files and those that plugins bring, with their boards.
 
@@ -78,7 +84,8 @@ def load_ledger(files: Sequence[Path], plugins: "Plugins") -> Ledger:
         if (paper.name, selection.board) not in boards:
             path = _board_path(paper, claim, selection, plugins)
             boards[paper.name, selection.board] = loaded[path] = loaded.get(path) or load_board(path)
-        labels = [entry.label for entry in ledger.board(paper, selection).datasets]
+        board = ledger.board(paper, selection)
+        labels = [*(entry.label for entry in board.datasets), *([MEANS] if board.average else [])]
         if selection.dataset not in labels:
             what = f"board '{selection.board}' has no dataset '{selection.dataset}'"
             raise paper.mistake(claim, ("selection", "dataset"), what, did_you_mean(selection.dataset, labels))

@@ -63,11 +63,12 @@ def _fractions(paper: Paper) -> Iterator[tuple[Claim, _Fault]]:
 
 
 def _rows(ledger: Ledger, paper: Paper, claim: Claim, selection: OnBoard, models: list[str]) -> Iterator[_Fault]:
-    """Rows that the board does not have on the dataset."""
+    """Rows that the board does not have on the dataset; for a mean, on all of them."""
     board = ledger.board(paper, selection)
-    entry = next(one for one in board.datasets if one.label == selection.dataset)
+    entries = [one for one in board.datasets if selection.is_mean or one.label == selection.dataset]
     plain = models if board.models == "all" else board.models
-    rows = [*plain, *(variant.label for variant in board.variants_on(entry))]
+    variants = [one.label for one in board.variants if all(one in board.variants_on(entry) for entry in entries)]
+    rows = [*plain, *variants]
     for row, _ in named_values(claim):
         if row not in rows:
             what = f"no board can test it: '{selection.board}' has no row '{row}' on '{selection.dataset}'"

@@ -9,19 +9,15 @@ import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from scipy.special import stdtrit
 
 from latentbench.boards.significance import CONFIDENCE, Summary
 from latentbench.config import canonical
 from latentbench.records.record import Environment, Record
-from latentbench.spec import HARNESS_VERSION, RunSpec
 
-if TYPE_CHECKING:
-    from latentbench.plugins.registry import Plugins
-
-__all__ = ["Comparison", "Outcome", "compare_runs", "differing_hardware", "newer_versions", "sample", "siblings"]
+__all__ = ["Comparison", "Outcome", "compare_runs", "differing_hardware", "sample", "siblings"]
 
 #: "undecided": other hardware, and a single seed, which tells no interval. "outdated": other versions made the run.
 Outcome = Literal["identical", "within", "undecided", "outdated", "changed", "failed"]
@@ -65,23 +61,6 @@ def sample(records: Iterable[Record], count: int | None, budget: float | None, s
 def siblings(record: Record, records: Iterable[Record]) -> list[Record]:
     """The finished runs of the same setting with whatever seed, the run itself among them."""
     return [one for one in records if one.status == "finished" and _setting(one) == _setting(record)]
-
-
-def newer_versions(spec: RunSpec, plugins: "Plugins") -> str:
-    """What has another version now than when a run was made, so that it cannot be made again; empty if nothing has.
-
-    Raises:
-        LatentbenchError: no plugin offers its model or its dataset.
-    """
-    model, dataset = plugins.get("models", spec.model).value, plugins.get("datasets", spec.dataset).value
-    now = {
-        f"model '{spec.model}'": (spec.model_version, model.version),
-        f"dataset '{spec.dataset}'": (spec.dataset_version, dataset.version),
-        "the harness": (spec.harness_version, HARNESS_VERSION),
-    }
-    return ", ".join(
-        f"{what} was of version {then}, and is of {new}" for what, (then, new) in now.items() if then != new
-    )
 
 
 def differing_hardware(one: Environment, other: Environment) -> list[str]:

@@ -4,11 +4,10 @@ A refuted claim fails. One that differs, is inconclusive, was not run or is only
 the reason. Where no other path is named on the command line, claims alone are collected.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -65,12 +64,11 @@ class _Claims:
     """The claims that are asked for, and the hooks that make tests of them."""
 
     def __init__(self, config: pytest.Config, place: Path) -> None:
-        from latentbench.claims.ledger import claim_files
+        from latentbench.claims.ledger import claim_files, records_beside
 
         root = config.invocation_params.dir
-        beside = (place if place.is_dir() else place.parent).parent / "results"
         named = config.getoption("claims_results")
-        self.results = root / named if named else beside
+        self.results = root / named if named else records_beside(place)
         self._plugin_files = [root / name for name in config.getoption("claims_plugin")]
         self.files = [file.resolve() for file in claim_files(place)]
 
@@ -96,14 +94,12 @@ class _Claims:
         return made
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        from latentbench.claims.verdicts import Verdict
+        from latentbench.claims.telling import tally
 
         reports = [one for several in terminalreporter.stats.values() for one in several]
         called = [one for one in reports if getattr(one, "when", "") == "call"]
         told = [dict(one.user_properties).get("verdict") for one in called]
-        counts = Counter(verdict for verdict in told if verdict)
-        if counts:
-            words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
+        if words := tally(verdict for verdict in told if verdict):
             terminalreporter.write_line(f"claims: {words}")
 
 

@@ -24,9 +24,10 @@ _READING = (
     f"can be said of the method. **not run**: the command makes the records. **not testable**: shown, with the reason. "
     f"A verdict takes {LEAST_SEEDS} seeds. Rules can only downgrade what the tests say.",
     "The tests: two one-sided t tests for equivalence within the margin that the claim names (Schuirmann, 1987), and "
-    "for gaps and orders the test that ranks the rows of the leaderboards. Holm's method corrects over the claims of "
-    "one table or figure: in at most 5 % of these is any claim falsely called reproduced, and in at most 5 % any "
-    "falsely called refuted or different. Closed forms are computed, which takes no test.",
+    "for gaps and orders the test that ranks the rows of the leaderboards. *Reproduced* rests on the claim's own test, "
+    "at 5 %. What speaks against a paper, *refuted* and *differs*, has Holm's correction over the claims of one table "
+    "or figure: in at most 5 % of these is any claim called so that holds. "
+    "Closed forms are computed, which takes no test.",
 )
 
 

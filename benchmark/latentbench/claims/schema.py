@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, model_validator
 
 from latentbench.boards.board import Label, ValueText, is_board_file
+from latentbench.boards.published import MEANS
 from latentbench.boards.yaml_source import Source, read_form
 from latentbench.config import Options
 from latentbench.errors import LatentbenchError, did_you_mean
@@ -69,7 +70,9 @@ class OnBoard(Options):
     """The measured number as a board has it: a row of one of its tables."""
 
     board: str = Field(description="its name, or the path of its YAML file, from the folder of the claims")
-    dataset: Label = Field(description="its label on the board")
+    dataset: Label = Field(
+        description=f"its label on the board; '{MEANS}' for the mean over all datasets, where the board has 'average'"
+    )
     row: Label = Field(description="a model or variant of the board, by label")
     value: ValueText = Field(description="metric[part]@split/condition; the board need not show it")
     metric_version: int = Field(1, ge=1, description="the version of the metric that was compared with the paper's")
@@ -78,6 +81,11 @@ class OnBoard(Options):
     def board_name(self) -> str:
         """The board's name, which is also that of its file."""
         return Path(self.board).stem if is_board_file(self.board) else self.board
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is the mean over the board's datasets."""
+        return self.dataset == MEANS
 
 
 class Runs(Options):
@@ -178,7 +186,10 @@ class Claim(Options):
         description="exact: nothing that could matter differs from ours, so the claim can be refuted; near: what "
         "differs is named; other: shown, not tested"
     )
-    differences: list[str] = Field([], description="sentences: in what a near or other protocol differs from ours")
+    differences: list[str] = Field(
+        [],
+        description="sentences: in what a near protocol differs from ours; of another one the test's reason may say it",
+    )
     selection: Selection | None = Field(None, description="absent only where there is nothing of ours to show beside")
     role: Literal["method", "baseline"] = Field(
         "method", description="a baseline of its table, or the method, which is judged where its baseline holds"
@@ -308,7 +319,7 @@ def _contradictions_between(paper: Paper) -> Iterator[tuple[Claim, tuple[int | s
             yield claim, ("id",), "there is an earlier claim of this id", "ids are unique in a file"
         by_id.setdefault(claim.id, claim)
     for claim in paper.claims:
-        if claim.protocol != "exact" and not paper.differences_of(claim):
+        if claim.protocol == "near" and not paper.differences_of(claim):
             mend = "name what differs, in sentences, under 'differences'"
             yield claim, ("protocol",), f"the protocol is '{claim.protocol}', and nothing is said to differ", mend
         if claim.baseline is None:

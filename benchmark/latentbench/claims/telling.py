@@ -1,14 +1,15 @@
 """Verdicts in words: what is published, what was measured, and one line of evidence; and the same as JSON."""
 
+from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from latentbench.boards.published import Published
 from latentbench.boards.standings import make_column
 from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Other
-from latentbench.claims.verdicts import Judgement
+from latentbench.claims.verdicts import Judgement, Verdict
 
-__all__ = ["as_json", "evidence_line", "measured_text", "published_on", "published_text"]
+__all__ = ["as_json", "evidence_line", "measured_text", "published_on", "published_text", "tally"]
 
 
 def published_text(claim: Claim) -> str:
@@ -39,6 +40,12 @@ def evidence_line(one: Judgement) -> str:
             else "no number of seeds that would settle it is in sight"
         )
     return "; ".join(part.rstrip(".") for part in parts if part)
+
+
+def tally(verdicts: Iterable[Verdict]) -> str:
+    """``5 reproduced, 2 differs``; empty if there are none."""
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
 
 
 def published_on(board: str, judged: Iterable[Judgement]) -> list[Published]:
@@ -123,7 +130,8 @@ def _finding(one: Judgement) -> str:
             said = _GAP[one.by_tests].format(_size(least, claim))
         case _:
             said = _ORDER[one.by_tests]
-    return f"{measured}{over}, {said} (p = {one.p:.2g} after Holm's correction for {one.family})"
+    corrected = f" after Holm's correction for {one.family}" if one.family > 1 else ""
+    return f"{measured}{over}, {said} (p = {one.p:.2g}{corrected})"
 
 
 def _number(number: float, claim: Claim) -> str:

@@ -1,15 +1,18 @@
-"""Verdicts: what the tests say of each claim, with Holm's correction, and the rules that may only downgrade that.
+"""Verdicts: what the tests say of each claim, and the rules that may only downgrade that.
 
-**Multiplicity.** The claims of one table or figure of a paper are a family. Holm's method corrects within it, for
-*reproduced* and for *refuted or differs* separately: in at most 5 % of families is any claim called reproduced that
-does not hold, and in at most 5 % is any called refuted, or to differ, that holds. A claim's verdict does not depend on
-which claims are asked for.
+**Multiplicity.** *Reproduced* rests on the claim's own test, at 5 %: of the claims that do not hold, each is called
+reproduced in at most 5 % of cases. No correction is needed to say of a table that all of its claims hold, since each
+test has to pass (an intersection-union test: Berger, Technometrics 24, 1982); of many claims that do not hold, some of
+those on the edge of their margin will pass. *Refuted* and *differs* speak against a paper, so that one false word about
+any number of a table weighs as much: there Holm's method corrects over the tested claims of the table or figure, and in
+at most 5 % of tables is any claim called so that holds. A claim's verdict does not depend on which claims are asked
+for.
 
 **Rules.** Each names a verdict that a claim comes down to; none can raise one. Computed claims rest on no records, so
 neither seeds nor baselines matter to them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -23,7 +26,7 @@ from latentbench.boards.significance import CONFIDENCE
 from latentbench.boards.standings import grouped
 from latentbench.claims.evidence import Evidence, evidence
 from latentbench.claims.ledger import Ledger
-from latentbench.claims.schema import Citation, Claim, Computed, Equivalence, Paper
+from latentbench.claims.schema import Citation, Claim, Computed, Equivalence, OnBoard, Paper
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["LOWER", "RULES", "Judgement", "Rule", "Verdict", "judge"]
 
 Verdict = Literal["reproduced", "refuted", "differs", "inconclusive", "not run", "not testable"]
+
+#: The names of a paper and of a claim of it.
+_Place = tuple[str, str]
 
 #: What a verdict can be downgraded to.
 LOWER: Mapping[Verdict, Sequence[Verdict]] = {
@@ -61,9 +67,9 @@ class Judgement:
     computed: float | None = None
     """What a function gives, in the claim's unit."""
     p: float | None = None
-    """Of the decision, or of the one that was nearer, by Holm's method."""
-    family: int = 0
-    """The number of claims that it is corrected for."""
+    """Of the decision, or of the one on whose side the number lies."""
+    family: int = 1
+    """The number of claims that it is corrected for, by Holm's method."""
     seeds_to_settle: SeedRange | None = None
     """Of an inconclusive claim; None where no number is in sight."""
 
@@ -84,27 +90,31 @@ class Judgement:
         return [sign * (means[0] - means[1])]
 
 
-def judge(ledger: Ledger, results: Path, plugins: "Plugins") -> list[Judgement]:
+def judge(ledger: Ledger, results: Path, plugins: "Plugins", boards: Collection[str] | None = None) -> list[Judgement]:
     """The verdict on every claim, in the order of the ledger.
 
     Args:
         ledger: the claims.
         results: the folder of the records.
         plugins: whose functions compute, and whose boards are named where runs are missing.
+        boards: just the claims that select from boards of these names; None for all.
 
     Raises:
         LatentbenchError: the function of a computed claim is not there, or fails; with file and line.
     """
-    found = evidence(ledger, results, plugins)
     given = {(paper.name, claim.id): (paper, claim) for paper, claim in ledger.claims()}
-    judged: dict[tuple[str, str], Judgement] = {}
-    for place, (paper, claim) in given.items():
-        judged[place] = _without_tests(paper, claim, found.get(place, Evidence()), plugins)
-    families = grouped(
-        (place for place, one in judged.items() if one.evidence.tested),
-        lambda place: (place[0], given[place][1].cell.place),
-    )
-    for family in families.values():
+    wanted = [
+        place
+        for place, (_, claim) in given.items()
+        if boards is None or (isinstance(claim.selection, OnBoard) and claim.selection.board_name in boards)
+    ]
+    needed = _with_what_they_rest_on(wanted, given)
+    found = evidence(ledger, [given[place] for place in needed], results, plugins)
+    judged: dict[_Place, Judgement] = {}
+    for place in needed:
+        judged[place] = _without_tests(*given[place], found.get(place, Evidence()), plugins)
+    tested = (place for place, one in judged.items() if one.evidence.tested)
+    for family in grouped(tested, lambda place: _family(*given[place])).values():
         for one in _decided([judged[place] for place in family]):
             judged[one.paper.name, one.claim.id] = one
     baselines_first = sorted(judged, key=lambda place: given[place][1].role == "method")
@@ -112,7 +122,22 @@ def judge(ledger: Ledger, results: Path, plugins: "Plugins") -> list[Judgement]:
         one = judged[place]
         baseline = judged.get((one.paper.name, one.claim.baseline or ""))
         judged[place] = _ruled(one, baseline)
-    return [judged[place] for place in given]
+    return [judged[place] for place in wanted]
+
+
+def _family(paper: Paper, claim: Claim) -> tuple[str, str]:
+    """The table or figure of a claim."""
+    return paper.name, claim.cell.place
+
+
+def _with_what_they_rest_on(wanted: Sequence[_Place], given: Mapping[_Place, tuple[Paper, Claim]]) -> list[_Place]:
+    """Claims with their baselines, and with the tested claims of the same tables as any of these."""
+    baselines = {(paper, given[paper, name][1].baseline or "") for paper, name in wanted}
+    asked = {*wanted, *(baselines & given.keys())}
+    tested = {place for place, (_, claim) in given.items() if not isinstance(claim.test, Citation)}
+    families = {_family(*given[place]) for place in asked & tested}
+    beside = {place for place in tested if _family(*given[place]) in families}
+    return [place for place in given if place in asked or place in beside]
 
 
 def _without_tests(paper: Paper, claim: Claim, found: Evidence, plugins: "Plugins") -> Judgement:
@@ -147,19 +172,20 @@ def _compute(paper: Paper, claim: Claim, selection: Computed, plugins: "Plugins"
 def _decided(family: Sequence[Judgement]) -> Iterator[Judgement]:
     """The verdicts by the tests of one family, before the rules."""
     tests = [one.evidence.tested for one in family if one.evidence.tested]
-    holds, fails = (holm(np.array(p)) for p in zip(*((one.holds, one.fails) for one in tests), strict=True))
+    fails = holm(np.array([test.fails for test in tests]))
     level = 1 - CONFIDENCE
-    for one, test, p_holds, p_fails in zip(family, tests, holds.tolist(), fails.tolist(), strict=True):
+    for one, test, p_fails in zip(family, tests, fails.tolist(), strict=True):
         verdict: Literal["reproduced", "refuted", "inconclusive"] = (
-            "reproduced" if p_holds < level else "refuted" if p_fails < level else "inconclusive"
+            "reproduced" if test.holds < level else "refuted" if p_fails < level else "inconclusive"
         )
-        nearer = holds if p_holds <= p_fails else fails
-        told = replace(one, verdict=verdict, by_tests=verdict, p=min(p_holds, p_fails), family=len(family))
+        p, size = (test.holds, 1) if test.inside else (p_fails, len(family))
+        told = replace(one, verdict=verdict, by_tests=verdict, p=p, family=size)
         if verdict == "inconclusive":
-            # one-sided at the level of the next step of Holm's method
-            step = 2 * level / (int(np.count_nonzero(nearer >= level)) * test.tails)
+            # to fail, at the next step of Holm's method
+            several = 1 if test.inside else int(np.count_nonzero(fails >= level)) * test.ways
             distance = abs(test.estimate.value - test.bound)
-            told = replace(told, seeds_to_settle=seeds_to_tell(distance, test.estimate.uncertainty, step))
+            one_sided = 2 * level / several
+            told = replace(told, seeds_to_settle=seeds_to_tell(distance, test.estimate.uncertainty, one_sided))
         yield told
 
 

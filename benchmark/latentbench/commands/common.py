@@ -237,11 +237,11 @@ def ledger_at(claims: Path | None, results: Path | None, plugins: "Plugins") -> 
     Raises:
         LatentbenchError: there are none, or a mistake in them.
     """
-    from latentbench.claims.ledger import claim_files, load_ledger
+    from latentbench.claims.ledger import claim_files, load_ledger, records_beside
 
     place = claims or CLAIMS
     ledger = load_ledger(claim_files(place) if claims or CLAIMS.is_dir() else [], plugins)
     if not ledger.papers:
         what = f"no claims: there is no folder {CLAIMS}, and no plugin brings any"
         raise LatentbenchError(what, "name their folder with --claims")
-    return ledger, results or (place if place.is_dir() else place.parent).parent / "results"
+    return ledger, results or records_beside(place)

@@ -25,7 +25,7 @@ from latentbench.commands.parameters import BoardName, names_option
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from latentbench.boards.board import Board
     from latentbench.boards.means import Means
@@ -93,7 +93,7 @@ def command(
     records = dict(store.records())
     _warn_of_other_code(records.values(), invocation.plugins)
     replicates = replicates_of(chosen.values(), records, store, invocation.plugins)
-    published = _published(results, claims, invocation.plugins)
+    published = _published([one.name for one in chosen.values()], results, claims, invocation.plugins)
     tables = {
         name: board_tables(board, records.values(), read_lineup(results, board), replicates)
         for name, board in chosen.items()
@@ -132,15 +132,17 @@ def _show(board: "Board", tables: "list[Table | Means]") -> None:
         console.print(Text(shown(line)), style=style, soft_wrap=True)
 
 
-def _published(results: Path, claims: Path | None, plugins: "Plugins") -> "Callable[[str], list[Published]]":
-    """What is published of the rows of a board, by the board's name, with the verdicts that the records give."""
+def _published(
+    boards: "Collection[str]", results: Path, claims: Path | None, plugins: "Plugins"
+) -> "Callable[[str], list[Published]]":
+    """What is published of the rows of these boards, by the board's name, with the verdicts that the records give."""
     from latentbench.claims.ledger import claim_files, load_ledger
     from latentbench.claims.telling import published_on
     from latentbench.claims.verdicts import judge
 
     beside = CLAIMS.is_dir() and (CLAIMS.parent / "results").resolve() == results.resolve()
     files = claim_files(claims or CLAIMS) if claims or beside else []
-    judged = judge(load_ledger(files, plugins), results, plugins)
+    judged = judge(load_ledger(files, plugins), results, plugins, boards)
     return lambda board: published_on(board, judged)
 
 

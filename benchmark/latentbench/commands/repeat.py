@@ -43,6 +43,7 @@ def command(
     from latentbench.commands.display import Display
     from latentbench.devices import resolve_device
     from latentbench.executor import Execution, Task
+    from latentbench.records.code import newer_versions
     from latentbench.records.store import Store
     from latentbench.running.plan import Planned
 
@@ -51,11 +52,8 @@ def command(
     spec = record.spec
     if out.resolve() == results.resolve():
         raise LatentbenchError(f"{results} has the record of {spec}", "name another folder with --out")
-    model, dataset = plugins.get("models", spec.model), plugins.get("datasets", spec.dataset)
-    for offer, version in ((model, spec.model_version), (dataset, spec.dataset_version)):
-        if offer.value.version != version:
-            what = f"the record is of version {version} of '{offer.name}'"
-            raise LatentbenchError(what, f"version {offer.value.version} is installed, which gives other results")
+    if newer := newer_versions(spec, plugins):
+        raise LatentbenchError(f"{spec} cannot be made again: {newer}", "install what made it")
     where = resolve_device(device)
     how = Execution(
         out, data_root, where, plugin_files=tuple(invocation.plugin_files), transductive=bool(record.transductive)

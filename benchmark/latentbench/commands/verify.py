@@ -1,11 +1,10 @@
 """``latentbench verify``: the verdict on each published number, from records alone; or on our own rows, by new runs."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
@@ -68,8 +67,10 @@ def command(
     code 1 if anything does not come out.
     """
     if own:
-        place = results or (claims or CLAIMS).parent / "results"
-        found = _own(invocation, names, place, sample, budget, sample_seed, data_root, device, as_json)
+        from latentbench.claims.ledger import records_beside
+
+        results = results or records_beside(claims or CLAIMS)
+        found = _own(invocation, names, results, sample, budget, sample_seed, data_root, device, as_json)
         if not found:
             context.exit(1)
         return
@@ -105,8 +106,7 @@ def _names(one: "Judgement") -> list[str]:
 
 def _print(judged: "Sequence[Judgement]") -> None:
     """A block for each paper, a line of evidence for each claim, and how many there are of each verdict."""
-    from latentbench.claims.telling import evidence_line, published_text
-    from latentbench.claims.verdicts import Verdict
+    from latentbench.claims.telling import evidence_line, published_text, tally
 
     paper = ""
     for one in judged:
@@ -117,9 +117,7 @@ def _print(judged: "Sequence[Judgement]") -> None:
         click.echo(f"{'':<16}{evidence_line(one)}")
         if one.command:
             click.echo(f"{'':<16}{one.command}")
-    counts = Counter(one.verdict for one in judged)
-    told = [f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict]]
-    click.echo(", ".join(told) or "no claims")
+    click.echo(tally(one.verdict for one in judged) or "no claims")
 
 
 def _own(
@@ -134,11 +132,12 @@ def _own(
     as_json: bool,
 ) -> bool:
     """Make runs again in a folder of their own, and tell of each whether it comes out; whether all have."""
-    from latentbench.boards.board import load_board
+    from latentbench.boards.board import all_boards
     from latentbench.boards.standings import ranking_values
-    from latentbench.claims.own import Comparison, compare_runs, newer_versions, sample, siblings
+    from latentbench.claims.own import Comparison, compare_runs, sample, siblings
     from latentbench.devices import resolve_device
     from latentbench.executor import Execution, Task
+    from latentbench.records.code import newer_versions
     from latentbench.records.store import Store
 
     store, plugins = Store(results), invocation.plugins
@@ -153,7 +152,7 @@ def _own(
     chosen = {one.key: one for one in named or sample(records, count, budget, seed)}
     if not chosen:
         raise LatentbenchError(f"no finished run in {results} fits", "name another folder with --results, or more time")
-    ranking = ranking_values(load_board(offer.value) for offer in plugins.offers("boards").values())
+    ranking = ranking_values(all_boards(plugins).values())
     lines = []
 
     def tell(record: "Record", found: Comparison) -> None:

@@ -18,6 +18,8 @@ __all__ = ["SUFFIXES", "Header", "read_header", "read_picture"]
 #: Endings of the files that are taken for pictures, in lower case.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+#: Pixels that a picture may have.
+_MOST_PIXELS = 2**30
 #: Pillow's modes of 8 bits or fewer, of one grey channel and of colours.
 _GREY, _COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "PA", "CMYK")
 
@@ -36,7 +38,7 @@ def read_header(path: Path) -> Header:
     """Read no more than the file's header.
 
     Raises:
-        LatentbenchError: not a picture.
+        LatentbenchError: not a picture, or one of more than 2^30 pixels.
     """
     with _opened(path) as image:
         return Header(image.height, image.width, image.mode not in _COLOUR)
@@ -73,9 +75,18 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint
 
 
 def _opened(path: Path) -> Image.Image:
+    """The picture with only its header read; line scans are larger than what Pillow takes for a decompression bomb."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        return Image.open(path, formats=_FORMATS)
+        image = Image.open(path, formats=_FORMATS)
     except UnidentifiedImageError:
         raise LatentbenchError(f"picture {path} is none of {', '.join(_FORMATS)}, or is damaged") from None
     except OSError as error:
         raise LatentbenchError(f"cannot read picture {path}: {error.strerror or error}") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    if image.width * image.height > _MOST_PIXELS:
+        image.close()
+        shape = f"{image.width}x{image.height}"
+        raise LatentbenchError(f"picture {path} has {shape} pixels, more than {_MOST_PIXELS:,}", "cut it into tiles")
+    return image

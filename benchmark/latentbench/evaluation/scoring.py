@@ -181,9 +181,10 @@ def remarks(pictures: Pictures, data: Data | None, info: DataInfo) -> list[str]:
     sizes = Counter((header.width, header.height) for header in pictures.headers)
     if others := [size for size in sizes if size != (info.width, info.height)]:
         named = ", ".join(f"{width}x{height}" for width, height in others[:3]) + (", ..." if len(others) > 3 else "")
-        stretched = any(width * info.height != height * info.width for width, height in others)
-        kept = ", which changes their aspect" if stretched else ""
         total = sum(sizes[size] for size in others)
+        stretched = sum(sizes[width, height] for width, height in others if width * info.height != height * info.width)
+        whose = "their aspect" if stretched == total else f"the aspect of {stretched}"
+        kept = f", which changes {whose}" if stretched else ""
         told.append(f"{total} of {number} pictures ({named}) are resized to {info.width}x{info.height}{kept}")
     reference = data.validation if data else None
     if reference is not None:

@@ -1,4 +1,4 @@
-"""Which third-party code made a run, and whether it is the code that is loaded now.
+"""Which versions and which third-party code made a run, and whether they are those that are loaded now.
 
 A plugin file is identified by the hash of its content, an installed plugin by its distribution's version. Built-in
 plugins have no part in it: golden records guard their results, so a new version of latentbench makes no run stale.
@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from latentbench.records.record import Record, Value
+from latentbench.spec import HARNESS_VERSION, RunSpec
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Offer, PluginInfo, Plugins
-    from latentbench.spec import RunSpec
 
 __all__ = [
     "Code",
@@ -21,6 +21,7 @@ __all__ = [
     "describe_code",
     "is_stale",
     "latest_code",
+    "newer_versions",
     "outdated",
     "present_code",
     "with_plugins",
@@ -36,7 +37,7 @@ def code_of(record: Record) -> Code:
     return {role: plugin for role, plugin in sorted(where.plugins.items()) if _name(plugin) in where.loaded}
 
 
-def present_code(spec: "RunSpec", plugins: "Plugins") -> Code:
+def present_code(spec: RunSpec, plugins: "Plugins") -> Code:
     """The same of the run if it were made now.
 
     Raises:
@@ -49,6 +50,23 @@ def present_code(spec: "RunSpec", plugins: "Plugins") -> Code:
 def is_stale(record: Record, plugins: "Plugins") -> bool:
     """Whether a run is finished, and was made by other code than would make it now."""
     return record.status == "finished" and code_of(record) != present_code(record.spec, plugins)
+
+
+def newer_versions(spec: RunSpec, plugins: "Plugins") -> str:
+    """What has another version now than when a run was made, so that it cannot be made again; empty if nothing has.
+
+    Raises:
+        LatentbenchError: no plugin offers its model or its dataset.
+    """
+    model, dataset = plugins.get("models", spec.model).value, plugins.get("datasets", spec.dataset).value
+    now = {
+        f"model '{spec.model}'": (spec.model_version, model.version),
+        f"dataset '{spec.dataset}'": (spec.dataset_version, dataset.version),
+        "the harness": (spec.harness_version, HARNESS_VERSION),
+    }
+    return ", ".join(
+        f"{what} was of version {then}, and is of {new}" for what, (then, new) in now.items() if then != new
+    )
 
 
 def describe_code(code: Code, other: Code) -> str:

@@ -57,7 +57,8 @@ def test_every_row_of_a_board_has_its_numbers_and_its_images(name: str, tmp_path
     ]  # fmt: skip
     paper = {"name": "p", "title": "P", "reference": "R", "version": "1", "claims": claims}
     (tmp_path / "p.yaml").write_text(yaml.safe_dump(paper))
-    found = evidence(load_ledger([tmp_path / "p.yaml"], plugins), RESULTS, plugins)
+    made = load_ledger([tmp_path / "p.yaml"], plugins)
+    found = evidence(made, made.claims(), RESULTS, plugins)
     compared = 0
     for claim, (_, row, column) in rows.items():
         one = found["p", claim]

@@ -7,10 +7,8 @@ import pytest
 from scipy import stats
 from tests.latentbench.boards.test_references import ERROR, RANK, WHERE, run, runs
 
-from latentbench.claims.own import compare_runs, differing_hardware, newer_versions, sample, siblings
-from latentbench.plugins.registry import Plugins
+from latentbench.claims.own import compare_runs, differing_hardware, sample, siblings
 from latentbench.records.record import Artefact, Failure, Phase, Record
-from latentbench.spec import HARNESS_VERSION
 
 HERE = WHERE.model_copy(update={"kernels": {"cpu": "x"}, "packages": {"torch": "2", "latentbench": "1"}})
 OTHER = HERE.model_copy(update={"kernels": {"cpu": "y"}})
@@ -117,17 +115,3 @@ def test_siblings_are_the_finished_runs_that_differ_in_their_seeds_alone() -> No
         SEEDS[1].model_copy(update={"status": "failed"}),
     ]  # fmt: skip
     assert siblings(SEEDS[0], [*others, *SEEDS]) == SEEDS
-
-
-def test_a_run_of_another_version_is_named() -> None:
-    plugins = Plugins.load()
-    model, dataset = plugins.get("models", "pca").value, plugins.get("datasets", "mnist").value
-    spec = SEEDS[0].spec.model_copy(
-        update={"model": "pca", "model_version": model.version, "dataset": "mnist", "dataset_version": dataset.version}
-    )
-    assert newer_versions(spec, plugins) == ""
-    older = spec.model_copy(update={"model_version": 0, "harness_version": HARNESS_VERSION - 1})
-    assert newer_versions(older, plugins) == (
-        f"model 'pca' was of version 0, and is of {model.version}, "
-        f"the harness was of version {HARNESS_VERSION - 1}, and is of {HARNESS_VERSION}"
-    )

@@ -11,6 +11,7 @@ from latentbench.boards.render.leaderboard import render
 from latentbench.claims.render import render_claims
 from latentbench.claims.telling import as_json, evidence_line, published_on, published_text
 
+FOLD = "<summary>Published numbers</summary>"
 RECORDS = [*rows(m=[0.80, 0.801, 0.802], x=[0.5, 0.501, 0.502]), *null("n", 0.4, 0.41, 0.42)]
 CLAIMS = [
     claim("level", 82.0, unit="percent", test={"how": "equivalence", "margin": 5}),
@@ -68,14 +69,17 @@ def test_numbers_are_told_with_their_unit_and_the_test_that_they_pass(tmp_path: 
         "missing": ("0.8", "no record of y on d"),
         "cited": ("0.9", "0.801 ± 0.0025 over 3 seeds here; Other images"),
     }
-    assert "after Holm's correction for 3)" in evidence_line(judged["gap"])
+    assert "Holm" not in evidence_line(judged["gap"])
+    apart = [claim(name, published, selection=row("m")) for name, published in (("a", 0.5), ("b", 0.6))]
+    far = verdicts(tmp_path / "apart", RECORDS, apart)["a"]
+    assert evidence_line(far).endswith("after Holm's correction for 2)")
 
 
 def test_json_has_the_runs_and_the_tests_behind_a_verdict(tmp_path: Path) -> None:
     judged = verdicts(tmp_path, RECORDS, CLAIMS, differences=["All."])
     one = as_json(judged["gap"])
     keys = [record.key for record in RECORDS if record.spec.model in ("m", "x")]
-    assert (one["claim"], one["verdict"], one["by_tests"], one["family"]) == ("p/gap", "reproduced", "reproduced", 3)
+    assert (one["claim"], one["verdict"], one["by_tests"], one["family"]) == ("p/gap", "reproduced", "reproduced", 1)
     assert sorted(one["runs"]) == sorted(keys)
     assert one["seeds"] == [3, 3]
     assert one["p"] < 0.05
@@ -94,17 +98,18 @@ def test_a_leaderboard_shows_what_is_published_once_beside_our_number(tmp_path: 
     assert grid[1][5] == "`p/level`: table 1, level"
     assert grid[4][2] == "-"
     others = [*RECORDS, *runs("m", [0.1], dataset="d")]
-    assert text.count("### Published numbers") == 1
-    assert "### Published numbers" not in render(the_board, others)["b.md"]
+    assert text.count(FOLD) == 1
+    assert FOLD not in render(the_board, others)["b.md"]
     assert published_on("c", judged) == []
 
 
-def test_of_two_tables_of_one_dataset_the_first_has_the_published_numbers(tmp_path: Path) -> None:
+def test_a_dataset_with_two_tables_has_its_published_numbers_once(tmp_path: Path) -> None:
     published = published_on("b", verdicts(tmp_path, RECORDS, CLAIMS, differences=["All."]).values())
     older = [
         one.model_copy(update={"spec": one.spec.model_copy(update={"split_hash": "0"}), "key": f"k{n}"})
         for n, one in enumerate(RECORDS[:2])
     ]
     text = render(board(), [*RECORDS, *older], published=published)["b.md"]
-    assert text.count("### Published numbers") == 1
-    assert text.index("### Published numbers") < text.rindex("## `d`")
+    assert text.count("\n## `d`") == 2
+    assert text.count(FOLD) == 1
+    assert text.count("table 1, level") == 1

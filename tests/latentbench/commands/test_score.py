@@ -269,7 +269,7 @@ def test_a_record_of_another_version_is_not_repeated(folder: Path, cli) -> None:
     Path("plugin.py").write_text(PLUGIN.replace("(CentreDistance):", "(CentreDistance):\n    version = 2"))
     code, _, err = cli("repeat", "localizer/toy-blobs/0")
     assert code == 2
-    assert "the record is of version 1 of 'localizer': version 2 is installed, which gives other results" in err
+    assert "cannot be made again: model 'localizer' was of version 1, and is of 2: install what made it" in err
 
 
 # From Python

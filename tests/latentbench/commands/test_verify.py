@@ -41,7 +41,7 @@ def test_each_claim_is_told_in_lines_and_refuted_ones_in_the_exit_code(
     assert capsys.readouterr().out.splitlines() == [
         "p: P; v1",
         "  reproduced    good: 0.8 (table 1, good)",
-        "                0.801 ± 0.0025 over 3 seeds, within 0.05 of it (p = 6.9e-05 after Holm's correction for 1)",
+        "                0.801 ± 0.0025 over 3 seeds, within 0.05 of it (p = 6.9e-05)",
         "  not run       missing: 0.8 (table 1, missing)",
         "                no record of y on d",
         "                latentbench run claims/../b.yaml --datasets d --models y",

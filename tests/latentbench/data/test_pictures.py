@@ -1,5 +1,7 @@
 """Pictures of a user's own: Pillow's pixels in the shape that is asked for, or one line that says why not."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,22 @@ def test_an_opaque_alpha_channel_is_no_matter_and_a_transparent_one_is_refused(t
     opaque[3, 4, 3] = 254
     with pytest.raises(LatentbenchError, match=r"picture .*t\.png is transparent in places: lay it on a background"):
         read_picture(saved(tmp_path / "t.png", opaque), (3, 12, 20))
+
+
+def test_a_line_scan_above_the_limit_of_pillow_is_read_and_one_beyond_reason_is_refused(tmp_path, monkeypatch):
+    scan = saved(tmp_path / "scan.png", np.tile(COLOUR, (2, 1, 1)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(scan)
+    assert read_header(scan) == Header(height=24, width=20, grey=False)
+    assert (read_picture(scan, (3, 24, 20))[:, :12] == COLOUR.transpose(2, 0, 1)).all()
+    assert Image.MAX_IMAGE_PIXELS == 100
+    content = bytearray(scan.read_bytes())
+    content[16:24] = struct.pack(">II", 40_000, 30_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "bomb.png").write_bytes(content)
+    with pytest.raises(LatentbenchError, match=r"bomb\.png has 40000x30000 pixels, more than 1,073,741,824: cut it"):
+        read_header(tmp_path / "bomb.png")
 
 
 def test_what_needs_guessing_or_cannot_be_read_is_refused_by_name(tmp_path):

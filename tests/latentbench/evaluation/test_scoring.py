@@ -209,6 +209,14 @@ def test_channels_and_sizes_that_differ_are_told(header, channels, told):
     assert remarks(given, None, DataInfo(channels, 8, 8, 60)) == [told]
 
 
+def test_only_the_pictures_that_resizing_distorts_count_as_such():
+    headers = [Header(16, 16, True), Header(16, 24, True), Header(8, 8, True)]
+    given = Pictures([Path("a"), Path("b"), Path("c")], headers, flat(60, 80, 100), {})
+    assert remarks(given, None, DataInfo(1, 8, 8, 60)) == [
+        "2 of 3 pictures (16x16, 24x16) are resized to 8x8, which changes the aspect of 1"
+    ]
+
+
 def test_pictures_beyond_the_brightness_of_validation_are_told():
     (told,) = remarks(pictures(0, 100, 255), data(), INFO)
     assert told.startswith(

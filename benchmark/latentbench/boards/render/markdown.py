@@ -24,7 +24,7 @@ from latentbench.boards.notes import (
     seeds_differ,
     unranked,
 )
-from latentbench.boards.published import Published
+from latentbench.boards.published import MEANS, Published
 from latentbench.boards.render.escaping import code_span, plain_markdown
 from latentbench.boards.render.grids import (
     Grid,
@@ -86,7 +86,8 @@ def markdown(board: Board, tables: Sequence[Table | Means], published: Sequence[
 def _published(board: Board, tables: Sequence[Table | Means], published: Sequence[Published]) -> list[str]:
     """What papers print of the rows, beside our numbers, dataset by dataset."""
     here = grouped(published, lambda one: one.dataset)
-    labels = list(dict.fromkeys(table.label for table in tables if isinstance(table, Table) and table.label in here))
+    shown = dict.fromkeys(table.label if isinstance(table, Table) else MEANS for table in tables)
+    labels = [label for label in shown if label in here]
     blocks = []
     for label in labels:
         lines = [
