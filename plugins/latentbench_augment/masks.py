@@ -91,7 +91,8 @@ def softened(mask: Tensor, width: float) -> Tensor:
         (B, H, W) float32 in [0, 1].
     """
     reach = ceil(4 * width)
-    weights = [exp(-0.5 * (offset / width) ** 2) for offset in range(-reach, reach + 1)] if width else [1.0]
+    distances = [offset / width for offset in range(-reach, reach + 1)] if width else [0.0]
+    weights = [exp(-0.5 * distance * distance) for distance in distances]
     for dim in (1, 2):
         size = mask.shape[dim]
         padded = mask.index_select(dim, mirrored(torch.arange(-reach, size + reach, device=mask.device), size))

@@ -149,7 +149,7 @@ def _row(
         by_seed = [values.get(label, {}) for label in over[column.name]]
         if seeds := _shared(by_seed):
             numbers[column.name] = {seed: mean(of_dataset[seed] for of_dataset in by_seed) for seed in seeds}
-    averaged = {
+    of_images = {
         column.name: averaged(parts, column, over[column.name], replicates)
         for column in ranking
         if column.name in numbers
@@ -164,7 +164,7 @@ def _row(
         failed=[record for part in parts.values() for record in part.failed],
         seeds=len(_shared([finished.get(label, set()) for label in labels])),
         numbers=numbers,
-        replicates={name: found for name, found in averaged.items() if found is not None},
+        replicates={name: found for name, found in of_images.items() if found is not None},
         twin=_row(twins, labels, columns, ranking, over, replicates) if twins else None,
         parts=parts,
     )
