@@ -103,6 +103,7 @@ _CASES = (
             "batch_size": 8,
         },
     ),
+    Case("sdc", "sdc", "textures", {"batch_size": 8}),
     Case("shift-base", "shift-base"),
     Case("shift-balanced", "shift-balanced"),
     Case("shift-mi", "shift-mi"),

@@ -195,7 +195,7 @@ def test_each_claim_is_falsely_found_to_hold_in_at_most_5_of_100_cases_and_so_is
 
 
 def test_the_stated_number_of_seeds_settles_a_claim_in_most_cases() -> None:
-    """The greater end of a range has a power of at least 80 % at the truth, where Holm's correction is for eight claims.
+    """The greater end of a range has a power of at least 80 %, with Holm's correction for eight claims.
 
     A range is stated where a claim would fail by itself and does not with the correction.
     """

@@ -19,11 +19,24 @@ VALUES: dict[str, dict[str, Sequence[Any]]] = {
     "vae-lipschitz": {"scores": [("kl",)], "trunk": ()},
     **{f"null-{kind}-clusters": {"clusters": [5]} for kind in ("chance", "component", "pixel")},
     "null-nearest-patch": {"patches": [10]},
+    "sdc": {
+        "dilations": (),  # on so small a map only a dilation of 1 fits: see tests/latentbench_sdc/test_network.py
+        "shapes": [("ellipse",)],
+        "fills": [("flat",)],
+        "textures": (),
+        "blobs": [(2, 3)],
+        "side": [(0.2, 0.4)],
+        "opacity": [(1.0, 1.0)],
+        "coverage": [(0.1, 0.5)],
+        "softness": [40.0],
+        "pooling": ["mean"],
+    },
     "mfcvae": {"clusters": [(4, 5)], "dims": [(5, 4)], "widths": [(16, 12)], "stages": [(1, 2)]},
 }
 #: Settings in which a short fit shows the effect, or is short. Rows of four weights, which only the fully connected
 #: trunk has, are small enough for the ball.
 SETTINGS: dict[str, dict[str, Any]] = {
+    "sdc": {"height": 16, "width": 16},
     "vae-lipschitz": {"options": {"trunk": "mlp"}, "height": 2, "width": 2},
     "mfcvae": {"options": {"clusters": (5, 5), "widths": (16, 24)}},
 }
