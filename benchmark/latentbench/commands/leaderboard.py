@@ -136,11 +136,13 @@ def _published(
     boards: "Collection[str]", results: Path, claims: Path | None, plugins: "Plugins"
 ) -> "Callable[[str], list[Published]]":
     """What is published of the rows of these boards, by the board's name, with the verdicts that the records give."""
+    beside = CLAIMS.is_dir() and (CLAIMS.parent / "results").resolve() == results.resolve()
+    if not (claims or beside or plugins.offers("claims")):
+        return lambda _: []
     from latentbench.claims.ledger import claim_files, load_ledger
     from latentbench.claims.telling import published_on
     from latentbench.claims.verdicts import judge
 
-    beside = CLAIMS.is_dir() and (CLAIMS.parent / "results").resolve() == results.resolve()
     files = claim_files(claims or CLAIMS) if claims or beside else []
     judged = judge(load_ledger(files, plugins), results, plugins, boards)
     return lambda board: published_on(board, judged)
