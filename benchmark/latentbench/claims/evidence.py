@@ -22,7 +22,7 @@ from latentbench.boards.standings import Gathered, gather, grouped, make_column,
 from latentbench.claims.estimates import Estimate, Tested, equivalence, gap, of_pair, of_row, order, published_error
 from latentbench.claims.ledger import Ledger, planning
 from latentbench.claims.schema import Citation, Claim, Equivalence, Gap, OnBoard, Order, Other, Paper, Runs
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, command_line
 from latentbench.records.index import indexed_records, indexed_replicates
 from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
@@ -132,11 +132,11 @@ class _Records:
         for label, value in named_values(claim):
             column, rows = self._row(board, selection.dataset, value)
             row = rows.get(label)
-            run = _command(self._ledger.called(paper, selection), selection, label)
+            called = self._ledger.called(paper, selection)
             if selection.is_mean:
-                side = _side_of_mean(column, row, label, board, run)
+                side = _side_of_mean(column, row, label, board, _command(called, selection, label))
             else:
-                side = _side(column, row, label, selection, run)
+                side = _side(column, row, label, selection, called)
             if isinstance(side, Obstacle):
                 return side
             sides.append(side)
@@ -218,8 +218,8 @@ def named_values(claim: Claim) -> list[tuple[str, str]]:
 
 def _command(board: str, selection: OnBoard, label: str) -> str:
     """What runs a row of a board, for a mean on all of its datasets."""
-    where = "" if selection.is_mean else f" --datasets {selection.dataset}"
-    return f"latentbench run {board}{where} --models {label}"
+    where = [] if selection.is_mean else ["--datasets", selection.dataset]
+    return command_line("run", board, *where, "--models", label)
 
 
 def _of_runs(label: str, column: Column, records: Sequence[Record]) -> Side:
@@ -228,16 +228,16 @@ def _of_runs(label: str, column: Column, records: Sequence[Record]) -> Side:
     return Side(label, column, records, summary, records[0].deterministic, partial(stacked, column, records))
 
 
-def _side(column: Column, row: Row | None, label: str, selection: OnBoard, run: str) -> Side | Obstacle:
+def _side(column: Column, row: Row | None, label: str, selection: OnBoard, board: str) -> Side | Obstacle:
     """The value of a row; or why there is none, with the command that makes it."""
+    run = _command(board, selection, label)
     if row is None or not row.records:
         return Obstacle(f"no record of {label} on {selection.dataset}", run)
     if not row.finished:
         return Obstacle(f"every run of {label} on {selection.dataset} failed", f"{run} --retry-failed")
     records = [one for one in row.finished if column.value(one) is not None]
     if not records:
-        board = run.split()[2]
-        return Obstacle(f"the records of {label} lack {column.name}", f"latentbench evaluate {board}")
+        return Obstacle(f"the records of {label} lack {column.name}", command_line("evaluate", board))
     return _of_runs(label, column, records)
 
 

@@ -51,10 +51,9 @@ def sample(records: Iterable[Record], count: int | None, budget: float | None, s
     chosen: list[Record] = []
     left = budget
     for record in finished:
-        seconds = sum(phase.seconds for phase in record.phases.values())
-        if (count is None or len(chosen) < count) and (left is None or seconds <= left):
+        if (count is None or len(chosen) < count) and (left is None or record.seconds <= left):
             chosen.append(record)
-            left = None if left is None else left - seconds
+            left = None if left is None else left - record.seconds
     return chosen
 
 

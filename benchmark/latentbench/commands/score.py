@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from latentbench.commands.common import (
+    FOLDER,
     Invocation,
     common_options,
     data_root_option,
@@ -38,7 +39,7 @@ _COLUMNS = ("picture", "score", "normal_below", "threshold", "above")
 @data_root_option
 @to_option
 @click.option(
-    "--maps", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path),
+    "--maps", metavar="FOLDER", type=FOLDER,
     help="Write a heat map of each picture there, if the model localizes.",
 )  # fmt: skip
 @click.option(

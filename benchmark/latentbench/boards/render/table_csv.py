@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from latentbench.boards.means import Means
+from latentbench.boards.published import MEANS
 from latentbench.boards.render.escaping import csv_text
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.standings import Table
@@ -129,7 +130,7 @@ def _rounded(number: float) -> float:
 def _data(table: Table | Means, column: Column) -> dict[str, Any]:
     """What a line is over."""
     if isinstance(table, Means):
-        return {"label": " ".join(table.over[column.name]), "dataset": "mean"}
+        return {"label": " ".join(table.over[column.name]), "dataset": MEANS}
     return {
         "label": table.label,
         "dataset": table.dataset,
