@@ -56,16 +56,12 @@ def write(data_root: Path, arrays: Mapping[str, npt.NDArray[Any]], **options: An
 @pytest.fixture(autouse=True)
 def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of these tests have the same content, and what one has prepared of it would serve the others."""
-    monkeypatch.setenv("LATENTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Write a file and let it pass for the published one; by default an honest one.
-
-    What one test has prepared of its file is not there for another, whose file is the same.
-    """
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    """Write a file and let it pass for the published one; by default an honest one."""
     monkeypatch.setattr(shapes3d, "FACTORS", SMALL)
 
     def publish(changes: Mapping[str, Any] | None = None, **options: Any) -> Path:

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
+from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit, Where
 from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
 from latentbench_augment import Corruption, GridNoise
+from latentbench_datasets.mvtec.dataset import CATEGORIES
 from latentbench_sdc import latentbench_models
 from latentbench_sdc.model import SDC
 from latentbench_sdc.presets import PRESETS
@@ -65,7 +66,10 @@ def test_it_keeps_what_a_model_promises(shape: tuple[int, int, int], options: di
 
 def test_every_preset_is_valid_and_symmetries_are_of_known_categories() -> None:
     for key, values in PRESETS.items():
-        SDC.Config.parse(values, f"preset for {key}")
+        assert SDC.Config.parse(values, f"preset for {key}").symmetry == values.get("symmetry", "none")
+    of_categories = {key.options["category"] for key in PRESETS if isinstance(key, Where) and key.dataset == "mvtec-ad"}
+    assert of_categories
+    assert of_categories <= set(CATEGORIES)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +154,17 @@ class Identity(torch.nn.Module):
         return images
 
 
+def step_of_a_copy(options: dict[str, Any], x: Tensor) -> tuple[Tensor, Tensor, torch.Generator]:
+    """The loss of a network that copies, what it was given, and a generator that draws what the step has drawn."""
+    model: Any = make(**options)
+    model.network = network = Identity()
+    torch.manual_seed(5)
+    generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    torch.manual_seed(5)
+    loss = model.training_step(Batch(x))["loss"]
+    return loss, network.given[0], generator
+
+
 @pytest.mark.parametrize(
     ("options", "reference"),
     [
@@ -162,15 +177,10 @@ def test_a_network_that_copies_has_the_corruption_as_its_error(
     options: dict[str, Any], reference: Callable[[Tensor, torch.Generator], Any]
 ) -> None:
     """In the corrupted part, of weight w_m; the clean part has none."""
-    model: Any = make(**options)
-    model.network = network = Identity()
     x = stripes(24).float() / 255
-    torch.manual_seed(5)
-    seed = int(torch.randint(2**62, ()))
-    torch.manual_seed(5)
-    loss = model.training_step(Batch(x))["loss"]
-    corrupted, mask = reference(x, torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(network.given[0], corrupted)
+    loss, given, generator = step_of_a_copy(options, x)
+    corrupted, mask = reference(x, generator)
+    torch.testing.assert_close(given, corrupted)
     error = (corrupted - x).square()
     inside = mask.sum((1, 2, 3)).clamp(min=1)
     outside = (1 - mask).sum((1, 2, 3))
@@ -180,18 +190,12 @@ def test_a_network_that_copies_has_the_corruption_as_its_error(
 
 @pytest.mark.parametrize(("corruption", "cells"), [("grid_noise", 8), ("pixel_noise", None)])
 def test_of_noise_everywhere_the_loss_is_the_mean_squared_error(corruption: str, cells: int | None) -> None:
-    options: dict[str, Any] = {"corruption": corruption, "noise_sd": 0.3} | (
-        {} if cells is None else {"noise_cells": cells}
-    )
-    model: Any = make(**options)
-    model.network = network = Identity()
+    of_cells = {} if cells is None else {"noise_cells": cells}
+    options: dict[str, Any] = {"corruption": corruption, "noise_sd": 0.3, **of_cells}
     x = stripes(24).float() / 255
-    torch.manual_seed(5)
-    seed = int(torch.randint(2**62, ()))
-    torch.manual_seed(5)
-    loss = model.training_step(Batch(x))["loss"]
-    noisy, _ = GridNoise(cells, 0.3)(x, torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(network.given[0], noisy)
+    loss, given, generator = step_of_a_copy(options, x)
+    noisy, _ = GridNoise(cells, 0.3)(x, generator)
+    torch.testing.assert_close(given, noisy)
     torch.testing.assert_close(loss, (noisy - x).square().mean())
 
 
