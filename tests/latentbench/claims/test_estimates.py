@@ -189,9 +189,7 @@ def test_each_claim_is_falsely_found_to_hold_in_at_most_5_of_100_cases_and_so_is
     assert not holds[:, 6:].any()
     assert holds[:, 4].mean() > 0.9
     assert holds[:, [0, 4, 5]].all(axis=1).mean() <= 0.05 + margin
-    assert (
-        holds[:, :4].any(axis=1).mean() > 0.1
-    )  # the price, which the docs tell: of several on their margin one may pass
+    assert holds[:, :4].any(axis=1).mean() > 0.1  # the price: of several on their margin one may pass
 
 
 def test_the_stated_number_of_seeds_settles_a_claim_in_most_cases() -> None:
