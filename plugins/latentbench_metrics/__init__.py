@@ -27,12 +27,20 @@ def latentbench_metrics() -> list[type["Metric"]]:
     from latentbench_metrics.generation import (
         FID,
         KID,
+        FDCelebAAttributes,
         FDMnistFashion,
+        FDScenes,
+        KDCelebAAttributes,
         KDMnistFashion,
+        KDScenes,
         Precision,
+        PrecisionCelebAAttributes,
         PrecisionMnistFashion,
+        PrecisionScenes,
         Recall,
+        RecallCelebAAttributes,
         RecallMnistFashion,
+        RecallScenes,
     )
     from latentbench_metrics.intervention import IRS, BetaVAEScore, FactorVAEScore
     from latentbench_metrics.localization import AUPRO5, AUPRO30, MissingMasks, PixelAP, PixelAUROC
@@ -49,8 +57,11 @@ def latentbench_metrics() -> list[type["Metric"]]:
     ]  # fmt: skip
     clustering = [ClusterAccuracy, ClusterMajorityAccuracy, NMI, ARI, Facets]
     generation = [
-        FID, KID, Precision, Recall, FDMnistFashion, KDMnistFashion, PrecisionMnistFashion, RecallMnistFashion
-    ]  # fmt: skip
+        *(FID, KID, Precision, Recall),
+        *(FDMnistFashion, KDMnistFashion, PrecisionMnistFashion, RecallMnistFashion),
+        *(FDCelebAAttributes, KDCelebAAttributes, PrecisionCelebAAttributes, RecallCelebAAttributes),
+        *(FDScenes, KDScenes, PrecisionScenes, RecallScenes),
+    ]
     return [*detection, *localization, *shift, *disentanglement, *dependence, *clustering, *generation]
 
 

@@ -79,5 +79,5 @@ def load() -> Classifier:
     from safetensors.torch import load as read
 
     classifier = Classifier()
-    classifier.load_state_dict(read(weights.shipped()))  # float16 in the file, float32 here
+    classifier.load_state_dict(read(weights.MNIST_FASHION.content()))  # float16 in the file, float32 here
     return classifier.requires_grad_(False).eval()

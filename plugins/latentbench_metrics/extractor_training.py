@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from latentbench_datasets.digits import fashion_mnist_files as fashion_mnist
@@ -88,7 +88,7 @@ def accuracy(classifier: Classifier, data: Labelled) -> dict[str, float]:
     return {name: float(right[of == number].float().mean()) for number, name in enumerate(SETS)}
 
 
-def serialize(classifier: Classifier) -> bytes:
+def serialize(classifier: nn.Module) -> bytes:
     """The weights in float16, as safetensors."""
     from safetensors.torch import save
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from latentbench import import_torchvision
-from latentbench_metrics import extractor, weights
+from latentbench_metrics import attribute_extractor, extractor, weights
 
 import_torchvision()  # beside a CPU-only PyTorch the next imports need its help
 
@@ -26,22 +26,23 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metri
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric  # noqa: E402
 from torch_fidelity.registry import register_feature_extractor  # noqa: E402
 
-__all__ = ["MnistFashion", "features", "frechet_distance", "kernel_distance", "precision_and_recall"]
+__all__ = ["ShippedExtractor", "features", "frechet_distance", "kernel_distance", "precision_and_recall"]
 
 Images = npt.NDArray[np.uint8]
 
-#: Number of cached feature sets: a split's images and one model's samples, with two extractors.
-_KEPT = 4
+#: Number of cached feature sets: a split's images and one model's samples, with three extractors.
+_KEPT = 6
 #: k of the nearest neighbours (Kynkäänniemi et al. 2019, section 3).
 _NEIGHBOURS = 3
 
 
-class MnistFashion(FeatureExtractorBase):  # type: ignore[misc]
-    """The shipped classifier's features, as an extractor of torch-fidelity."""
+class ShippedExtractor(FeatureExtractorBase):  # type: ignore[misc]
+    """The features of a shipped classifier, as an extractor of torch-fidelity."""
 
     def __init__(self, name: str, features_list: list[str], **kwargs: Any) -> None:
         super().__init__(name, features_list)
-        self.classifier = extractor.load()
+        shipped = weights.SHIPPED[name]
+        self.classifier = extractor.load() if shipped is weights.MNIST_FASHION else attribute_extractor.load(shipped)
 
     @staticmethod
     def get_provided_features_list() -> tuple[str, ...]:
@@ -55,23 +56,25 @@ class MnistFashion(FeatureExtractorBase):  # type: ignore[misc]
 
     @staticmethod
     def can_be_compiled() -> bool:
-        """Not supported, because the extractor is small."""
+        """Not supported, because the extractors are small."""
         return False
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        """(B, C, H, W) uint8 -> (B, 112 C)."""
+        """(B, C, H, W) uint8 -> (B, D)."""
         return (self.classifier.features(images),)
 
 
-register_feature_extractor(weights.SHIPPED, MnistFashion)
+for _name in weights.SHIPPED:
+    register_feature_extractor(_name, ShippedExtractor)
 
 
 def features(name: str, images: Images) -> Tensor:
     """Features of images by the extractor of that name; those of the last few sets of images are remembered.
 
     Args:
-        name: ``weights.INCEPTION`` or ``weights.SHIPPED``.
-        images: (N, C, H, W) uint8; for Inception, C is 1 or 3, and a grey image has three equal channels.
+        name: ``weights.INCEPTION`` or one of ``weights.SHIPPED``.
+        images: (N, C, H, W) uint8, C of 1 or 3. A grey image has three equal channels, but for mnist-fashion, which
+            reads every channel as an image.
 
     Returns:
         (N, D) float64, on the CPU.
@@ -82,7 +85,7 @@ def features(name: str, images: Images) -> Tensor:
     images = np.ascontiguousarray(images)
     key = name, images.shape, hashlib.sha256(images.data).hexdigest()
     if key not in _remembered:
-        extract, batch_size = _EXTRACTORS[name]()
+        extract, batch_size = _inception() if name == weights.INCEPTION else _shipped(name)
         with torch.inference_mode():
             batches = torch.split(torch.from_numpy(images), batch_size)
             _remembered[key] = torch.cat([extract(batch).double() for batch in batches])
@@ -96,9 +99,9 @@ _remembered: OrderedDict[tuple[Any, ...], Tensor] = OrderedDict()
 
 
 @cache
-def _shipped() -> tuple[Callable[[Tensor], Tensor], int]:
-    """The shipped extractor; on the CPU always, so that its numbers do not depend on the machine's GPU."""
-    network = MnistFashion(weights.SHIPPED, ["features"])
+def _shipped(name: str) -> tuple[Callable[[Tensor], Tensor], int]:
+    """A shipped extractor; on the CPU always, so that its numbers do not depend on the machine's GPU."""
+    network = ShippedExtractor(name, ["features"])
     return lambda images: network(images)[0], 500
 
 
@@ -115,9 +118,6 @@ def _inception() -> tuple[Callable[[Tensor], Tensor], int]:
         return result
 
     return extract, 50
-
-
-_EXTRACTORS = {weights.SHIPPED: _shipped, weights.INCEPTION: _inception}
 
 
 def frechet_distance(samples: Tensor, reals: Tensor) -> float:

@@ -1,11 +1,18 @@
 """A model's samples compared with a split's images: Fréchet and kernel distance, precision and recall of features.
 
 Two families. FID, KID, precision and recall measure with Inception, whose weights the user has to get. What is called
-``-mnist-fashion`` is the same arithmetic on the features of a small classifier that is shipped: never to be compared
-with a published FID, and blind to what is finer than a thirty-second of the image. It has seen no colours, faces or
-textures, yet its distances rank blur, noise, swirl and colour casts of 64x64 faces, as of digits and clothes, by their
-strength (tests/latentbench_metrics/test_generation_on_real_images.py). Its precision refuses random pixels, and takes
-what lies between images for plausible: of faces, a mixture of two passes more often than a real one does.
+after a shipped extractor, as ``fd-scenes``, is the same arithmetic on the features of a small classifier: never to be
+compared with a published FID, nor with the distance by another extractor, and blind to what is finer than the classifier
+sees. There are three:
+
+- ``-mnist-fashion`` is measured on every dataset. Its classifier has seen grey digits and clothes alone, at 32 pixels,
+  and reads the channels of an image one by one. Its distances rank blur, noise, swirl and colour casts of 64x64 faces,
+  as of digits and clothes, by their strength (tests/latentbench_metrics/test_generation_on_real_images.py). Its
+  precision refuses random pixels, and takes what lies between images for plausible: of faces, a mixture of two passes
+  more often than a real one does.
+- ``-celeba-attributes`` and ``-scenes`` know the 40 attributes of CelebA's faces, at 64 pixels, and the factors of the
+  dataset ``scenes``, at 32. They are measured where the attributes of a split are among those that they know, and
+  nowhere else: elsewhere what they were trained to see is not there.
 
 Samples are clipped to [0, 1] and rounded to the nearest of 256 levels, ties to even. They are held against the normal
 images of a test split, whatever its conditions, each counted once.
@@ -34,13 +41,21 @@ if TYPE_CHECKING:
 __all__ = [
     "FID",
     "KID",
+    "FDCelebAAttributes",
     "FDMnistFashion",
+    "FDScenes",
     "Generation",
+    "KDCelebAAttributes",
     "KDMnistFashion",
+    "KDScenes",
     "Precision",
+    "PrecisionCelebAAttributes",
     "PrecisionMnistFashion",
+    "PrecisionScenes",
     "Recall",
+    "RecallCelebAAttributes",
     "RecallMnistFashion",
+    "RecallScenes",
 ]
 
 #: Samples that are rounded at a time.
@@ -57,7 +72,7 @@ class Generation(Metric):
     capability = "sample"
     spans = ()
     extractor: ClassVar[str]
-    """``weights.INCEPTION`` or ``weights.SHIPPED``."""
+    """``weights.INCEPTION`` or one of ``weights.SHIPPED``."""
     least: ClassVar[int]
     """Normal images that the split must have."""
 
@@ -198,8 +213,8 @@ class _MnistFashion(Generation):
     """Metrics with features of the shipped classifier of MNIST and Fashion-MNIST."""
 
     version = 2
-    extractor = weights.SHIPPED
-    instrument = f"{weights.SHIPPED} sha256:{weights.SHIPPED_SHA256}"
+    extractor = weights.MNIST_FASHION.name
+    instrument = weights.MNIST_FASHION.instrument
     samples = 2_000
     least = 350  # more than the 336 features of a colour image, so that their covariance has full rank
 
@@ -237,6 +252,104 @@ class RecallMnistFashion(_MnistFashion, SampleRecall):
     name = "recall-mnist-fashion"
     title = "recall (mnist-fashion)"
     source = f"{_PRC}, {_ON}"
+
+
+class _Attributes(Generation):
+    """Metrics with features of a shipped classifier of attributes, for images of which these are the attributes."""
+
+    samples = 2_000
+    least = 350  # more than the 112 features, so that their covariance has full rank
+
+    def applies(self, targets: "Targets", conditions: Mapping[str, Any]) -> bool:
+        """Whether the split has attributes, all of them known to the classifier, and enough normal images."""
+        from latentbench_metrics.attribute_extractor import KNOWN
+
+        known = bool(targets.attributes) and set(targets.attributes) <= set(KNOWN[self.extractor])
+        return known and super().applies(targets, conditions)
+
+
+class _CelebAAttributes(_Attributes):
+    """Metrics with features of the shipped classifier of CelebA's attributes."""
+
+    extractor = weights.CELEBA_ATTRIBUTES.name
+    instrument = weights.CELEBA_ATTRIBUTES.instrument
+
+
+_ON_FACES = "on features of a classifier of the 40 attributes of CelebA"
+
+
+class FDCelebAAttributes(_CelebAAttributes, FrechetDistance):
+    """Fréchet distance of the face classifier's features. It is no FID."""
+
+    name = "fd-celeba-attributes"
+    title = "FD (celeba-attributes)"
+    source = f"{_FID}, {_ON_FACES}"
+
+
+class KDCelebAAttributes(_CelebAAttributes, KernelDistance):
+    """Kernel distance of the face classifier's features, over all of them at once. It is no KID."""
+
+    name = "kd-celeba-attributes"
+    title = "KD (celeba-attributes)"
+    source = f"{_KID}, {_ON_FACES}"
+
+
+class PrecisionCelebAAttributes(_CelebAAttributes, SamplePrecision):
+    """Precision of samples among the face classifier's features."""
+
+    name = "precision-celeba-attributes"
+    title = "precision (celeba-attributes)"
+    source = f"{_PRC}, {_ON_FACES}"
+
+
+class RecallCelebAAttributes(_CelebAAttributes, SampleRecall):
+    """Recall of samples among the face classifier's features."""
+
+    name = "recall-celeba-attributes"
+    title = "recall (celeba-attributes)"
+    source = f"{_PRC}, {_ON_FACES}"
+
+
+class _Scenes(_Attributes):
+    """Metrics with features of the shipped classifier of the factors of scenes."""
+
+    extractor = weights.SCENES.name
+    instrument = weights.SCENES.instrument
+
+
+_ON_SCENES = "on features of a classifier of the factors of the dataset scenes"
+
+
+class FDScenes(_Scenes, FrechetDistance):
+    """Fréchet distance of the scene classifier's features. It is no FID."""
+
+    name = "fd-scenes"
+    title = "FD (scenes)"
+    source = f"{_FID}, {_ON_SCENES}"
+
+
+class KDScenes(_Scenes, KernelDistance):
+    """Kernel distance of the scene classifier's features, over all of them at once. It is no KID."""
+
+    name = "kd-scenes"
+    title = "KD (scenes)"
+    source = f"{_KID}, {_ON_SCENES}"
+
+
+class PrecisionScenes(_Scenes, SamplePrecision):
+    """Precision of samples among the scene classifier's features."""
+
+    name = "precision-scenes"
+    title = "precision (scenes)"
+    source = f"{_PRC}, {_ON_SCENES}"
+
+
+class RecallScenes(_Scenes, SampleRecall):
+    """Recall of samples among the scene classifier's features."""
+
+    name = "recall-scenes"
+    title = "recall (scenes)"
+    source = f"{_PRC}, {_ON_SCENES}"
 
 
 def _as_bytes(samples: npt.NDArray[np.floating], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

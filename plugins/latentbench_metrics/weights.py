@@ -7,28 +7,73 @@ import hashlib
 import io
 import os
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 
 from latentbench import LatentbenchError
 
 __all__ = [
+    "CELEBA_ATTRIBUTES",
     "INCEPTION",
+    "MNIST_FASHION",
+    "SCENES",
     "SHIPPED",
-    "SHIPPED_FILE",
-    "SHIPPED_SHA256",
     "VARIABLE",
+    "Shipped",
     "download_inception",
     "inception",
     "inception_path",
     "inception_unavailable",
-    "shipped",
 ]
 
-#: The shipped extractor, called after what it was trained on, as `latentbench extractor train` writes it. With other
-#: weights every metric that measures with them needs another version.
-SHIPPED = "mnist-fashion"
-SHIPPED_FILE = Path(__file__).with_name("mnist_fashion.safetensors")
-SHIPPED_SHA256 = "2d1e473aa6d7ac96ab5f959c5d63747c82ae5eaabe4981b6654b1d005bdbf3b0"
+
+@dataclass(frozen=True)
+class Shipped:
+    """An extractor that is shipped, its weights as `latentbench extractor train NAME` writes them."""
+
+    name: str
+    """What it was trained on."""
+    sha256: str
+    """Hex SHA-256 of the file. With other weights every metric that measures with them needs another version."""
+
+    @property
+    def file_name(self) -> str:
+        """Of the weights, beside this module."""
+        return f"{self.name.replace('-', '_')}.safetensors"
+
+    @property
+    def instrument(self) -> str:
+        """What is recorded with every value that is measured with it."""
+        return f"{self.name} sha256:{self.sha256}"
+
+    def content(self, path: Path | None = None) -> bytes:
+        """The content of the weights.
+
+        Args:
+            path: of the file, if it is not the one that was installed.
+
+        Raises:
+            LatentbenchError: they cannot be read, or are not those that the metrics' version stands for.
+        """
+        path, mend = path or Path(__file__).with_name(self.file_name), "install latentbench again"
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise LatentbenchError(f"cannot read {path}: {error.strerror}", mend) from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.sha256:
+            raise LatentbenchError(
+                f"{path} is not what was shipped (SHA-256 expected {self.sha256}, found {found})", mend
+            )
+        return content
+
+
+MNIST_FASHION = Shipped("mnist-fashion", "2d1e473aa6d7ac96ab5f959c5d63747c82ae5eaabe4981b6654b1d005bdbf3b0")
+#: Trained on faces of CelebA, which is for non-commercial research only.
+CELEBA_ATTRIBUTES = Shipped("celeba-attributes", "b893f9b3f014ae1b2f492ae3863a9b881c2943001198add42b7113742e913d9e")
+SCENES = Shipped("scenes", "322c55ec189d4ad332e53a32236e4f5941f0c5860dbef79543cf741aacfd3a43")
+#: By name.
+SHIPPED = {one.name: one for one in (MNIST_FASHION, CELEBA_ATTRIBUTES, SCENES)}
 
 #: torch-fidelity's name of the network that FID is defined by.
 INCEPTION = "inception-v3-compat"
@@ -41,23 +86,6 @@ _URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
     f"weights-inception-2015-12-05-{INCEPTION_HASH_PREFIX}.pth"
 )
-
-
-def shipped(path: Path = SHIPPED_FILE, sha256: str = SHIPPED_SHA256) -> bytes:
-    """The content of the shipped weights.
-
-    Raises:
-        LatentbenchError: they cannot be read, or are not those that the metrics' version stands for.
-    """
-    mend = "install latentbench again"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise LatentbenchError(f"cannot read {path}: {error.strerror}", mend) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise LatentbenchError(f"{path} is not what was shipped (SHA-256 expected {sha256}, found {found})", mend)
-    return content
 
 
 def inception_path() -> Path | None:

@@ -13,6 +13,7 @@ VERBS = {
     "repeat": "Make RUN again from its record alone, in another folder: to check it, or to have its weights.",
     "score": "Score pictures of your own, files or folders of them, with the model of RUN.",
     "leaderboard": "Show the tables of BOARD, a board's name or its YAML file, and write them in full into files.",
+    "plot": "Draw one column of BOARD, a board's name or its YAML file, against another, with a point for each row.",
     "findings": "Say what the records leave of the published headlines in FILE, a YAML file.",
     "verify": "Say of published numbers whether they come out, from the records alone.",
     "claims": "Check, render or describe files of published numbers.",
