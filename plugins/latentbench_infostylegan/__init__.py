@@ -1,0 +1,1 @@
+"""Style-based GAN with mutual-information maximization."""
