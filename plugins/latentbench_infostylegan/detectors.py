@@ -236,6 +236,8 @@ class GaussianMixture(Detector):
     trained with categorical codes may have, but only one covariance to estimate, because ten of a few hundred
     dimensions would take more images than there are. To the variances of the standardized dimensions 0.001 is added.
     Where there are fewer different vectors than components, there are as many components as different vectors.
+    The fit ends where a step raises the mean log density by less than 0.01 nats; with 10,000 vectors of 256 dimensions
+    it takes some ten seconds.
 
     Args:
         dim: D, dimensions of a vector.
@@ -265,7 +267,9 @@ class GaussianMixture(Detector):
 
     def _fit(self, x: npt.NDArray[np.float64]) -> None:
         number = min(self.components, len(np.unique(x, axis=0)))
-        fitted = mixture.GaussianMixture(number, covariance_type="tied", reg_covar=1e-3, random_state=self.seed)
+        fitted = mixture.GaussianMixture(
+            number, covariance_type="tied", reg_covar=1e-3, tol=0.01, random_state=self.seed
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # after 100 iterations, a density like any other
             fitted.fit(x)

@@ -48,9 +48,8 @@ def mahalanobis_of_scipy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def mixture_of_sklearn(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    number = min(10, len(x))
-    fitted = mixture.GaussianMixture(number, covariance_type="tied", reg_covar=1e-3, random_state=0).fit(x)
-    return -fitted.score_samples(y)
+    options = {"covariance_type": "tied", "reg_covar": 1e-3, "tol": 0.01, "random_state": 0}
+    return -mixture.GaussianMixture(min(10, len(x)), **options).fit(x).score_samples(y)
 
 
 ORACLES = {
