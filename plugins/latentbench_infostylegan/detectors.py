@@ -267,9 +267,8 @@ class GaussianMixture(Detector):
 
     def _fit(self, x: npt.NDArray[np.float64]) -> None:
         number = min(self.components, len(np.unique(x, axis=0)))
-        fitted = mixture.GaussianMixture(
-            number, covariance_type="tied", reg_covar=1e-3, tol=0.01, random_state=self.seed
-        )
+        settings = {"covariance_type": "tied", "reg_covar": 1e-3, "tol": 1e-2, "random_state": self.seed}
+        fitted = mixture.GaussianMixture(number, **settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # after 100 iterations, a density like any other
             fitted.fit(x)

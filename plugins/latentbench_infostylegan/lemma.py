@@ -11,8 +11,8 @@ a mean over x::
     (d)  I(c; x) - L = TC(c|x) + sum_i E_x KL(p(c_i|x) || q_i(c_i|x)), if TC(c) = 0, where
          L = sum_i H(c_i) + E log q_i(c_i|x) is the bound that InfoGAN maximizes, with factorized q
 
-(d) is what the model's loss is about: at a given I(c; x), a higher bound L is a lower total correlation given the image,
-or a better q.
+(d) is what the model's loss is about: at a given I(c; x), a higher bound L means a lower total correlation given the
+image, or a better q.
 
 What does not follow:
 
