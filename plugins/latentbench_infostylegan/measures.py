@@ -1,8 +1,8 @@
 """What is measured of a trained generator: how much of the codes its images show, and how much the images vary.
 
 The paper's own measure of control is not known. Ours is the information, in nats, that a network of another
-architecture than Q reads from new images, sharp ones and blurred ones: a code that hides in marks that nobody sees is
-lost by blurring.
+architecture than Q reads from new images of 8 bits, sharp ones and blurred ones: a code that hides in marks that nobody
+sees is lost by blurring and rounding. Blurring alone would not do: what it makes faint, a network still reads.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from torch.nn.functional import conv2d, pad
 
 from latentbench_infostylegan.codes import Codes
 
-__all__ = ["Reader", "blurred", "deviation", "recovered", "recovered_names"]
+__all__ = ["Reader", "blurred", "deviation", "recovered", "recovered_names", "rounded"]
 
 #: Images of a step in which a reader learns, and its rate; images on which it is measured.
 BATCH, LEARNING_RATE, HELD_OUT = 64, 1e-3, 1000
 #: Side of a reader's last maps, at most.
 SMALLEST = 4
-#: Standard deviation of the blur in pixels, for each pixel of an image's side.
+#: Standard deviation of the blur as a share of an image's side; it is at least 1 pixel.
 BLUR = 1 / 32
 
 
@@ -74,16 +74,21 @@ def recovered(codes: Codes, draw: Callable[[int], tuple[Tensor, Tensor]], steps:
         optimizers = [torch.optim.Adam(reader.parameters(), LEARNING_RATE) for reader in readers]
         for _ in range(steps):
             images, c = draw(BATCH)
-            for reader, optimizer, seen in zip(readers, optimizers, (images, blurred(images)), strict=True):
+            for reader, optimizer, seen in zip(readers, optimizers, _seen(images), strict=True):
                 optimizer.zero_grad()
                 (-codes.log_q(reader(seen), c).sum(1).mean()).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
     with torch.no_grad():
         parts = [draw(BATCH) for _ in range(-(-HELD_OUT // BATCH))]
         c = torch.cat([part for _, part in parts])
-        sharp = torch.cat([readers[0](images) for images, _ in parts])
-        blurry = torch.cat([readers[1](blurred(images)) for images, _ in parts])
-        return torch.cat([_agreement(codes, outputs, c) for outputs in (sharp, blurry)])
+        both = zip(*(_seen(images) for images, _ in parts), strict=True)
+        read = [torch.cat([reader(one) for one in part]) for reader, part in zip(readers, both, strict=True)]
+        return torch.cat([_agreement(codes, outputs, c) for outputs in read])
+
+
+def _seen(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The images, sharp and blurred, in 8 bits."""
+    return rounded(images), rounded(blurred(images))
 
 
 def _agreement(codes: Codes, outputs: Tensor, c: Tensor) -> Tensor:
@@ -100,18 +105,23 @@ def _agreement(codes: Codes, outputs: Tensor, c: Tensor) -> Tensor:
 
 
 def blurred(images: Tensor) -> Tensor:
-    """(B, C, H, W) -> the same shape: smoothed by a Gaussian of a standard deviation of 1 / 32 of the height.
+    """(B, C, H, W) -> the same shape: smoothed by a Gaussian whose standard deviation is H / 32, and at least 1 pixel.
 
-    >>> blurred(torch.full((1, 1, 16, 16), 0.25)).unique()
-    tensor([0.2500])
+    >>> blurred(torch.full((1, 1, 16, 16), 0.25)).mean()
+    tensor(0.2500)
     """
-    sigma, channels = BLUR * images.shape[2], images.shape[1]
-    reach = max(1, round(3 * sigma))
+    sigma, channels = max(1.0, BLUR * images.shape[2]), images.shape[1]
+    reach = round(3 * sigma)
     places = torch.arange(-reach, reach + 1, device=images.device)
     kernel = (-0.5 * (places / sigma).square()).exp()
     kernel = (kernel / kernel.sum()).expand(channels, 1, 1, -1)
-    padded = pad(images, [reach] * 4, mode="replicate")
+    padded = pad(images, [reach] * 4, mode="reflect")
     return conv2d(conv2d(padded, kernel, groups=channels), kernel.transpose(2, 3), groups=channels)
+
+
+def rounded(images: Tensor) -> Tensor:
+    """(B, C, H, W) in [0, 1] -> the nearest values of 8 bits."""
+    return (255 * images).round() / 255
 
 
 def deviation(images: Tensor, group: Tensor | None = None) -> Tensor:
