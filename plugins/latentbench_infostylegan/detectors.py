@@ -145,7 +145,9 @@ class OneClassSVM(Detector):
         self.register_buffer("intercept", torch.zeros(()))
 
     def _fit(self, x: npt.NDArray[np.float64]) -> None:
-        fitted = svm.OneClassSVM(kernel="rbf", gamma="scale", nu=self.nu).fit(x)
+        fitted = svm.OneClassSVM(kernel="rbf", gamma="scale", nu=self.nu)
+        fitted.random_state = 0  # otherwise it draws from NumPy's global generator, for a number that it does not use
+        fitted.fit(x)
         m = len(fitted.support_vectors_)
         _fill(self.support, fitted.support_vectors_)
         _fill(self.alpha, fitted.dual_coef_[0])
