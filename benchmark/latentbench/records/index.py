@@ -16,24 +16,27 @@ import sqlite3
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import cache
 from math import nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel
 
 from latentbench.errors import LatentbenchError
-from latentbench.files import cache_folder
+from latentbench.files import cache_folder, names_in
 from latentbench.records.record import Artefact, Facts, Record, Value
 from latentbench.records.replicates import REPLICATES, kept_replicates, replicates_path, unpacked
 from latentbench.records.store import Store, read_record
 
-__all__ = ["index_path", "indexed_records", "indexed_replicates"]
+__all__ = ["IndexedValues", "index_path", "indexed_records", "indexed_replicates"]
 
 log = logging.getLogger("latentbench")
 
 Array = npt.NDArray[np.float64]
+Part = TypeVar("Part", bound=BaseModel)
 
 #: What an indexed record shares with the others of its shape, beside the spec.
 _SHARED = ("status", "null", "deterministic", "batches", "environment", "targets")
@@ -83,9 +86,12 @@ def indexed_replicates(store: Store, records: Iterable[Record]) -> dict[str, dic
     Their files are read and hashed as those of records are; what the index spares is to unpack them.
     """
     found = {}
+    there = cache(lambda folder: {*names_in(folder)})  # most runs of a large store have none
     with _opened(index_path(store)) as index:
         for record in records:
             path = replicates_path(store, record)
+            if path.name not in there(path.parent):
+                continue
             try:
                 content = path.read_bytes()
                 digest = hashlib.sha256(content).hexdigest()
@@ -112,6 +118,44 @@ def index_path(store: Store) -> Path:
     return cache_folder() / "records" / f"{name}.sqlite"
 
 
+class IndexedValues(Mapping[str, Value]):
+    """The values of an indexed record, each made when it is asked for: most never are."""
+
+    def __init__(self, facts: "_Facts", numbers: "array[float]") -> None:
+        self.facts = facts
+        """The same object in all records of a call whose values have the same facts."""
+        self._numbers = numbers
+
+    def __getitem__(self, name: str) -> Value:
+        place, value = self.facts[name]
+        return _changed(value, value=self._numbers[place])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.facts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.facts)
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+def _changed(part: Part, **fields: Any) -> Part:
+    """A copy with other values of some fields, which were validated when they were indexed.
+
+    It does what ``model_copy`` does for frozen models, which share the rest, in a tenth of the time.
+    """
+    made = part.__class__.__new__(part.__class__)
+    object.__setattr__(made, "__dict__", {**part.__dict__, **fields})
+    object.__setattr__(made, "__pydantic_fields_set__", part.__pydantic_fields_set__)
+    object.__setattr__(made, "__pydantic_extra__", None)
+    object.__setattr__(made, "__pydantic_private__", None)
+    return made
+
+
 class _Row(NamedTuple):
     """What the index has of one record: the columns of its table but the first."""
 
@@ -128,7 +172,7 @@ class _Row(NamedTuple):
     """Of its values, float64, in the order of the facts."""
 
 
-#: By name: where its number stands, and the value with another number.
+#: By name: where its number stands, and the value without a number.
 _Facts = Mapping[str, tuple[int, Value]]
 
 
@@ -150,16 +194,15 @@ def _facts(content: str, wanted: Collection[str]) -> _Facts:
 
 def _record(key: str, row: _Row, shape: Record, facts: _Facts) -> Record:
     """The record that was indexed. It was valid then, so its parts are not validated again."""
-    numbers = array("d", row.numbers)
     sha256, _, file = (row.predictions or "").partition(" ")
-    own = {
-        "key": key,
-        "spec": shape.spec.model_copy(update={"seed": row.seed}),
-        "values": {name: value.model_copy(update={"value": numbers[place]}) for name, (place, value) in facts.items()},
-        "finished": row.finished,
-        "predictions": Artefact.model_construct(file=file, sha256=sha256) if file else None,
-    }
-    return shape.model_copy(update=own)
+    return _changed(
+        shape,
+        key=key,
+        spec=_changed(shape.spec, seed=row.seed),
+        values=IndexedValues(facts, array("d", row.numbers)),
+        finished=row.finished,
+        predictions=Artefact.model_construct(file=file, sha256=sha256) if file else None,
+    )
 
 
 def _place(path: Path) -> str:
@@ -170,7 +213,8 @@ def _place(path: Path) -> str:
 def _row(path: Path, known: _Row | None, index: sqlite3.Connection) -> _Row | None:
     """What the index has of the file as it is now, indexing it if it is another one; None if it is no record."""
     try:
-        content = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
     except OSError as error:
         log.warning("cannot read %s: %s; left out", path, error.strerror)
         return None

@@ -115,7 +115,7 @@ def to_be_made(path: Path, record: Record, names: Iterable[str], kept: Mapping[s
 
 def replicates_path(store: Store, record: Record) -> Path:
     """Where the replicates of the record's values are, or will be."""
-    return store.path(record.spec).with_suffix(f".replicates{SUFFIX}")
+    return store.root / record.spec.dataset / record.spec.model / f"{record.key}.replicates{SUFFIX}"
 
 
 def _array(name: str, record: Record) -> str:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from latentbench.config import differing, format_options
 from latentbench.errors import LatentbenchError
-from latentbench.files import StorageError, replacing, taken
+from latentbench.files import StorageError, names_in, replacing, taken
 from latentbench.records.arrays import SUFFIX, pack, unpack
 from latentbench.records.form import decode, encode
 from latentbench.records.migrate import NewerRecordError
@@ -88,7 +88,9 @@ class Store:
 
     def paths(self) -> list[Path]:
         """The files of all records, sorted; they are not read."""
-        return sorted(self.root.glob("[!.]*/*/*.json"))
+        folders = [self.root / dataset for dataset in names_in(self.root) if not dataset.startswith(".")]
+        models = [folder / model for folder in folders for model in names_in(folder)]
+        return [folder / name for folder in models for name in names_in(folder) if name.endswith(".json")]
 
     def records(self) -> Iterator[tuple[Path, Record]]:
         """Every record with its path, in the order of the paths; a file that is no record is warned of and left out."""
