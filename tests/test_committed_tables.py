@@ -14,6 +14,7 @@ from latentbench.boards.lineup import lineup_path, read_lineup
 from latentbench.boards.render.findings import render_findings
 from latentbench.boards.render.leaderboard import render
 from latentbench.boards.standings import standings
+from latentbench.claims.filling import fill
 from latentbench.claims.ledger import claim_files, load_ledger
 from latentbench.claims.render import render_claims
 from latentbench.claims.telling import published_on
@@ -158,6 +159,13 @@ def rendered() -> dict[str, str]:
 def test_the_committed_verdicts_on_claims_are_those_of_the_committed_records() -> None:
     mend = "run: latentbench claims render --to leaderboards/CLAIMS.md"
     assert render_claims(judged()) == (LEADERBOARDS / "CLAIMS.md").read_text(), mend
+
+
+def test_the_committed_readme_says_what_claims_and_records_say() -> None:
+    template = LEADERBOARDS / "README.in.md"
+    mend = "run: latentbench claims fill leaderboards/README.in.md --to leaderboards/README.md"
+    expected = fill(template.read_text(), template, judged())
+    assert expected == (LEADERBOARDS / "README.md").read_text(), mend
 
 
 def test_the_committed_claims_have_no_faults(capsys: pytest.CaptureFixture[str]) -> None:
