@@ -51,7 +51,8 @@ def cache_folder() -> Path:
 def names_in(folder: Path) -> list[str]:
     """What is in a folder, sorted; nothing where there is no such folder."""
     try:
-        return sorted(os.listdir(folder))
+        with os.scandir(folder) as found:
+            return sorted(entry.name for entry in found)
     except OSError:
         return []
 

@@ -9,7 +9,7 @@ from latentbench.boards.standings import make_column
 from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Other
 from latentbench.claims.verdicts import Judgement, Verdict
 
-__all__ = ["as_json", "evidence_line", "measured_text", "published_on", "published_text", "tally"]
+__all__ = ["as_json", "evidence_line", "measured_text", "names_of", "published_on", "published_text", "tally"]
 
 
 def published_text(claim: Claim) -> str:
@@ -40,6 +40,12 @@ def evidence_line(one: Judgement) -> str:
             else "no number of seeds that would settle it is in sight"
         )
     return "; ".join(part.rstrip(".") for part in parts if part)
+
+
+def names_of(one: Judgement) -> list[str]:
+    """What a claim can be asked for by: its own name, its paper's, and that of the board that it selects from."""
+    board = [one.claim.selection.board_name] if isinstance(one.claim.selection, OnBoard) else []
+    return [one.name, one.paper.name, *board]
 
 
 def tally(verdicts: Iterable[Verdict]) -> str:
@@ -88,6 +94,8 @@ def as_json(one: Judgement) -> dict[str, Any]:
         "by_tests": one.by_tests,
         "p": one.p,
         "family": one.family,
+        "p_corrected": one.p_corrected,
+        "table": one.table,
         "seeds_to_settle": [seeds.least, seeds.most] if seeds else None,
         "evidence": evidence_line(one),
         "command": one.command,
@@ -131,6 +139,8 @@ def _finding(one: Judgement) -> str:
         case _:
             said = _ORDER[one.by_tests]
     corrected = f" after Holm's correction for {one.family}" if one.family > 1 else ""
+    if one.table > one.family:
+        corrected = f"; {one.p_corrected:.2g} with Holm's correction for {one.table}"
     return f"{measured}{over}, {said} (p = {one.p:.2g}{corrected})"
 
 

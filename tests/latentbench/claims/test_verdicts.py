@@ -278,7 +278,12 @@ def test_p_values_are_the_claim_s_own_where_it_may_hold_and_holm_s_where_it_may_
     fails = holm(np.array([one.fails for one in tests]))
     expected = [one.holds if one.inside else p for one, p in zip(tests, fails.tolist(), strict=True)]
     assert {one.inside for one in tests} == {True, False}
-    assert [one.p for one in judge(made, results, Plugins([]))] == pytest.approx(expected)
+    judged = judge(made, results, Plugins([]))
+    assert [one.p for one in judged] == pytest.approx(expected)
+    holds = holm(np.array([one.holds for one in tests]))
+    beside = [p if one.inside else q for one, p, q in zip(tests, holds.tolist(), fails.tolist(), strict=True)]
+    assert [one.p_corrected for one in judged] == pytest.approx(beside)
+    assert {one.table for one in judged} == {6}
 
 
 def test_of_simulated_papers_few_have_a_false_verdict_and_most_true_ones_are_found(tmp_path: Path) -> None:
