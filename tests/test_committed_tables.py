@@ -17,7 +17,7 @@ from latentbench.boards.standings import standings
 from latentbench.claims.filling import fill
 from latentbench.claims.ledger import claim_files, load_ledger
 from latentbench.claims.render import render_claims
-from latentbench.claims.telling import published_on
+from latentbench.claims.telling import names_of, published_on
 from latentbench.claims.verdicts import Judgement, judge
 from latentbench.commands.cli import main
 from latentbench.plugins.registry import Plugins
@@ -159,6 +159,14 @@ def rendered() -> dict[str, str]:
 def test_the_committed_verdicts_on_claims_are_those_of_the_committed_records() -> None:
     mend = "run: latentbench claims render --to leaderboards/CLAIMS.md"
     assert render_claims(judged()) == (LEADERBOARDS / "CLAIMS.md").read_text(), mend
+
+
+@pytest.mark.parametrize("board", ["mnist-shift", "ood"])
+def test_the_claims_of_one_board_have_the_verdicts_that_they_have_among_all(board: str, plugins: Plugins) -> None:
+    ledger = load_ledger(claim_files(LEADERBOARDS / "claims"), plugins)
+    some = {one.name: (one.verdict, one.p, one.reasons) for one in judge(ledger, RESULTS, plugins, [board])}
+    everything = {one.name: (one.verdict, one.p, one.reasons) for one in judged() if board in names_of(one)}
+    assert some == everything != {}
 
 
 def test_the_committed_readme_says_what_claims_and_records_say() -> None:
