@@ -161,6 +161,41 @@ def test_the_committed_verdicts_on_claims_are_those_of_the_committed_records() -
     assert render_claims(judged()) == (LEADERBOARDS / "CLAIMS.md").read_text(), mend
 
 
+def claims_of(paper: str, start: str = "") -> list[Judgement]:
+    return [one for one in judged() if one.paper.name == paper and one.claim.id.startswith(start)]
+
+
+def test_every_closed_form_of_the_committed_claims_comes_out() -> None:
+    computed = [one for one in judged() if one.claim.kind == "computed"]
+    assert [one.name for one in computed if one.verdict != "reproduced"] == []
+    table = claims_of("funke-2022", "table-1-")
+    assert len(table) == 12
+    assert {one.claim.kind for one in table} == {"computed"}
+
+
+@pytest.mark.parametrize(
+    ("paper", "start", "number"),
+    [("funke-2022", "figure-6b-cmi-over-base", 3), ("glazunov-2023", "table-5-sphere-holes", 3),
+     ("glazunov-2023", "table-6-", 24), ("falck-2021", "mnist", 1)],
+)  # fmt: skip
+def test_headlines_are_tested_by_the_records_and_not_only_cited(paper: str, start: str, number: int) -> None:
+    found = claims_of(paper, start)
+    assert len(found) >= number
+    assert "not testable" not in {
+        one.verdict for one in found if "-auprc" not in one.claim.id and "-fpr" not in one.claim.id
+    }
+
+
+@pytest.mark.parametrize("paper", ["bergmann-2019", "bergmann-2020", "defard-2020", "zavrtanik-2021", "liznerski-2021"])
+def test_anchors_of_another_protocol_are_shown_and_not_tested(paper: str) -> None:
+    found = claims_of(paper)
+    assert {(one.claim.protocol, one.claim.test.how, one.verdict) for one in found} == {
+        ("other", "citation", "not testable")
+    }
+    shown = (LEADERBOARDS / "CLAIMS.md").read_text()
+    assert all(f"`{one.claim.id}`" in shown for one in found)
+
+
 @pytest.mark.parametrize("board", ["mnist-shift", "ood"])
 def test_the_claims_of_one_board_have_the_verdicts_that_they_have_among_all(board: str, plugins: Plugins) -> None:
     ledger = load_ledger(claim_files(LEADERBOARDS / "claims"), plugins)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from latentbench.boards.render.escaping import code_span
-from latentbench.claims.telling import evidence_line, names_of, published_text, tally
+from latentbench.claims.telling import evidence_line, names_of, published_text, tally, unknown_name
 from latentbench.claims.verdicts import Judgement
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError
 
 __all__ = ["fill"]
 
@@ -45,9 +45,7 @@ def fill(text: str, path: Path, judged: Sequence[Judgement]) -> str:
         if name in claims:
             return _claim(claims[name])
         if name not in known:
-            near = [one for one in known if ("/" in one) == ("/" in name)]
-            what = f"there is no claim, paper or board of claims '{name}'"
-            raise _mistake(path, text, place.start(), what, did_you_mean(name, near))
+            raise _mistake(path, text, place.start(), *unknown_name(name, judged))
         return tally(one.verdict for one in judged if name in names_of(one))
 
     origin = f"<!-- Made from {path.name} by `latentbench claims fill`: edit that file. -->"

@@ -1,15 +1,25 @@
 """Verdicts in words: what is published, what was measured, and one line of evidence; and the same as JSON."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from latentbench.boards.published import Published
 from latentbench.boards.standings import make_column
 from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Other
 from latentbench.claims.verdicts import Judgement, Verdict
+from latentbench.errors import did_you_mean
 
-__all__ = ["as_json", "evidence_line", "measured_text", "names_of", "published_on", "published_text", "tally"]
+__all__ = [
+    "as_json",
+    "evidence_line",
+    "measured_text",
+    "names_of",
+    "published_on",
+    "published_text",
+    "tally",
+    "unknown_name",
+]
 
 
 def published_text(claim: Claim) -> str:
@@ -46,6 +56,15 @@ def names_of(one: Judgement) -> list[str]:
     """What a claim can be asked for by: its own name, its paper's, and that of the board that it selects from."""
     board = [one.claim.selection.board_name] if isinstance(one.claim.selection, OnBoard) else []
     return [one.name, one.paper.name, *board]
+
+
+def unknown_name(name: str, judged: Sequence[Judgement]) -> tuple[str, str]:
+    """That nothing can be asked for by a name, and the names that are near: of a claim, those of its paper first."""
+    known = {one for judgement in judged for one in names_of(judgement)}
+    paper = name.partition("/")[0]
+    near = [one for one in known if ("/" in one) == ("/" in name)]
+    of_paper = [one for one in near if "/" in one and one.startswith(f"{paper}/")]
+    return f"there is no claim, paper or board of claims '{name}'", did_you_mean(name, of_paper or near)
 
 
 def tally(verdicts: Iterable[Verdict]) -> str:

@@ -19,7 +19,7 @@ from latentbench.commands.common import (
     ledger_at,
     pass_invocation,
 )
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
     from latentbench.claims.verdicts import Judgement
@@ -91,15 +91,14 @@ def command(
 
 def _chosen(judged: "Sequence[Judgement]", names: Sequence[str]) -> "list[Judgement]":
     """Those that any of the names is about: the claim's, its paper's, or that of the board that it selects from."""
-    from latentbench.claims.telling import names_of
+    from latentbench.claims.telling import names_of, unknown_name
 
     if not names:
         return [*judged]
     known = {name for one in judged for name in names_of(one)}
     for name in names:
         if name not in known:
-            near = [one for one in known if ("/" in one) == ("/" in name)]
-            raise LatentbenchError(f"there is no claim, paper or board of claims '{name}'", did_you_mean(name, near))
+            raise LatentbenchError(*unknown_name(name, judged))
     return [one for one in judged if not set(names).isdisjoint(names_of(one))]
 
 
