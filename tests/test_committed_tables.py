@@ -179,11 +179,7 @@ def test_every_closed_form_of_the_committed_claims_comes_out() -> None:
      ("glazunov-2023", "table-6-", 24), ("falck-2021", "mnist", 1)],
 )  # fmt: skip
 def test_headlines_are_tested_by_the_records_and_not_only_cited(paper: str, start: str, number: int) -> None:
-    found = claims_of(paper, start)
-    assert len(found) >= number
-    assert "not testable" not in {
-        one.verdict for one in found if "-auprc" not in one.claim.id and "-fpr" not in one.claim.id
-    }
+    assert len([one for one in claims_of(paper, start) if one.verdict != "not testable"]) >= number
 
 
 @pytest.mark.parametrize("paper", ["bergmann-2019", "bergmann-2020", "defard-2020", "zavrtanik-2021", "liznerski-2021"])

@@ -14,7 +14,7 @@ from tests.latentbench.boards.test_references import ERROR, null, run, runs
 from tests.latentbench.claims.given import BOARD, claim, ledger, row, rows, verdicts, write
 
 from latentbench.boards.rank_sets import holm
-from latentbench.claims import evidence as evidence_module
+from latentbench.boards.standings import gather
 from latentbench.claims import verdicts as module
 from latentbench.claims.evidence import evidence
 from latentbench.claims.telling import evidence_line
@@ -203,13 +203,12 @@ def test_the_rows_of_a_board_are_gathered_once_however_many_values_are_asked_for
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    gather = evidence_module.gather
 
     def noting(board: Any, *others: Any) -> Any:
         calls.append(board.name)
         return gather(board, *others)
 
-    monkeypatch.setattr(evidence_module, "gather", noting)
+    monkeypatch.setattr("latentbench.claims.evidence.gather", noting)
     values = ["accuracy@test", ERROR]
     claims = [
         claim(f"{dataset}-{value}", selection={**row("m", value), "dataset": dataset}, cell={"place": f"table {n}"})
