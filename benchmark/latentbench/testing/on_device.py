@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from latentbench.config import Options
 from latentbench.data.splits import Batch, Data
@@ -113,15 +112,19 @@ def _fit(
 
 @contextmanager
 def _counting(model: Model, steps: list[Counter[str]]) -> Iterator[None]:
-    """Add to ``steps`` the synchronizations of each step: from the call of ``training_step`` to its last update."""
-    training_step = model.training_step
+    """Add to ``steps`` the synchronizations of each step: from the call of ``training_step`` to its last update.
+
+    What a model trains by optimizers in its own ``fit`` is no part of a step.
+    """
+    training_step, after_update = model.training_step, model.after_update
     begun: list[Counter[str]] = []
 
     def counted(batch: Batch) -> Step:
         begun[:] = [Counter(found)]
         return training_step(batch)
 
-    def updated(*_: Any) -> None:
+    def updated(optimizer: str) -> None:
+        after_update(optimizer)
         if len(begun) == 1:
             steps.append(Counter())
             begun.append(steps[-1])
@@ -129,12 +132,11 @@ def _counting(model: Model, steps: list[Counter[str]]) -> Iterator[None]:
 
     with count_synchronizations() as found:
         model.training_step = counted  # type: ignore[method-assign]
-        hook = register_optimizer_step_post_hook(updated)
+        model.after_update = updated  # type: ignore[method-assign]
         try:
             yield
         finally:
-            hook.remove()
-            del model.training_step
+            del model.training_step, model.after_update
 
 
 class _CutOffError(Exception):

@@ -31,6 +31,13 @@ VALUES: dict[str, dict[str, Sequence[Any]]] = {
         "softness": [40.0],
         "pooling": ["mean"],
     },
+    "infostylegan": {
+        "categorical": [(4,)],
+        "width": [6],
+        "widest": [6],
+        "ema_half_life": [1.0],  # a longer one has no effect in so few steps
+        "compiled": (),  # another way to the same numbers, but for rounding
+    },
     "mfcvae": {"clusters": [(4, 5)], "dims": [(5, 4)], "widths": [(16, 12)], "stages": [(1, 2)]},
 }
 #: Settings in which a short fit shows the effect, or is short. Rows of four weights, which only the fully connected
@@ -38,6 +45,20 @@ VALUES: dict[str, dict[str, Sequence[Any]]] = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "sdc": {"height": 16, "width": 16},
     "vae-lipschitz": {"options": {"trunk": "mlp"}, "height": 2, "width": 2},
+    "infostylegan": {
+        "options": {
+            "continuous": 2,
+            "z_dim": 4,
+            "style_dim": 8,
+            "width": 4,
+            "widest": 8,
+            "post_hoc_epochs": 1,
+            "reader_steps": 2,
+            "references": 20,
+        },
+        "height": 16,
+        "width": 16,
+    },
     "mfcvae": {"options": {"clusters": (5, 5), "widths": (16, 24)}},
 }
 

@@ -1,0 +1,314 @@
+"""The model: what it promises, its losses and its average in closed form, what it warns of, and what it refuses."""
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
+from latentbench.model import TrainingProgress
+from latentbench.running.training import TrainingLoop
+from latentbench.testing import check_model
+from latentbench_infostylegan import latentbench_models
+from latentbench_infostylegan.model import EMA_RAMP, InfoStyleGAN
+from latentbench_infostylegan.scores import OWN
+
+INFO = DataInfo(channels=1, height=16, width=16, train_size=48)
+SMALL: dict[str, Any] = {
+    "continuous": 2,
+    "categorical": (3,),
+    "z_dim": 4,
+    "style_dim": 8,
+    "width": 2,
+    "widest": 8,
+    "epochs": 1,
+    "batch_size": 16,
+    "post_hoc_epochs": 1,
+    "reader_steps": 2,
+    "references": 20,
+}
+
+
+def make(info: DataInfo = INFO, **options: Any) -> InfoStyleGAN:
+    torch.manual_seed(0)
+    return InfoStyleGAN(InfoStyleGAN.Config.parse({**SMALL, **options}, "model 'infostylegan'"), info)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(48, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def fitted(model: InfoStyleGAN, images: Tensor, **trainer_options: Any) -> InfoStyleGAN:
+    train = StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8))
+    model.fit(train, None, TrainingLoop(device=torch.device("cpu"), seed=0, **trainer_options))
+    return model.eval()
+
+
+def test_the_plugin_offers_it() -> None:
+    assert [model.name for model in latentbench_models()] == ["infostylegan"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((1, 16, 16), {"mi": 0.0, "r1_every": 2}),
+        ((3, 28, 28), {"code_injection": "per_scale", "q_head": "separate", "precision": "bfloat16"}),
+    ],
+)
+def test_it_keeps_what_a_model_promises(shape: tuple[int, int, int], options: dict[str, Any]) -> None:
+    """Among the promises: a training that is cut off and resumed ends with the same weights, averages included."""
+    channels, height, width = shape
+    options = {**SMALL, "epochs": 2, "batch_size": 32, **options}
+    check_model(InfoStyleGAN, channels=channels, height=height, width=width, options=options)
+
+
+def test_a_code_and_a_score_do_not_depend_on_the_rest_of_the_batch(images: Tensor) -> None:
+    model = fitted(make(), images)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.encode(images)[5:6], model.encode(images[5:6]))
+        company = torch.cat([images[5:6], torch.zeros(3, 1, 16, 16)])
+        torch.testing.assert_close(model.encode(company)[:1], model.encode(images[5:6]))
+        among, alone = model.score(images), model.score(images[5:6])
+    for name, score in alone.items():
+        torch.testing.assert_close(among[name][5:6], score, rtol=1e-4, atol=1e-4)
+
+
+def test_its_scores_are_those_of_all_detectors_with_its_own_first(images: Tensor) -> None:
+    model = fitted(make(), images)
+    with torch.inference_mode():
+        scores = model.score(torch.cat([images, 15 * images]))
+    assert next(iter(scores)) == OWN == "trunk_mahalanobis"
+    assert len(scores) == 3 * 4 + 4
+    assert all(score.shape == (96,) and score.isfinite().all() for score in scores.values())
+    assert (scores[OWN][48:] > scores[OWN][:48].max()).all()  # fifteen times as bright
+    x = model.readings(images)
+    torch.testing.assert_close(scores["negative_logit"][:48], -x.logit)
+
+
+def test_the_untrained_twin_has_detectors_and_makes_no_step(images: Tensor, caplog: pytest.LogCaptureFixture) -> None:
+    first, twin = make(), fitted(make(), images, max_steps=0)
+    for name, weight in first.named_parameters():
+        assert torch.equal(weight, twin.state_dict()[name]), name
+    assert all(detector.number == 20 for detector in twin.scores.detectors.values())
+    assert all(score.isfinite().all() for score in twin.score(images).values())
+    assert twin.facts()["variation_of_images"] > 0
+    assert not caplog.records
+
+
+def updates(model: InfoStyleGAN, images: Tensor) -> dict[str, dict[str, Tensor]]:
+    found = {}
+    for name, losses in model.training_step(Batch(images)):
+        assert isinstance(losses, dict)
+        found[name] = losses
+    return found
+
+
+def test_losses_are_logistic_and_the_information_is_logged_with_the_entropy(images: Tensor) -> None:
+    model = make(mi=0.3).train()
+    model.progress = TrainingProgress(step=1)
+    torch.manual_seed(1)
+    found = updates(model, images)
+    torch.manual_seed(1)
+    z, c = model.draw(48)
+    fake = model.generator(z, c)
+    real, of_fake = model.discriminator(2 * images - 1), model.discriminator(fake)
+    torch.testing.assert_close(found["discriminator"]["loss"], (softplus(-real) + softplus(of_fake)).mean())
+    torch.testing.assert_close(found["generator"]["adversarial"], softplus(-of_fake).mean())
+    log_q = model.codes.log_q(model.read(fake), c).sum(1).mean()
+    torch.testing.assert_close(found["generator"]["loss"], softplus(-of_fake).mean() - 0.3 * log_q)
+    torch.testing.assert_close(found["q"]["loss"], -log_q)
+    torch.testing.assert_close(found["q"]["information"], log_q + model.codes.entropy)
+
+
+def test_the_penalty_of_a_linear_discriminator_is_its_squared_slope(images: Tensor) -> None:
+    model = make()
+    slope = torch.randn(1, 16, 16)
+    model.discriminator.trunk = nn.Identity()  # type: ignore[assignment]
+    model.discriminator.judge = lambda x: (slope * x).sum((1, 2, 3))  # type: ignore[method-assign, assignment]
+    torch.testing.assert_close(model.penalty(images), slope.square().sum())
+
+
+def test_a_lazy_penalty_keeps_its_expectation(images: Tensor) -> None:
+    """Over 16 steps the loss has as much of it as with a penalty in each."""
+    model = make(r1_gamma=3.0).train()
+    total: Tensor = torch.zeros(())
+    for step in range(16):
+        model.progress = TrainingProgress(step=step)
+        losses = model.discrimination(images, images)
+        total = total + losses["loss"]
+        assert ("r1" in losses) == (step == 0)
+    model.progress = TrainingProgress(step=1)
+    bare = 16 * model.discrimination(images, images)["loss"]
+    torch.testing.assert_close(total - bare, 16 * 3.0 / 2 * model.penalty(images), rtol=1e-3, atol=1e-4)
+
+
+def test_the_average_follows_parameters_with_its_half_life_and_buffers_at_once() -> None:
+    model = make(ema_half_life=32.0, batch_size=16)
+    before = {name: value.clone() for name, value in model.average.named_parameters()}
+    with torch.no_grad():
+        for parameter in model.generator.parameters():
+            parameter.add_(1)
+        model.generator.roots.fill_(7)
+    model.progress = TrainingProgress(step=10_000)
+    for _ in range(4):  # 64 images: two half-lives
+        model.after_update("generator")
+        model.after_update("q")
+    for name, value in model.average.named_parameters():
+        torch.testing.assert_close(value, before[name] + 0.75)
+    assert (model.average.roots == 7).all()
+
+
+def test_at_first_the_average_follows_a_share_of_the_images_so_far() -> None:
+    model = make()
+    with torch.no_grad():
+        model.generator.constant.add_(1)
+    before = model.average.constant.clone()
+    model.progress = TrainingProgress(step=99)
+    model.after_update("generator")
+    torch.testing.assert_close(model.average.constant, before + 1 - 0.5 ** (1 / (100 * EMA_RAMP)))
+
+
+def test_without_information_q_is_first_fitted_to_samples_of_the_finished_generator(images: Tensor) -> None:
+    model = make(mi=0.0)
+    assert model.optimizers().keys() == {"discriminator", "generator"}
+    first = [parameter.clone() for parameter in model.q.parameters()]
+    model.train()
+    for _, _ in model.training_step(Batch(images)):
+        pass
+    model.progress = TrainingProgress(phase="post-hoc")
+    optimizers = model.optimizers()
+    assert optimizers.keys() == {"q", "encoder"}
+    fitted_to = {id(p) for one in optimizers.values() for group in one.param_groups for p in group["params"]}
+    assert not fitted_to & {id(p) for p in [*model.generator.parameters(), *model.discriminator.parameters()]}
+    assert all(torch.equal(one, other) for one, other in zip(first, model.q.parameters(), strict=True))
+
+
+def test_the_gradient_of_an_update_of_q_is_clipped() -> None:
+    model = make()
+    optimizer = model.optimizers()["q"]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 100.0)
+    optimizer.step()
+    norm = torch.stack([p.grad.norm() for p in parameters if p.grad is not None]).norm()
+    assert norm.item() == pytest.approx(1, rel=1e-3)
+
+
+def test_images_of_28_pixels_are_padded_with_black_and_cut_back() -> None:
+    model = make(DataInfo(channels=1, height=28, width=28, train_size=48))
+    x = torch.rand(3, 1, 28, 28)
+    inside = model.inside(x)
+    assert inside.shape == (3, 1, 32, 32)
+    assert (inside[:, :, :2] == -1).all()
+    assert (inside[:, :, :, -2:] == -1).all()
+    torch.testing.assert_close(model.outside(inside), x)
+
+
+def test_samples_at_given_codes_are_of_the_nearest_possible_ones() -> None:
+    model = make().eval()
+    given = torch.tensor([[0.5, -7.0, 0.2, 0.5, 0.3]]).expand(4, -1)
+    possible = torch.tensor([[0.5, -1.0, 0.0, 1.0, 0.0]]).expand(4, -1)
+    torch.manual_seed(0)
+    found = model.sample(4, given)
+    torch.manual_seed(0)
+    assert torch.equal(found, model.sample(4, possible))
+    assert found.shape == (4, 1, 16, 16)
+
+
+def test_pictures_are_one_sheet_each(images: Tensor) -> None:
+    model = make().eval()
+    model.scores.fit(model.readings(images[:20]))
+    with torch.inference_mode():
+        sheets = model.pictures(images)
+    assert {name: tuple(sheet.shape) for name, sheet in sheets.items()} == {
+        "traversals": (1, 3 * 17 + 1, 8 * 17 + 1),
+        "one-code": (1, 8 * 17 + 1, 8 * 17 + 1),
+        "best-samples": (1, 8 * 17 + 1, 8 * 17 + 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        ((0.2, 0.01, 0.01), "has collapsed: pixels vary by 0.010 over samples, and by 0.200 over training images"),
+        ((0.2, 0.2, 0.01), "samples of one code are nearly alike: pixels vary by 0.010 with z, and by 0.200 over"),
+        ((0.2, 0.19, 0.15), ""),
+    ],
+)
+def test_collapse_is_told_in_one_line(
+    measured: tuple[float, ...], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = make()
+    names = [name for name in model.names if name.startswith("variation")]
+    with torch.no_grad():
+        for name, value in zip(names, measured, strict=True):
+            model.measured[model.names.index(name)] = value
+    with caplog.at_level(logging.WARNING, logger="latentbench"):
+        model._warn_of_collapse()
+    assert [message in record.getMessage() for record in caplog.records] == [True] * bool(message)
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+
+
+def test_a_generator_that_ignores_z_has_no_variation_at_a_code_and_one_that_ignores_all_has_none(
+    images: Tensor,
+) -> None:
+    def variations(model: InfoStyleGAN) -> tuple[float, float]:
+        facts = fitted(model, images, max_steps=0).facts()
+        return facts["variation_of_samples"], facts["variation_of_one_code"]
+
+    without_z = make()
+    nn.init.zeros_(without_z.average.mapping.of_z.weight)
+    samples, one_code = variations(without_z)
+    assert samples > 0
+    assert one_code == pytest.approx(0, abs=1e-6)
+    of_c = without_z.average.mapping.of_c
+    assert of_c is not None
+    nn.init.zeros_(of_c.weight)
+    assert variations(without_z) == pytest.approx((0, 0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"continuous": 0, "categorical": ()}, "there is no code: set continuous or categorical"),
+        ({"continuous": -1}, "'continuous': Input should be greater than or equal to 0, got -1"),
+        ({"categorical": (10, 1)}, "'categorical.1': Input should be greater than or equal to 2, got 1"),
+        ({"mi": -0.1}, "'mi': Input should be greater than or equal to 0, got -0.1"),
+        ({"batch_size": 49}, "48 training images are fewer than a batch of 49: set a smaller batch_size"),
+        ({"r1_gamma": 0.0, "r1_every": 4}, "'r1_every' has no effect: r1_gamma is 0"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_in_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(LatentbenchError) as error:
+        make(**options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("side", [16, 28, 32, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_powers_of_two_suit_it_and_28(side: int, channels: int) -> None:
+    assert InfoStyleGAN.suits(DataInfo(channels, side, side, 99)) is None
+
+
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        (DataInfo(3, 48, 48, 99), "not 48x48: where the dataset has an option image_size, set it"),
+        (DataInfo(1, 32, 64, 99), "not 64x32"),
+        (DataInfo(1, 8, 8, 99), "not 8x8"),
+        (DataInfo(3, 256, 256, 99), "not 256x256"),
+        (DataInfo(2, 32, 32, 99), "1 or 3 channels, not 2"),
+    ],
+)
+def test_other_shapes_do_not_suit_it_and_are_refused(info: DataInfo, reason: str) -> None:
+    found = InfoStyleGAN.suits(info)
+    assert found is not None
+    assert reason in found
+    with pytest.raises(LatentbenchError, match=r"^model 'infostylegan': its"):
+        make(info)
