@@ -1,10 +1,11 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv first, once.
+# Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv first, once. `make test-long` runs the
+# tests that take minutes each, and are not part of `make test`.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-long lint clean
 
 # The quick board for every model, on embedded data, and its leaderboard.
 demo: $(INSTALLED)
@@ -16,6 +17,9 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/performance
 	$(BIN)/python -m pytest tests/performance
+
+test-long: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m long
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

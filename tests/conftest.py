@@ -22,6 +22,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"no real data: no MNIST/raw in {real_data_root()} (LATENTBENCH_DATA_ROOT names another folder)")
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    if item.get_closest_marker("long") and "long" not in item.config.getoption("markexpr"):
+        pytest.skip("takes minutes: pytest -m long")
 
 
 @pytest.fixture(scope="session", autouse=True)

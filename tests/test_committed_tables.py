@@ -14,9 +14,10 @@ from latentbench.boards.lineup import lineup_path, read_lineup
 from latentbench.boards.render.findings import render_findings
 from latentbench.boards.render.leaderboard import render
 from latentbench.boards.standings import standings
+from latentbench.claims.filling import fill
 from latentbench.claims.ledger import claim_files, load_ledger
 from latentbench.claims.render import render_claims
-from latentbench.claims.telling import published_on
+from latentbench.claims.telling import names_of, published_on
 from latentbench.claims.verdicts import Judgement, judge
 from latentbench.commands.cli import main
 from latentbench.plugins.registry import Plugins
@@ -158,6 +159,52 @@ def rendered() -> dict[str, str]:
 def test_the_committed_verdicts_on_claims_are_those_of_the_committed_records() -> None:
     mend = "run: latentbench claims render --to leaderboards/CLAIMS.md"
     assert render_claims(judged()) == (LEADERBOARDS / "CLAIMS.md").read_text(), mend
+
+
+def claims_of(paper: str, start: str = "") -> list[Judgement]:
+    return [one for one in judged() if one.paper.name == paper and one.claim.id.startswith(start)]
+
+
+def test_every_closed_form_of_the_committed_claims_comes_out() -> None:
+    computed = [one for one in judged() if one.claim.kind == "computed"]
+    assert [one.name for one in computed if one.verdict != "reproduced"] == []
+    table = claims_of("funke-2022", "table-1-")
+    assert len(table) == 12
+    assert {one.claim.kind for one in table} == {"computed"}
+
+
+@pytest.mark.parametrize(
+    ("paper", "start", "number"),
+    [("funke-2022", "figure-6b-cmi-over-base", 3), ("glazunov-2023", "table-5-sphere-holes", 3),
+     ("glazunov-2023", "table-6-", 24), ("falck-2021", "mnist", 1)],
+)  # fmt: skip
+def test_headlines_are_tested_by_the_records_and_not_only_cited(paper: str, start: str, number: int) -> None:
+    assert len([one for one in claims_of(paper, start) if one.verdict != "not testable"]) >= number
+
+
+@pytest.mark.parametrize("paper", ["bergmann-2019", "bergmann-2020", "defard-2020", "zavrtanik-2021", "liznerski-2021"])
+def test_anchors_of_another_protocol_are_shown_and_not_tested(paper: str) -> None:
+    found = claims_of(paper)
+    assert {(one.claim.protocol, one.claim.test.how, one.verdict) for one in found} == {
+        ("other", "citation", "not testable")
+    }
+    shown = (LEADERBOARDS / "CLAIMS.md").read_text()
+    assert all(f"`{one.claim.id}`" in shown for one in found)
+
+
+@pytest.mark.parametrize("board", ["mnist-shift", "ood"])
+def test_the_claims_of_one_board_have_the_verdicts_that_they_have_among_all(board: str, plugins: Plugins) -> None:
+    ledger = load_ledger(claim_files(LEADERBOARDS / "claims"), plugins)
+    some = {one.name: (one.verdict, one.p, one.reasons) for one in judge(ledger, RESULTS, plugins, [board])}
+    everything = {one.name: (one.verdict, one.p, one.reasons) for one in judged() if board in names_of(one)}
+    assert some == everything != {}
+
+
+def test_the_committed_readme_says_what_claims_and_records_say() -> None:
+    template = LEADERBOARDS / "README.in.md"
+    mend = "run: latentbench claims fill leaderboards/README.in.md --to leaderboards/README.md"
+    expected = fill(template.read_text(), template, judged())
+    assert expected == (LEADERBOARDS / "README.md").read_text(), mend
 
 
 def test_the_committed_claims_have_no_faults(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,7 +82,7 @@ def verb_of(words: list[str]) -> list[str]:
     place = next((place for place, word in enumerate(words) if word in VERBS or word in offered), None)
     if place is None:
         return []
-    group = words[place] == "data" or hasattr(
+    group = words[place] in ("claims", "data") or hasattr(
         offered.get(words[place], None) and offered[words[place]].value, "commands"
     )
     return words[place : place + 1 + (group and place + 1 < len(words))]

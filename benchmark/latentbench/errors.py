@@ -88,8 +88,12 @@ def describe(error: BaseException) -> str:
     return ": ".join(filter(None, (origin(error), kind, message)))
 
 
+#: More names than these are not told in an error.
+_MOST_NAMES = 60
+
+
 def did_you_mean(wrong: str, known: Iterable[str], remark: str = "") -> str:
-    """A suggestion for a mistyped name: similar names first, then every name that would have been right.
+    """A suggestion for a mistyped name: similar names first, then the names that would have been right, 60 at most.
 
     Args:
         wrong: the name.
@@ -102,7 +106,9 @@ def did_you_mean(wrong: str, known: Iterable[str], remark: str = "") -> str:
     names = sorted(known)
     near = get_close_matches(wrong, names, n=3, cutoff=0.6)
     question = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    return f"{question}{f'{remark}; ' if remark else ''}known: {', '.join(names) if names else '(none)'}"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    told = f"{', '.join(names[:_MOST_NAMES])}{more}" if names else "(none)"
+    return f"{question}{f'{remark}; ' if remark else ''}known: {told}"
 
 
 def command_line(*words: str | PathLike[str]) -> str:

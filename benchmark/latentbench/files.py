@@ -22,6 +22,7 @@ __all__ = [
     "StorageError",
     "cache_folder",
     "discard",
+    "names_in",
     "replacing",
     "size_in_words",
     "taken",
@@ -45,6 +46,15 @@ def cache_folder() -> Path:
 
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named) if named else user_cache_path("latentbench", appauthor=False)
+
+
+def names_in(folder: Path) -> list[str]:
+    """What is in a folder, sorted; nothing where there is no such folder."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(entry.name for entry in found)
+    except OSError:
+        return []
 
 
 def size_in_words(size: int) -> str:

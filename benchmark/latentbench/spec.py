@@ -51,7 +51,7 @@ class RunSpec(BaseModel):
     @property
     def untrained(self) -> bool:
         """Whether the run is the untrained twin of another: it makes no step."""
-        return self.budget == UNTRAINED
+        return self.budget.max_steps == UNTRAINED.max_steps
 
     @property
     def key(self) -> str:

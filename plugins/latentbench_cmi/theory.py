@@ -17,8 +17,10 @@ __all__ = [
     "mi_encoder",
     "mutual_information",
     "prediction_map",
+    "svd_encoder",
     "toy_accuracy",
     "variance_explained",
+    "whitening_encoder",
 ]
 
 Matrix = npt.NDArray[np.float64]
@@ -47,6 +49,24 @@ def base_encoder(signal: Matrix, noise: float) -> Matrix:
     [[0.81, 0.14], [0.14, 0.81]]
     """
     return np.asarray(np.linalg.solve(_observed(signal, noise), signal).T, dtype=np.float64)
+
+
+def svd_encoder(signal: Matrix, noise: float) -> Matrix:
+    """W (K, K) of a singular value decomposition of the data: the principal axes of x, the widest first (figure 1)."""
+    _, axes = np.linalg.eigh(_observed(signal, noise))
+    return np.asarray(axes.T[::-1], dtype=np.float64)
+
+
+def whitening_encoder(signal: Matrix, noise: float) -> Matrix:
+    """W (K, K) of whitening: the principal axes of x, each divided by its standard deviation (figure 1).
+
+    >>> code = whitening_encoder(equicorrelated(0.8), 0.1)
+    >>> np.allclose(code @ (equicorrelated(0.8) + 0.1 * np.eye(2)) @ code.T, np.eye(2))
+    True
+    """
+    axes = svd_encoder(signal, noise)
+    deviations = np.sqrt(np.diag(axes @ _observed(signal, noise) @ axes.T))
+    return np.asarray(axes / deviations[:, None], dtype=np.float64)
 
 
 def mi_encoder(signal: Matrix, noise: float) -> Matrix:

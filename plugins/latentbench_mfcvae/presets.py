@@ -73,7 +73,6 @@ def presets() -> dict[str | Where, dict[str, Any]]:
             "learning_rate": 1e-3,
             "batch_size": 64,
             "epochs": 10,
-            "precision": "bfloat16",
         },
         Where("scenes", factors=("shape", "colour", "background")): {"epochs": 60},
         # Ours: the settings of MNIST in fewer and smaller steps.
@@ -84,7 +83,6 @@ def presets() -> dict[str | Where, dict[str, Any]]:
             "epochs": 180,
             "stages": (60, 120),
             "fade_in": 400 / (120 * 12),
-            "precision": "bfloat16",
         },
         # Ours: so small that they are trained in minutes, as no partition is asked for.
         "digits-shift": {"network": "mlp", "widths": (256, 512), "batch_size": 100, "epochs": 40},

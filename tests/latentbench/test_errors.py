@@ -40,6 +40,13 @@ def test_near_misses_come_before_all_that_is_known(wrong, known, mend):
     assert did_you_mean(wrong, known).startswith(mend)
 
 
+def test_of_very_many_names_the_first_are_told():
+    said = did_you_mean("name-9999", [f"name-{number:04}" for number in range(1000)])
+    assert said.startswith("did you mean 'name-0999'")
+    assert said.endswith("name-0059 and 940 more")
+    assert did_you_mean("x", [f"name-{number}" for number in range(60)]).count(",") == 59
+
+
 @given(wrong=st.text("abcde-", min_size=1, max_size=6), known=NAMES)
 def test_a_near_miss_is_always_a_known_name_that_resembles_the_wrong_one(wrong, known):
     question, _, names = did_you_mean(wrong, iter(known)).rpartition("known: ")

@@ -64,7 +64,10 @@ def results(out: Path) -> dict[str, dict[str, object]]:
     return found
 
 
-def test_killed_at_twenty_instants_the_records_are_those_of_an_uninterrupted_run(tmp_path: Path, toys: Path) -> None:
+@pytest.mark.parametrize("instants", [6, pytest.param(40, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+def test_killed_at_any_instant_the_records_are_those_of_an_uninterrupted_run(
+    instants: int, tmp_path: Path, toys: Path
+) -> None:
     (tmp_path / "toys.yaml").write_text(BOARD)
     for out in ("first", "whole"):  # the first one pays for what a process does once
         start = time.monotonic()
@@ -76,7 +79,7 @@ def test_killed_at_twenty_instants_the_records_are_those_of_an_uninterrupted_run
 
     draw = random.Random(0)
     resumed = 0
-    for number in range(20):
+    for number in range(instants):
         out = f"killed-{number}"
         process = _start(tmp_path, toys, out)
         if number % 2:  # most of a command's time is its start, so every other instant is one after a checkpoint

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latentbench_cmi.closed_forms import explained, map_entry, prediction_correlation
+from latentbench_cmi.closed_forms import data_correlation, explained, map_entry, prediction_correlation
 from latentbench_cmi.theory import equicorrelated
 
 SAMPLES = 400_000
@@ -35,6 +35,26 @@ def test_figure_2(method: str, train: float, test: float) -> None:
     assert round(prediction_correlation(method, 0.8, 0.0, 0.1), 2) == test
 
 
+@pytest.mark.parametrize("whitened", [False, True])
+def test_figure_1_reads_the_principal_axes_of_samples(whitened: bool) -> None:
+    """Each attribute regressed by least squares on one coordinate of the data's own singular value decomposition."""
+    attributes, seen = sample(0.8, 0.1)
+    left, widths, axes = np.linalg.svd(seen, full_matrices=False)
+    code = left if whitened else seen @ axes.T
+    factors = (code * attributes).sum(0) / np.square(code).sum(0)
+    missed = np.square(code * factors - attributes).sum() / np.square(attributes).sum()
+    found = explained("whitening" if whitened else "svd", 0.8, 0.8, 0.1)
+    assert found == pytest.approx(1 - missed, abs=0.005)
+    assert round(found, 2) == 0.46  # as printed
+    assert widths[0] > widths[1]
+
+
+@pytest.mark.parametrize("correlation", [0.8, 0.0])
+def test_the_correlation_of_the_data_is_that_of_samples(correlation: float) -> None:
+    _, seen = sample(correlation, 0.1)
+    assert data_correlation(correlation, 0.1) == pytest.approx(np.corrcoef(seen.T)[0, 1], abs=0.005)
+
+
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="one of base, mi, cmi, not 'CMI'"):
+    with pytest.raises(ValueError, match="one of base, mi, cmi, svd, whitening, not 'CMI'"):
         explained("CMI", 0.8, 0.0, 0.1)

@@ -34,14 +34,11 @@ from scipy.special import stdtr
 from latentbench.boards.images import Images
 from latentbench.boards.moderation import Prior, fit_prior
 from latentbench.boards.rank_sets import RankInterval, holm, rank_intervals
-from latentbench.boards.significance import CONFIDENCE, Summary
+from latentbench.boards.significance import CONFIDENCE, RESOLUTION, Summary
 
-__all__ = ["RESOLUTION", "Comparison", "compare", "satterthwaite"]
+__all__ = ["Comparison", "compare", "satterthwaite"]
 
 Array = npt.NDArray[np.float64]
-
-#: Differences below this share of the greater value are taken for rounding errors.
-RESOLUTION = 1e-9
 
 
 @dataclass(frozen=True)
@@ -131,6 +128,7 @@ def compare(
     *,
     seeds: bool = True,
     deterministic: Sequence[bool] | None = None,
+    beside: Sequence[Summary] = (),
 ) -> Comparison:
     """Compare all rows of a table.
 
@@ -142,12 +140,13 @@ def compare(
             trained models that they are, over images alone, and those without replicates are not tested.
         deterministic: which rows would have the same value with every seed, so that one seed tells all; by default
             none is known to.
+        beside: further rows of the table, whose spread counts in the common variance; they are not compared.
     """
     means, counts = np.array([row.mean for row in rows]), np.array([row.n for row in rows])
     difference = means[:, None] - means
     difference[np.abs(difference) <= RESOLUTION * np.fmax(np.abs(means)[:, None], np.abs(means))] = 0
     fixed = np.zeros(len(rows), dtype=bool) if deterministic is None else np.array(deterministic, dtype=bool)
-    variances, freedoms, prior = _moderated(rows, fixed) if seeds else _fixed(len(rows))
+    variances, freedoms, prior = _moderated(rows, fixed, beside) if seeds else _fixed(len(rows))
     part = np.zeros_like(difference)
     tested = (counts > 1) | fixed if seeds else np.zeros(len(rows), dtype=bool)
     if images is not None:
@@ -159,17 +158,21 @@ def compare(
     return Comparison(difference, counts, variances, freedoms, part, freedom, prior, tested, not seeds)
 
 
-def _moderated(rows: Sequence[Summary], fixed: npt.NDArray[np.bool_]) -> tuple[Array, Array, Prior]:
-    """The moderated variance of each row, its degrees of freedom, and what the rows have in common."""
-    own = [row.std**2 if row.std is not None and _varies(row) else 0.0 for row in rows]
+def _moderated(
+    rows: Sequence[Summary], fixed: npt.NDArray[np.bool_], beside: Sequence[Summary]
+) -> tuple[Array, Array, Prior]:
+    """The moderated variance of each row, its degrees of freedom, and what these and the rows beside have in common."""
+    every = [*rows, *beside]
+    own = [row.variance for row in every]
     pool = [place for place, variance in enumerate(own) if variance > 0]
-    prior = fit_prior(np.array([own[place] for place in pool]), np.array([rows[place].n - 1.0 for place in pool]))
+    prior = fit_prior(np.array([own[place] for place in pool]), np.array([every[place].n - 1.0 for place in pool]))
     variances = np.array(
         [np.nan if row.std is None and not known else 0.0 for row, known in zip(rows, fixed, strict=True)]
     )
     freedoms = np.full(len(rows), np.inf)
     for place in pool:
-        variances[place], freedoms[place] = prior.moderate(own[place], rows[place].n - 1)
+        if place < len(rows):
+            variances[place], freedoms[place] = prior.moderate(own[place], rows[place].n - 1)
     return variances, freedoms, prior
 
 
@@ -190,8 +193,3 @@ def _p_value(difference: Array, variance: Array, freedom: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(variance > 0, np.abs(difference) / np.sqrt(variance), np.nan)
     return np.asarray(2 * stdtr(np.minimum(freedom, 1e15), -t))
-
-
-def _varies(row: Summary) -> bool:
-    """Whether the values differ by more than rounding."""
-    return row.greatest - row.least > RESOLUTION * max(abs(row.least), abs(row.greatest))

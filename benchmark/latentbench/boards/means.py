@@ -15,7 +15,7 @@ from latentbench.config import canonical
 from latentbench.records.code import code_of, latest_code
 from latentbench.records.replicates import Replicates
 
-__all__ = ["MeanRow", "Means", "averaged", "means"]
+__all__ = ["MeanRow", "Means", "Parts", "averaged", "means"]
 
 Array = npt.NDArray[np.float64]
 
@@ -86,31 +86,63 @@ def means(board: Board, tables: Sequence[Table], replicates: Replicates | None =
         The means; None if the board asks for none or no run is finished.
     """
     first = {label: same[0] for label, same in grouped(tables, lambda table: table.label).items()}
-    every = {label: [*table.rows, *table.nulls] for label, table in first.items()}
-    parts = {label: rows for label, rows in every.items() if any(row.finished for row in rows)}
-    if not (board.average and board.rank and parts):
+    parts = Parts.of({label: [*table.rows, *table.nulls] for label, table in first.items()})
+    if not (board.average and board.rank and parts.labels):
         return None
-    everything = [(label, row) for label, rows in parts.items() for row in rows]
-    newest = {row.model: row.version for _, row in sorted(everything, key=lambda part: part[1].version)}
-    current = [(label, row) for label, row in everything if row.version == newest[row.model]]
-    older = Counter[tuple[str, int]]()
-    for _, row in everything:
-        if row.version < newest[row.model]:
-            older[row.model, row.version] += len(row.records)
-    current, other_code = _of_last_code(current)
-    records = [record for _, row in current for record in row.records]
-    columns = [make_column(name, records) for name in board.values()]
+    columns = [parts.column(name) for name in board.values()]
     ranking = [column for name in board.ranking() for column in columns if column.name == name]
-    over = {
-        column.name: [
-            one for one in parts if any(column.values(row.finished) for label, row in current if label == one)
-        ]
-        for column in columns
-    }
-    by_label = grouped(current, lambda part: part[1].label).values()
-    rows = [_row(dict(same), list(parts), columns, ranking, over, replicates or {}) for same in by_label]
+    rows = parts.rows(columns, ranking, replicates or {})
     groups, nulls = in_groups(rows, columns, ranking, seeds=board.seeds > 1)
-    return Means(list(parts), columns, ranking, over, groups, nulls, dict(sorted(older.items())), other_code)
+    over = {column.name: parts.over(column) for column in columns}
+    return Means(parts.labels, columns, ranking, over, groups, nulls, parts.left_out, parts.other_code)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rows of several datasets that are averaged, before anything is computed from their values."""
+
+    labels: Sequence[str]
+    """The datasets that have a finished run."""
+    current: Sequence[tuple[str, Row]]
+    """Each row with its dataset, in the newest version of its model and by the code of its last run."""
+    left_out: Mapping[tuple[str, int], int]
+    other_code: Mapping[tuple[str, str], int]
+    """Both as of ``Means``."""
+
+    @classmethod
+    def of(cls, rows: Mapping[str, Sequence[Row]]) -> "Parts":
+        """From the rows that the board names, nulls among them, by dataset."""
+        parts = {label: of_dataset for label, of_dataset in rows.items() if any(row.finished for row in of_dataset)}
+        everything = [(label, row) for label, of_dataset in parts.items() for row in of_dataset]
+        newest = {row.model: row.version for _, row in sorted(everything, key=lambda part: part[1].version)}
+        current = [(label, row) for label, row in everything if row.version == newest[row.model]]
+        older = Counter[tuple[str, int]]()
+        for _, row in everything:
+            if row.version < newest[row.model]:
+                older[row.model, row.version] += len(row.records)
+        current, other_code = _of_last_code(current)
+        return cls([*parts], current, dict(sorted(older.items())), other_code)
+
+    def column(self, name: str) -> Column:
+        """The column of one value."""
+        return make_column(name, [record for _, row in self.current for record in row.records])
+
+    def over(self, column: Column) -> list[str]:
+        """The datasets on which any row has the value."""
+        having = {label for label, row in self.current if column.values(row.finished)}
+        return [label for label in self.labels if label in having]
+
+    def rows(self, columns: Sequence[Column], ranking: Sequence[Column], replicates: Replicates) -> list[MeanRow]:
+        """The rows of means, neither ranked nor compared.
+
+        Args:
+            columns: their values.
+            ranking: those of them of which a row has the replicates.
+            replicates: of these, as far as they are known.
+        """
+        over = {column.name: self.over(column) for column in columns}
+        by_label = grouped(self.current, lambda part: part[1].label).values()
+        return [_row(dict(same), self.labels, columns, ranking, over, replicates) for same in by_label]
 
 
 def _of_last_code(parts: Sequence[tuple[str, Row]]) -> tuple[list[tuple[str, Row]], dict[tuple[str, str], int]]:

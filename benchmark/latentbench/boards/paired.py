@@ -3,9 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from latentbench.boards.comparison import RESOLUTION
 from latentbench.boards.rows import Column, Row
-from latentbench.boards.significance import Summary
+from latentbench.boards.significance import RESOLUTION, Summary
 
 __all__ = ["paired_difference", "paired_replicates", "shared_seeds"]
 

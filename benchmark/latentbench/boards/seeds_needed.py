@@ -12,7 +12,7 @@ separation is not in sight.
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from typing import NamedTuple
 
@@ -101,7 +101,7 @@ class Uncertainty:
         """Of the number."""
         return self.seeds + self.rest
 
-    @property
+    @cached_property
     def all_freedom(self) -> float:
         """Degrees of freedom of the variance."""
         if not self.rest > 0:

@@ -150,7 +150,7 @@ def _row(side: Side, column: Column, beside: Side) -> Row:
     if len(by_seed) == 1 and (only := next(iter(by_seed.values()))).deterministic:
         by_seed |= {one.spec.seed: only for one in beside.records}
     numbers = {seed: value.value for seed, one in by_seed.items() if (value := column.value(one))}
-    found = stacked(column, by_seed.values(), side.replicates)
+    found = stacked(column, [*by_seed.values()], side.replicates)
     return Row(
         label="",
         model=records[0].spec.model,

@@ -168,18 +168,52 @@ class Gathered:
         """
         return [_row(line, columns, ranking, replicates) for line in self.named]
 
+    @property
+    def labels(self) -> list[str]:
+        """Those of the lines that the board names."""
+        return [line.label for line in self.named]
+
+    def row(self, label: str, column: Column) -> Row | None:
+        """One of the lines that the board names as a row with a single value; None if there is no such line."""
+        line = next((line for line in self.named if line.label == label), None)
+        return _row(line, [column], [], {}) if line else None
+
 
 def gather(board: Board, records: Iterable[Record], lineup: Lineup | None = None) -> list[Gathered]:
     """The runs of each table of ``board``; see ``standings``."""
     groups: defaultdict[_Place, list[Record]] = defaultdict(list)
+    texts = _Texts()
     for record in _distinct(records):
         entry = _entry(record, board)
         if entry is not None:
             spec = record.spec
             versions = -spec.harness_version, -spec.dataset_version
-            groups[entry, *versions, spec.split_hash, canonical(spec.options)].append(record)
+            groups[entry, *versions, spec.split_hash, texts.of(spec.options)].append(record)
     by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
-    return [_gathered(board, board.datasets[place[0]], group, lineup or {}) for place, group in by_size]
+    return [_gathered(board, board.datasets[place[0]], group, lineup or {}, texts) for place, group in by_size]
+
+
+class _Texts:
+    """Parts of specs as canonical text, each made once: those of records from an index are often the same object."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, str]] = {}
+        """By identity; the part is kept, so that no other can get its place."""
+
+    def of(self, part: Mapping[str, Any] | Budget) -> str:
+        """The text of options, or of a budget."""
+        if id(part) not in self._known:
+            plain = part.model_dump() if isinstance(part, Budget) else part
+            self._known[id(part)] = part, canonical(plain)
+        return self._known[id(part)][1]
+
+    def setting(self, record: Record) -> tuple[str, str, int]:
+        """What is alike in the runs of one line, beside what is alike in the whole table."""
+        return self.of(record.spec.config), self.of(record.spec.budget), record.spec.threads
+
+    def trained_setting(self, record: Record) -> tuple[str, int]:
+        """What a run and its untrained twin have in common, beside what is alike in the whole table."""
+        return self.of(record.spec.config), record.spec.threads
 
 
 def _entry(record: Record, board: Board) -> int | None:
@@ -218,7 +252,7 @@ def _distinct(records: Iterable[Record]) -> list[Record]:
     ]
 
 
-def _gathered(board: Board, entry: BoardDataset, records: Sequence[Record], lineup: Lineup) -> Gathered:
+def _gathered(board: Board, entry: BoardDataset, records: Sequence[Record], lineup: Lineup, texts: _Texts) -> Gathered:
     """Of records that share their data and the harness's version."""
     newest = _newest(records)
     current = [
@@ -226,7 +260,7 @@ def _gathered(board: Board, entry: BoardDataset, records: Sequence[Record], line
         for record in records
         if record.spec.model_version == newest[record.spec.model] and not _is_refused(record, board)
     ]
-    return Gathered(entry, records, current, *_lines(board, entry, current, lineup.get(entry.label, {})))
+    return Gathered(entry, records, current, *_lines(board, entry, current, lineup.get(entry.label, {}), texts))
 
 
 def _newest(records: Iterable[Record]) -> dict[str, int]:
@@ -335,7 +369,11 @@ class _Line:
 
 
 def _lines(
-    board: Board, entry: BoardDataset, records: Iterable[Record], known: Mapping[str, Mapping[str, Any]]
+    board: Board,
+    entry: BoardDataset,
+    records: Iterable[Record],
+    known: Mapping[str, Mapping[str, Any]],
+    texts: _Texts,
 ) -> tuple[list[_Line], list[_Line], list[str]]:
     """The lines that the board names, the other ones, and the labels of those that were guessed.
 
@@ -344,15 +382,16 @@ def _lines(
         entry: the dataset.
         records: of one table.
         known: the configuration behind a label, as far as the lineup tells it.
+        texts: of parts of the records' specs.
     """
     named: list[_Line] = []
     others: list[_Line] = []
     guessed: list[str] = []
     for model, of_model in sorted(grouped(records, lambda record: record.spec.model).items()):
         trained = [one for one in of_model if not one.spec.untrained]
-        twins = grouped((one for one in of_model if one.spec.untrained), _trained_setting)
-        groups = grouped(trained, _setting)
-        by_runs = sorted(groups.values(), key=lambda same: (-_finished(same), _setting(same[0])))
+        twins = grouped((one for one in of_model if one.spec.untrained), texts.trained_setting)
+        groups = grouped(trained, texts.setting)
+        by_runs = sorted(groups.values(), key=lambda same: (-_finished(same), texts.setting(same[0])))
         variants = [one for one in board.variants_on(entry) if one.model == model]
         labels: dict[int, str] = {}  # by the place in by_runs
         for variant in [*([None] if board.lists(model) else []), *variants]:
@@ -375,26 +414,16 @@ def _lines(
         for place, same in enumerate(by_runs):
             config = same[0].spec.config
             line = _Line.of(
-                labels.get(place, ""), _differing(config, base), same, twins.get(_trained_setting(same[0]), [])
+                labels.get(place, ""), _differing(config, base), same, twins.get(texts.trained_setting(same[0]), [])
             )
             (named if line.label else others).append(line)
-        having = {_trained_setting(same[0]) for same in by_runs}
+        having = {texts.trained_setting(same[0]) for same in by_runs}
         others += [
             _Line.of("", _differing(same[0].spec.config, base), same)
             for setting, same in twins.items()
             if setting not in having
         ]
     return named, others, guessed
-
-
-def _setting(record: Record) -> tuple[str, str, int]:
-    """What is alike in the runs of one line, beside what is alike in the whole table."""
-    return canonical(record.spec.config), canonical(record.spec.budget.model_dump()), record.spec.threads
-
-
-def _trained_setting(record: Record) -> tuple[str, int]:
-    """What a run and its untrained twin have in common, beside what is alike in the whole table."""
-    return canonical(record.spec.config), record.spec.threads
 
 
 def _may_be(variant: Variant | None, config: Mapping[str, Any], variants: Sequence[Variant]) -> bool:
@@ -410,6 +439,8 @@ def _finished(records: Iterable[Record]) -> int:
 
 
 def _differing(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    if config is base:
+        return {}
     return {
         name: value for name, value in config.items() if name not in base or canonical(value) != canonical(base[name])
     }
@@ -435,8 +466,10 @@ def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], repl
     )
 
 
-def stacked(column: Column, finished: Iterable[Record], replicates: Replicates) -> npt.NDArray[np.float64] | None:
+def stacked(column: Column, finished: Sequence[Record], replicates: Replicates) -> npt.NDArray[np.float64] | None:
     """(B, n) replicates of a value of one row's runs, those that have it; None if those of any are not known."""
+    if not any(one.key in replicates for one in finished):
+        return None
     of_seeds = [replicates.get(one.key, {}).get(column.name) for one in finished if column.value(one) is not None]
     known = [of_seed for of_seed in of_seeds if of_seed is not None]
     return np.stack(known, axis=1) if known and len(known) == len(of_seeds) else None

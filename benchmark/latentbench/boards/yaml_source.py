@@ -1,7 +1,15 @@
-"""YAML with line numbers: a file's values, the line of each of them, and what is wrong with one as a line of text."""
+"""YAML with line numbers: a file's values, the line of each of them, and what is wrong with one as a line of text.
 
+The values of a large file are kept in the cache folder (``latentbench.files.cache_folder``), since libyaml takes a
+second for some ten thousand lines. They are believed by content alone: they count only for the same text, read by the
+same code.
+"""
+
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.files import StorageError, cache_folder, replacing
 
 __all__ = ["Source", "read_form"]
 
@@ -17,13 +26,22 @@ Form = TypeVar("Form", bound=BaseModel)
 Parts = Mapping[str, type[BaseModel]]
 
 
+#: Characters from which on it is quicker to look for kept values than to read the text.
+_LARGE = 10_000
+
+
 @dataclass(frozen=True)
 class Source:
-    """A YAML file as a tree of nodes."""
+    """A YAML file that has been read, with the lines of its values."""
 
     path: Path
-    root: yaml.Node | None
-    """None: the file is empty."""
+    text: str
+
+    @cached_property
+    def root(self) -> yaml.Node | None:
+        """The tree of nodes; None: the file is empty. It is made when a line is asked for."""
+        root: yaml.Node | None = (_FastLoader or _Loader)(self.text).get_single_node()
+        return root
 
     def find(self, loc: Sequence[int | str]) -> tuple[list[str], int]:
         """The place of a pydantic location: the path of keys and indices to it, and its line (from 0).
@@ -65,7 +83,12 @@ def read_form(
     Raises:
         LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there.
     """
-    source, values = _read_yaml(path, kind)
+    text = _text(path, kind)
+    values = _kept(path, text)
+    if values is None:
+        values = _values(path, text)
+        _keep(path, text, values)
+    source = Source(path, text)
     if not isinstance(values, dict):
         raise source.mistake((), f"a {file} maps keys to values", f"its keys are {', '.join(form.model_fields)}")
     try:
@@ -75,36 +98,79 @@ def read_form(
         raise _first_mistake(source, error, file, form, of_parts) from None
 
 
-def _read_yaml(path: Path, noun: str) -> tuple[Source, Any]:
-    """The file at ``path`` with line numbers, and its plain values; ``noun`` names its kind in errors ("board").
+def _text(path: Path, noun: str) -> str:
+    """What is in the file at ``path``; ``noun`` names its kind in errors ("board").
 
     Raises:
-        LatentbenchError: the file cannot be read; or ``path:line:`` and why it is not valid YAML.
+        LatentbenchError: it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise LatentbenchError(f"cannot read {noun} {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise LatentbenchError(f"cannot read {noun} {path}: it is not UTF-8 text (byte {error.start})") from None
+
+
+def _values(path: Path, text: str) -> Any:
+    """The plain values of a text in YAML.
+
+    Raises:
+        LatentbenchError: ``path:line:`` and why it is not valid YAML.
+    """
     if _FastLoader:
         try:
-            return _loaded(path, _FastLoader(text))
+            return _loaded(_FastLoader(text))
         except yaml.YAMLError:
             pass  # the other loader says what is wrong, in its own words everywhere
     try:
-        return _loaded(path, _Loader(text))
+        return _loaded(_Loader(text))
     except yaml.reader.ReaderError as error:
         raise _mistake(path, text.count("\n", 0, error.position), "a character that YAML does not allow") from None
     except yaml.MarkedYAMLError as error:
         raise _mistake(path, error.problem_mark.line if error.problem_mark else 0, str(error.problem)) from None
 
 
-def _loaded(path: Path, loader: Any) -> tuple[Source, Any]:
+def _loaded(loader: Any) -> Any:
     root = loader.get_single_node()
     if root:
         _refuse_repeated_keys(root)
-    return Source(path, root), loader.construct_document(root) if root else None
+    return loader.construct_document(root) if root else None
+
+
+def _kept(path: Path, text: str) -> Any:
+    """The values that are kept of a large text; None if there are none, or they are of another text."""
+    if len(text) < _LARGE:
+        return None
+    try:
+        digest, _, values = _kept_path(path).read_text(encoding="utf-8").partition("\n")
+        return json.loads(values) if digest == _digest(text) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _keep(path: Path, text: str, values: Any) -> None:
+    """Keep the values of a large text, in place of those that the file had before, where JSON tells them."""
+    if len(text) < _LARGE:
+        return
+    try:
+        told = json.dumps(values)
+        if json.loads(told) != values:  # such as keys that are numbers
+            return
+        with replacing(_kept_path(path)) as file:
+            file.write(f"{_digest(text)}\n{told}".encode())
+    except (TypeError, ValueError, StorageError):  # such as a date
+        return
+
+
+def _kept_path(path: Path) -> Path:
+    return cache_folder() / "yaml" / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.json"
+
+
+def _digest(text: str) -> str:
+    """Of the text and the code that reads it."""
+    code = f"{yaml.__version__} {yaml.__with_libyaml__} ".encode() + Path(__file__).read_bytes()
+    return hashlib.sha256(code + text.encode()).hexdigest()
 
 
 def _refuse_repeated_keys(root: yaml.Node) -> None:

@@ -19,7 +19,7 @@ from math import copysign, inf, sqrt
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
-from latentbench.boards.comparison import RESOLUTION, Comparison
+from latentbench.boards.comparison import Comparison
 from latentbench.boards.images import Images
 from latentbench.boards.seeds_needed import Uncertainty
 from latentbench.boards.significance import Summary
@@ -107,8 +107,7 @@ def of_row(row: Summary, published: float, images: Images | None, error: tuple[f
         images: of this row alone.
         error: of the published value: its standard error and the degrees of freedom, where they are known.
     """
-    varies = row.std is not None and row.greatest - row.least > RESOLUTION * max(abs(row.least), abs(row.greatest))
-    variance = row.std**2 if varies and row.std else 0.0
+    varies = row.variance > 0
     parts = []
     if images is not None and images.covariance[0, 0] >= 0:  # false for NaN
         counted = images.noise[0] if varies else 0.0
@@ -121,8 +120,8 @@ def of_row(row: Summary, published: float, images: Images | None, error: tuple[f
         row.mean - published,
         Uncertainty(
             have=row.n,
-            seed=variance,
-            seeds=variance / row.n,
+            seed=row.variance,
+            seeds=row.variance / row.n,
             freedom=float(row.n - 1) if varies else inf,
             later=lambda n: np.asarray(n - 1, dtype=np.float64),
             rest=rest,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, cached_property, partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,16 +14,16 @@ from latentbench.boards.board import Board
 from latentbench.boards.comparison import compare
 from latentbench.boards.images import Images
 from latentbench.boards.lineup import read_lineup
-from latentbench.boards.means import MeanRow, averaged, means
+from latentbench.boards.means import MeanRow, Parts, averaged
 from latentbench.boards.published import MEANS
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.significance import Summary
-from latentbench.boards.standings import Gathered, gather, grouped, make_column, stacked, standings
+from latentbench.boards.standings import Gathered, gather, grouped, make_column, stacked
 from latentbench.claims.estimates import Estimate, Tested, equivalence, gap, of_pair, of_row, order, published_error
 from latentbench.claims.ledger import Ledger, planning
 from latentbench.claims.schema import Citation, Claim, Equivalence, Gap, OnBoard, Order, Other, Paper, Runs
 from latentbench.errors import LatentbenchError, command_line
-from latentbench.records.index import indexed_records, indexed_replicates
+from latentbench.records.index import have_equal_facts, indexed_records, indexed_replicates
 from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
 from latentbench.records.select import matching
@@ -115,11 +115,13 @@ class _Records:
                 datasets.add(claim.selection.dataset)
             elif isinstance(claim.selection, OnBoard):
                 datasets.update(entry.name for entry in ledger.board(paper, claim.selection).datasets)
-        records = indexed_records(self.store, values, datasets).values()
+        records = indexed_records(self.store, values, datasets)
         self._of_dataset = grouped(records, lambda one: one.spec.dataset)
         self._of_model = grouped(records, lambda one: (one.spec.dataset, one.spec.model))
-        self._tables: dict[int, dict[str, Gathered]] = {}
-        self._rows: dict[tuple[int, str, str], tuple[Column, Mapping[str, Row]]] = {}
+        self._gathered: dict[int, Sequence[Gathered]] = {}
+        self._alike: dict[int, bool] = {}
+        self._parts: dict[int, Parts] = {}
+        self._rows: dict[tuple[int, str, str], _Rows] = {}
 
     def look_up(self, paper: Paper, claim: Claim) -> list[Side] | Obstacle:
         """The rows of a claim, each with its value; or the first reason why there is none."""
@@ -129,43 +131,49 @@ class _Records:
         assert isinstance(selection, OnBoard)
         sides = []
         board = self._ledger.board(paper, selection)
+        called = partial(self._ledger.called, paper, selection)
         for label, value in named_values(claim):
-            column, rows = self._row(board, selection.dataset, value)
+            rows = self._rows_of(board, selection.dataset, value)
             row = rows.get(label)
-            called = self._ledger.called(paper, selection)
             if selection.is_mean:
-                side = _side_of_mean(column, row, label, board, _command(called, selection, label))
+                side = _side_of_mean(rows.column, row, label, selection, board, called)
             else:
-                side = _side(column, row, label, selection, called)
+                side = _side(rows.column, row, label, selection, called)
             if isinstance(side, Obstacle):
                 return side
             sides.append(side)
         return sides
 
-    def _row(self, board: Board, dataset: str, value: str) -> tuple[Column, Mapping[str, Row]]:
-        """A value's column in the first table of a dataset, or in that of the means, and the rows by label."""
+    def _rows_of(self, board: Board, dataset: str, value: str) -> "_Rows":
+        """A value's column in the first table of a dataset, or in that of the means, and its rows."""
         place = (id(board), dataset, value)
         if place not in self._rows:
             self._rows[place] = self._means(board, value) if dataset == MEANS else self._table(board, dataset, value)
         return self._rows[place]
 
-    def _table(self, board: Board, dataset: str, value: str) -> tuple[Column, Mapping[str, Row]]:
-        if id(board) not in self._tables:
-            tables = gather(board, self._of_board(board), read_lineup(self.store.root, board))
-            self._tables[id(board)] = {table.entry.label: table for table in reversed(tables)}  # the first one stays
-        table = self._tables[id(board)].get(dataset)
-        column = table.column(value) if table else make_column(value, [])
-        rows = table.rows([column], [], {}) if table else []
-        return column, {row.label: row for row in rows}
+    def _table(self, board: Board, dataset: str, value: str) -> "_Rows":
+        table = next((one for one in self._tables(board) if one.entry.label == dataset), None)
+        if table is None:
+            return _Rows(make_column(value, []), (), lambda _: None)
+        if id(table) not in self._alike:
+            self._alike[id(table)] = have_equal_facts(table.current)
+        # where it is so, any record makes the column that all of them make
+        column = make_column(value, table.current[:1]) if self._alike[id(table)] else table.column(value)
+        return _Rows(column, table.labels, lambda label: table.row(label, column))
 
-    def _means(self, board: Board, value: str) -> tuple[Column, Mapping[str, MeanRow]]:
-        entries = [entry.model_copy(update={"rank": None, "columns": None}) for entry in board.datasets]
-        showing = board.model_copy(update={"datasets": entries, "rank": value, "columns": [], "average": True})
-        tables = standings(showing, self._of_board(board), read_lineup(self.store.root, board))
-        found = means(showing, tables)
-        if found is None:
-            return make_column(value, []), {}
-        return found.columns[0], {row.label: row for row in (*found.rows, *found.nulls)}
+    def _means(self, board: Board, value: str) -> "_Rows":
+        if id(board) not in self._parts:
+            first = {one.entry.label: one for one in reversed(self._tables(board))}
+            self._parts[id(board)] = Parts.of({label: one.rows([], [], {}) for label, one in first.items()})
+        parts = self._parts[id(board)]
+        column = parts.column(value)
+        rows = {row.label: row for row in parts.rows([column], [], {})}
+        return _Rows(column, [*rows], rows.get)
+
+    def _tables(self, board: Board) -> Sequence[Gathered]:
+        if id(board) not in self._gathered:
+            self._gathered[id(board)] = gather(board, self._of_board(board), read_lineup(self.store.root, board))
+        return self._gathered[id(board)]
 
     def _of_board(self, board: Board) -> list[Record]:
         return [one for name in {entry.name for entry in board.datasets} for one in self._of_dataset.get(name, [])]
@@ -177,11 +185,12 @@ class _Records:
             by_seed = matching(there, value=selection.value, options=selection.options, config=selection.config)
         except LatentbenchError as error:
             return Obstacle(str(error), not_run=False)
-        if not by_seed:
+        records = [*by_seed.values()]
+        side = _of_runs(selection.model, make_column(selection.value, records), records)
+        if side is None:
             reason = f"no run of {selection.model} on {selection.dataset} with these options has the value"
             return Obstacle(reason, next(planning(selection, self._plugins), ""))
-        records = [*by_seed.values()]
-        return [_of_runs(selection.model, make_column(selection.value, records), records)]
+        return [side]
 
     def tested(self, paper: Paper, claim: Claim, found: list[Side] | Obstacle, replicates: Replicates) -> Evidence:
         """The test of a claim, where its rows have enough seeds."""
@@ -189,15 +198,36 @@ class _Records:
             return Evidence(obstacle=found)
         if isinstance(claim.test, Citation):
             return Evidence(found)
-        called = self._ledger.called(paper, claim.selection) if isinstance(claim.selection, OnBoard) else ""
-        if obstacle := _too_little(claim, found, called):
+        if obstacle := _too_little(claim, found, lambda selection: self._ledger.called(paper, selection)):
             return Evidence(found, obstacle=obstacle)
         if isinstance(claim.test, Equivalence):
             return Evidence(found, _equivalence(claim, claim.test, found[0], replicates))
         assert isinstance(claim.selection, OnBoard)
         board = self._ledger.board(paper, claim.selection)
-        _, rows = self._row(board, claim.selection.dataset, claim.selection.value)
-        return Evidence(found, _compared(claim, found, [*rows.values()], replicates))
+        rows = self._rows_of(board, claim.selection.dataset, claim.selection.value)
+        return Evidence(found, _compared(claim, found, rows.pool, replicates))
+
+
+class _Rows:
+    """The rows of a table by one value, each made when it is asked for.
+
+    Args:
+        column: of the value.
+        labels: of the rows.
+        make: a row by its label.
+    """
+
+    def __init__(self, column: Column, labels: Iterable[str], make: Callable[[str], Row | None]) -> None:
+        self.column = column
+        self._labels = labels
+        self.get = cache(make)
+        """A row by its label; None if there is none."""
+
+    @cached_property
+    def pool(self) -> Mapping[str, Summary]:
+        """The value of each row that is no null, where it has one."""
+        rows = [row for row in map(self.get, self._labels) if row is not None and not row.null]
+        return {row.label: row.summaries[self.column.name] for row in rows if self.column.name in row.summaries}
 
 
 def named_values(claim: Claim) -> list[tuple[str, str]]:
@@ -222,28 +252,34 @@ def _command(board: str, selection: OnBoard, label: str) -> str:
     return command_line("run", board, *where, "--models", label)
 
 
-def _of_runs(label: str, column: Column, records: Sequence[Record]) -> Side:
-    """The value of finished runs that have it."""
-    summary = Summary.of([value.value for value in column.values(records)])
+def _of_runs(label: str, column: Column, runs: Iterable[Record]) -> Side | None:
+    """The value of those of the finished runs that have it; None if none has."""
+    found = [(record, value.value) for record in runs if (value := column.value(record)) is not None]
+    if not found:
+        return None
+    records, numbers = zip(*found, strict=True)
+    summary = Summary.of(numbers)
     return Side(label, column, records, summary, records[0].deterministic, partial(stacked, column, records))
 
 
-def _side(column: Column, row: Row | None, label: str, selection: OnBoard, board: str) -> Side | Obstacle:
-    """The value of a row; or why there is none, with the command that makes it."""
-    run = _command(board, selection, label)
+def _side(
+    column: Column, row: Row | None, label: str, selection: OnBoard, called: Callable[[], str]
+) -> Side | Obstacle:
+    """The value of a row; or why there is none, with the command that makes it. ``called`` gives the board's name."""
     if row is None or not row.records:
-        return Obstacle(f"no record of {label} on {selection.dataset}", run)
+        return Obstacle(f"no record of {label} on {selection.dataset}", _command(called(), selection, label))
     if not row.finished:
+        run = _command(called(), selection, label)
         return Obstacle(f"every run of {label} on {selection.dataset} failed", f"{run} --retry-failed")
-    records = [one for one in row.finished if column.value(one) is not None]
-    if not records:
-        return Obstacle(f"the records of {label} lack {column.name}", command_line("evaluate", board))
-    return _of_runs(label, column, records)
+    lacking = f"the records of {label} lack {column.name}"
+    return _of_runs(label, column, row.finished) or Obstacle(lacking, command_line("evaluate", called()))
 
 
-def _side_of_mean(column: Column, row: Row | None, label: str, board: Board, run: str) -> Side | Obstacle:
+def _side_of_mean(
+    column: Column, row: Row | None, label: str, selection: OnBoard, board: Board, called: Callable[[], str]
+) -> Side | Obstacle:
     """The mean of a value over all datasets of a board; or why there is none."""
-    labels = [entry.label for entry in board.datasets]
+    labels, run = [entry.label for entry in board.datasets], _command(called(), selection, label)
     if not isinstance(row, MeanRow):
         return Obstacle(f"no record of {label} on any of the {len(labels)} datasets", run)
     if lacking := row.lacking(column, labels):
@@ -255,7 +291,7 @@ def _side_of_mean(column: Column, row: Row | None, label: str, board: Board, run
     return Side(label, column, records, row.summaries[column.name], row.deterministic, of_images)
 
 
-def _too_little(claim: Claim, sides: Iterable[Side], board: str) -> Obstacle | None:
+def _too_little(claim: Claim, sides: Iterable[Side], called: Callable[[OnBoard], str]) -> Obstacle | None:
     """Another version of the metric than the claim is about, or fewer seeds than a verdict takes."""
     selection = claim.selection
     assert isinstance(selection, OnBoard | Runs)
@@ -271,7 +307,8 @@ def _too_little(claim: Claim, sides: Iterable[Side], board: str) -> Obstacle | N
             reason = f"{have} seed{'s' if have > 1 else ''} of {side.label}, and a verdict takes {LEAST_SEEDS}"
             if isinstance(selection, Runs):
                 return Obstacle(reason, not_run=False)
-            return Obstacle(reason, f"{_command(board, selection, side.label)} --seeds {LEAST_SEEDS}", not_run=False)
+            run = f"{_command(called(selection), selection, side.label)} --seeds {LEAST_SEEDS}"
+            return Obstacle(reason, run, not_run=False)
     return None
 
 
@@ -284,18 +321,18 @@ def _equivalence(claim: Claim, test: Equivalence, side: Side, replicates: Replic
     return equivalence(estimate, test.margin * claim.factor)
 
 
-def _compared(claim: Claim, sides: Sequence[Side], rows: Iterable[Row], replicates: Replicates) -> Tested:
+def _compared(claim: Claim, sides: Sequence[Side], table: Mapping[str, Summary], replicates: Replicates) -> Tested:
     """The rows of a gap or an order, by the test that ranks the rows of their table.
 
     As there, the spread over seeds of the table's other models is pooled with that of these.
     """
     own = sides[0].column
-    there = {(side.label, side.column.name) for side in sides}
-    pool = [row for row in rows if own.name in row.summaries and not row.null and (row.label, own.name) not in there]
+    there = {side.label for side in sides if side.column.name == own.name}
     comparison = compare(
-        [*(side.summary for side in sides), *(row.summaries[own.name] for row in pool)],
-        Images.of([*(side.of_images(replicates) for side in sides), *(None for _ in pool)]),
-        deterministic=[*(side.deterministic for side in sides), *(row.deterministic for row in pool)],
+        [side.summary for side in sides],
+        Images.of([side.of_images(replicates) for side in sides]),
+        deterministic=[side.deterministic for side in sides],
+        beside=[summary for label, summary in table.items() if label not in there],
     )
 
     def ahead(first: int, second: int) -> Estimate:

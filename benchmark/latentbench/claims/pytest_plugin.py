@@ -2,6 +2,9 @@
 
 A refuted claim fails. One that differs, is inconclusive, was not run or is only cited is skipped, with its evidence as
 the reason. Where no other path is named on the command line, claims alone are collected.
+
+Published seconds hold for one machine, so they are citations. What this project promises of its own speed are ratios
+within one run, in ``tests/performance``, by pytest-benchmark.
 """
 
 from collections.abc import Iterator

@@ -26,7 +26,9 @@ _READING = (
     "The tests: two one-sided t tests for equivalence within the margin that the claim names (Schuirmann, 1987), and "
     "for gaps and orders the test that ranks the rows of the leaderboards. *Reproduced* rests on the claim's own test, "
     "at 5 %. What speaks against a paper, *refuted* and *differs*, has Holm's correction over the claims of one table "
-    "or figure: in at most 5 % of these is any claim called so that holds. "
+    "or figure: in at most 5 % of these is any claim called so that holds. That *reproduced* has no such correction "
+    "was decided with verdicts at hand. It credits a single number: of numbers that do not hold, up to 5 % are called "
+    "so. With a correction on both sides those whose second p-value is 0.05 or more would be inconclusive. "
     "Closed forms are computed, which takes no test.",
 )
 

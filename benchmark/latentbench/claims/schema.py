@@ -6,6 +6,7 @@ or a plain number. Records hold plain numbers; ``Claim.factor`` converts.
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -77,7 +78,7 @@ class OnBoard(Options):
     value: ValueText = Field(description="metric[part]@split/condition; the board need not show it")
     metric_version: int = Field(1, ge=1, description="the version of the metric that was compared with the paper's")
 
-    @property
+    @cached_property
     def board_name(self) -> str:
         """The board's name, which is also that of its file."""
         return Path(self.board).stem if is_board_file(self.board) else self.board

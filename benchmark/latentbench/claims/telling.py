@@ -1,15 +1,25 @@
 """Verdicts in words: what is published, what was measured, and one line of evidence; and the same as JSON."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from latentbench.boards.published import Published
 from latentbench.boards.standings import make_column
 from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Other
 from latentbench.claims.verdicts import Judgement, Verdict
+from latentbench.errors import did_you_mean
 
-__all__ = ["as_json", "evidence_line", "measured_text", "published_on", "published_text", "tally"]
+__all__ = [
+    "as_json",
+    "evidence_line",
+    "measured_text",
+    "names_of",
+    "published_on",
+    "published_text",
+    "tally",
+    "unknown_name",
+]
 
 
 def published_text(claim: Claim) -> str:
@@ -40,6 +50,21 @@ def evidence_line(one: Judgement) -> str:
             else "no number of seeds that would settle it is in sight"
         )
     return "; ".join(part.rstrip(".") for part in parts if part)
+
+
+def names_of(one: Judgement) -> list[str]:
+    """What a claim can be asked for by: its own name, its paper's, and that of the board that it selects from."""
+    board = [one.claim.selection.board_name] if isinstance(one.claim.selection, OnBoard) else []
+    return [one.name, one.paper.name, *board]
+
+
+def unknown_name(name: str, judged: Sequence[Judgement]) -> tuple[str, str]:
+    """That nothing can be asked for by a name, and the names that are near: of a claim, those of its paper first."""
+    known = {one for judgement in judged for one in names_of(judgement)}
+    paper = name.partition("/")[0]
+    near = [one for one in known if ("/" in one) == ("/" in name)]
+    of_paper = [one for one in near if "/" in one and one.startswith(f"{paper}/")]
+    return f"there is no claim, paper or board of claims '{name}'", did_you_mean(name, of_paper or near)
 
 
 def tally(verdicts: Iterable[Verdict]) -> str:
@@ -88,6 +113,8 @@ def as_json(one: Judgement) -> dict[str, Any]:
         "by_tests": one.by_tests,
         "p": one.p,
         "family": one.family,
+        "p_corrected": one.p_corrected,
+        "table": one.table,
         "seeds_to_settle": [seeds.least, seeds.most] if seeds else None,
         "evidence": evidence_line(one),
         "command": one.command,
@@ -131,6 +158,8 @@ def _finding(one: Judgement) -> str:
         case _:
             said = _ORDER[one.by_tests]
     corrected = f" after Holm's correction for {one.family}" if one.family > 1 else ""
+    if one.table > one.family:
+        corrected = f"; {one.p_corrected:.2g} with Holm's correction for {one.table}"
     return f"{measured}{over}, {said} (p = {one.p:.2g}{corrected})"
 
 

@@ -8,6 +8,13 @@ any number of a table weighs as much: there Holm's method corrects over the test
 at most 5 % of tables is any claim called so that holds. A claim's verdict does not depend on which claims are asked
 for.
 
+The two sides are treated differently because their errors differ: a false *refuted* wrongs a paper, and any one of a
+table's would; a false *reproduced* credits a single number, and its rate is stated for a single number. Bioequivalence
+is decided likewise, where each of several measures has to pass at 5 %. Who picks one of many *reproduced* numbers after
+seeing them needs a correction of his own: evidence tells the p-value with Holm's correction beside it. That only what
+speaks against a paper is corrected was decided when verdicts with a correction on both sides had been seen, on the
+records of that day; the alternative would leave some of what is reproduced inconclusive.
+
 **Rules.** Each names a verdict that a claim comes down to; none can raise one. Computed claims rest on no records, so
 neither seeds nor baselines matter to them.
 """
@@ -69,7 +76,11 @@ class Judgement:
     p: float | None = None
     """Of the decision, or of the one on whose side the number lies."""
     family: int = 1
-    """The number of claims that it is corrected for, by Holm's method."""
+    """The number of claims that ``p`` is corrected for, by Holm's method."""
+    table: int = 1
+    """The number of tested claims of its table or figure."""
+    p_corrected: float | None = None
+    """``p`` with Holm's correction for these, which decides where it speaks against a paper."""
     seeds_to_settle: SeedRange | None = None
     """Of an inconclusive claim; None where no number is in sight."""
 
@@ -172,14 +183,17 @@ def _compute(paper: Paper, claim: Claim, selection: Computed, plugins: "Plugins"
 def _decided(family: Sequence[Judgement]) -> Iterator[Judgement]:
     """The verdicts by the tests of one family, before the rules."""
     tests = [one.evidence.tested for one in family if one.evidence.tested]
-    fails = holm(np.array([test.fails for test in tests]))
+    fails, holds = holm(np.array([test.fails for test in tests])), holm(np.array([test.holds for test in tests]))
     level = 1 - CONFIDENCE
-    for one, test, p_fails in zip(family, tests, fails.tolist(), strict=True):
+    for one, test, p_fails, p_holds in zip(family, tests, fails.tolist(), holds.tolist(), strict=True):
         verdict: Literal["reproduced", "refuted", "inconclusive"] = (
             "reproduced" if test.holds < level else "refuted" if p_fails < level else "inconclusive"
         )
         p, size = (test.holds, 1) if test.inside else (p_fails, len(family))
-        told = replace(one, verdict=verdict, by_tests=verdict, p=p, family=size)
+        corrected = p_holds if test.inside else p_fails
+        told = replace(
+            one, verdict=verdict, by_tests=verdict, p=p, family=size, table=len(family), p_corrected=corrected
+        )
         if verdict == "inconclusive":
             # to fail, at the next step of Holm's method
             several = 1 if test.inside else int(np.count_nonzero(fails >= level)) * test.ways

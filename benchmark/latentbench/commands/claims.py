@@ -1,10 +1,11 @@
-"""``latentbench claims``: files of published numbers checked beyond their form, rendered, and their schema."""
+"""``latentbench claims``: files of published numbers checked beyond their form, rendered, quoted, and their schema."""
 
 from pathlib import Path
 
 import click
 
 from latentbench.commands.common import (
+    FILE,
     Invocation,
     claims_option,
     claims_results_option,
@@ -21,7 +22,7 @@ __all__ = ["command"]
 
 @click.group("claims")
 def command() -> None:
-    """Check, render or describe files of published numbers."""
+    """Check, render, quote or describe files of published numbers."""
 
 
 @command.command("lint")
@@ -68,3 +69,30 @@ def render_command(invocation: Invocation, claims: Path | None, results: Path | 
 
     ledger, results = ledger_at(claims, results, invocation.plugins)
     print_or_write(render_claims(judge(ledger, results, invocation.plugins)), to)
+
+
+@command.command("fill")
+@click.argument("template", metavar="FILE", type=FILE)
+@claims_option
+@claims_results_option
+@to_option
+@common_options
+@pass_invocation
+def fill_command(
+    invocation: Invocation, template: Path, claims: Path | None, results: Path | None, to: Path | None
+) -> None:
+    """Fill verdicts into FILE, a text that names claims.
+
+    {{ PAPER/CLAIM }} becomes the claim's verdict with its evidence, to be followed by sentences that explain it; the
+    name of a paper or of a board of claims becomes their number by verdict. An unknown name is refused, and so is a
+    verdict that is written by hand.
+    """
+    from latentbench.claims.filling import fill
+    from latentbench.claims.verdicts import judge
+
+    try:
+        text = template.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LatentbenchError(f"cannot read {template}: {error}") from None
+    ledger, results = ledger_at(claims, results, invocation.plugins)
+    print_or_write(fill(text, template, judge(ledger, results, invocation.plugins)), to)

@@ -24,6 +24,7 @@ __all__ = [
     "FILE",
     "FOLDER",
     "Invocation",
+    "claims_beside",
     "claims_option",
     "claims_results_option",
     "common_options",
@@ -219,8 +220,16 @@ claims_option = click.option(
     "--claims",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help=f"Folder or file of claims, beside those that plugins bring.  [default: {CLAIMS}, if it is there]",
+    help=f"Folder or file of claims, beside those that plugins bring.  [default: {CLAIMS}, or claims beside the folder "
+    "of the records, if it is there]",
 )
+
+
+def claims_beside(results: Path) -> Path | None:
+    """The folder of claims that goes with a folder of records: ``claims``, beside it; None if it has no files."""
+    folder = results.absolute().parent / "claims"
+    return folder if any(folder.glob("*.yaml")) else None
+
 
 #: For ``ledger_at``, which looks for the records beside the claims.
 claims_results_option = click.option(
@@ -239,9 +248,9 @@ def ledger_at(claims: Path | None, results: Path | None, plugins: "Plugins") -> 
     """
     from latentbench.claims.ledger import claim_files, load_ledger, records_beside
 
-    place = claims or CLAIMS
-    ledger = load_ledger(claim_files(place) if claims or CLAIMS.is_dir() else [], plugins)
+    found = claims or (CLAIMS if CLAIMS.is_dir() else claims_beside(results) if results else None)
+    ledger = load_ledger(claim_files(found) if found else [], plugins)
     if not ledger.papers:
         what = f"no claims: there is no folder {CLAIMS}, and no plugin brings any"
         raise LatentbenchError(what, "name their folder with --claims")
-    return ledger, results or records_beside(place)
+    return ledger, results or records_beside(found or CLAIMS)

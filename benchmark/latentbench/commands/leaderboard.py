@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from latentbench.commands.common import (
-    CLAIMS,
     FOLDER,
     Invocation,
+    claims_beside,
     claims_option,
     common_options,
     pass_invocation,
@@ -80,7 +80,7 @@ def command(
     from the predictions and targets kept with a record, and is then kept beside it.
 
     Numbers that papers print of a board's rows are shown beside ours: those of the claims that plugins bring, and of
-    the folder of claims, which by default counts only for the records beside it.
+    the folder of claims, by default the one beside the records.
     """
     from latentbench.boards.board import all_boards, find_board
     from latentbench.boards.lineup import read_lineup
@@ -136,14 +136,14 @@ def _published(
     boards: "Collection[str]", results: Path, claims: Path | None, plugins: "Plugins"
 ) -> "Callable[[str], list[Published]]":
     """What is published of the rows of these boards, by the board's name, with the verdicts that the records give."""
-    beside = CLAIMS.is_dir() and (CLAIMS.parent / "results").resolve() == results.resolve()
-    if not (claims or beside or plugins.offers("claims")):
+    folder = claims or claims_beside(results)
+    if not (folder or plugins.offers("claims")):
         return lambda _: []
     from latentbench.claims.ledger import claim_files, load_ledger
     from latentbench.claims.telling import published_on
     from latentbench.claims.verdicts import judge
 
-    files = claim_files(claims or CLAIMS) if claims or beside else []
+    files = claim_files(folder) if folder else []
     judged = judge(load_ledger(files, plugins), results, plugins, boards)
     return lambda board: published_on(board, judged)
 

@@ -19,7 +19,7 @@ from latentbench.commands.common import (
     ledger_at,
     pass_invocation,
 )
-from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
     from latentbench.claims.verdicts import Judgement
@@ -91,33 +91,31 @@ def command(
 
 def _chosen(judged: "Sequence[Judgement]", names: Sequence[str]) -> "list[Judgement]":
     """Those that any of the names is about: the claim's, its paper's, or that of the board that it selects from."""
-    known = {name for one in judged for name in _names(one)}
+    from latentbench.claims.telling import names_of, unknown_name
+
+    if not names:
+        return [*judged]
+    known = {name for one in judged for name in names_of(one)}
     for name in names:
         if name not in known:
-            near = [one for one in known if ("/" in one) == ("/" in name)]
-            raise LatentbenchError(f"there is no claim, paper or board of claims '{name}'", did_you_mean(name, near))
-    return [one for one in judged if not names or not set(names).isdisjoint(_names(one))]
-
-
-def _names(one: "Judgement") -> list[str]:
-    board = getattr(one.claim.selection, "board_name", None)
-    return [one.name, one.paper.name, *([board] if board else [])]
+            raise LatentbenchError(*unknown_name(name, judged))
+    return [one for one in judged if not set(names).isdisjoint(names_of(one))]
 
 
 def _print(judged: "Sequence[Judgement]") -> None:
     """A block for each paper, a line of evidence for each claim, and how many there are of each verdict."""
     from latentbench.claims.telling import evidence_line, published_text, tally
 
-    paper = ""
+    paper, lines = "", list[str]()
     for one in judged:
         if one.paper.name != paper:
             paper = one.paper.name
-            click.echo(f"{paper}: {one.paper.title}; {one.paper.version}")
-        click.echo(f"  {one.verdict:<12}  {one.claim.id}: {published_text(one.claim)} ({one.claim.cell})")
-        click.echo(f"{'':<16}{evidence_line(one)}")
+            lines.append(f"{paper}: {one.paper.title}; {one.paper.version}")
+        lines.append(f"  {one.verdict:<12}  {one.claim.id}: {published_text(one.claim)} ({one.claim.cell})")
+        lines.append(f"{'':<16}{evidence_line(one)}")
         if one.command:
-            click.echo(f"{'':<16}{one.command}")
-    click.echo(tally(one.verdict for one in judged) or "no claims")
+            lines.append(f"{'':<16}{one.command}")
+    click.echo("\n".join([*lines, tally(one.verdict for one in judged) or "no claims"]))
 
 
 def _own(

@@ -16,24 +16,27 @@ import sqlite3
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import cache
 from math import nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel
 
 from latentbench.errors import LatentbenchError
-from latentbench.files import cache_folder
+from latentbench.files import cache_folder, names_in
 from latentbench.records.record import Artefact, Facts, Record, Value
-from latentbench.records.replicates import REPLICATES, kept_replicates, replicates_path, unpacked
+from latentbench.records.replicates import REPLICATES, kept_replicates, replicates_name, replicates_path, unpacked
 from latentbench.records.store import Store, read_record
 
-__all__ = ["index_path", "indexed_records", "indexed_replicates"]
+__all__ = ["have_equal_facts", "index_path", "indexed_records", "indexed_replicates"]
 
 log = logging.getLogger("latentbench")
 
 Array = npt.NDArray[np.float64]
+Part = TypeVar("Part", bound=BaseModel)
 
 #: What an indexed record shares with the others of its shape, beside the spec.
 _SHARED = ("status", "null", "deterministic", "batches", "environment", "targets")
@@ -49,10 +52,8 @@ CREATE TABLE records (
 """
 
 
-def indexed_records(
-    store: Store, values: Collection[str], datasets: Collection[str] | None = None
-) -> dict[Path, Record]:
-    """The records of a store by path, in the order of the paths, without what takes long to read.
+def indexed_records(store: Store, values: Collection[str], datasets: Collection[str] | None = None) -> list[Record]:
+    """The records of a store, in the order of their places, without what takes long to read.
 
     They have their key, spec, status, environment, the files of their predictions and targets, the capabilities by
     which they are transductive, and those of their values that are asked for. Training, phases, pictures, failures
@@ -63,18 +64,21 @@ def indexed_records(
         values: names of the values to give.
         datasets: names of the datasets whose records are wanted; None for all.
     """
-    paths = [path for path in store.paths() if datasets is None or path.parts[-3] in datasets]
+
+    def wanted(place: str) -> bool:
+        return datasets is None or place.partition("/")[0] in datasets
+
     with _opened(index_path(store)) as index:
         known = {place: _Row(*row) for place, *row in index.execute("SELECT * FROM records")}
-        rows = {path: row for path in paths if (row := _row(path, known.get(_place(path)), index))}
-        scanned = {place for place in known if datasets is None or place.partition("/")[0] in datasets}
-        gone = scanned.difference(map(_place, rows))
+        places = [place for place in store.places() if wanted(place)]
+        rows = {place: row for place in places if (row := _row(store.root, place, known.get(place), index))}
+        gone = {place for place in known if wanted(place)}.difference(rows)
         index.executemany("DELETE FROM records WHERE path = ?", [(place,) for place in gone])
         index.commit()
         shared = dict(index.execute("SELECT * FROM shared"))
     shapes = {number: _shape(shared[number]) for number in {row.shape for row in rows.values()}}
     facts = {number: _facts(shared[number], values) for number in {row.facts for row in rows.values()}}
-    return {path: _record(path.stem, row, shapes[row.shape], facts[row.facts]) for path, row in rows.items()}
+    return [_record(_key(place), row, shapes[row.shape], facts[row.facts]) for place, row in rows.items()]
 
 
 def indexed_replicates(store: Store, records: Iterable[Record]) -> dict[str, dict[str, Array]]:
@@ -83,8 +87,11 @@ def indexed_replicates(store: Store, records: Iterable[Record]) -> dict[str, dic
     Their files are read and hashed as those of records are; what the index spares is to unpack them.
     """
     found = {}
+    there = cache(lambda dataset, model: {*names_in(store.root / dataset / model)})
     with _opened(index_path(store)) as index:
         for record in records:
+            if replicates_name(record) not in there(record.spec.dataset, record.spec.model):
+                continue
             path = replicates_path(store, record)
             try:
                 content = path.read_bytes()
@@ -106,10 +113,56 @@ def indexed_replicates(store: Store, records: Iterable[Record]) -> dict[str, dic
     return found
 
 
+def have_equal_facts(records: Iterable[Record]) -> bool:
+    """Whether the values of these records, all of one call of ``indexed_records``, have equal facts, name by name."""
+    return len({id(getattr(record.values, "facts", record)) for record in records}) == 1
+
+
 def index_path(store: Store) -> Path:
     """Where the index of a store is."""
     name = hashlib.sha256(str(store.root.resolve()).encode()).hexdigest()[:16]
     return cache_folder() / "records" / f"{name}.sqlite"
+
+
+class _Values(Mapping[str, Value]):
+    """The values of an indexed record, each made when it is asked for: most never are."""
+
+    def __init__(self, facts: "_Facts", numbers: "array[float]") -> None:
+        self.facts = facts
+        """The same object in all records of a call whose values have the same facts."""
+        self._numbers = numbers
+
+    def __getitem__(self, name: str) -> Value:
+        place, value = self.facts[name]
+        return _changed(value, value=self._numbers[place])
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self.facts else default
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.facts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.facts)
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+def _changed(part: Part, **fields: Any) -> Part:
+    """A copy with other values of some fields, which were validated when they were indexed.
+
+    It does what ``model_copy`` does for frozen models, which share the rest, in a tenth of the time.
+    """
+    made = part.__class__.__new__(part.__class__)
+    object.__setattr__(made, "__dict__", {**part.__dict__, **fields})
+    object.__setattr__(made, "__pydantic_fields_set__", part.__pydantic_fields_set__)
+    object.__setattr__(made, "__pydantic_extra__", None)
+    object.__setattr__(made, "__pydantic_private__", None)
+    return made
 
 
 class _Row(NamedTuple):
@@ -128,7 +181,7 @@ class _Row(NamedTuple):
     """Of its values, float64, in the order of the facts."""
 
 
-#: By name: where its number stands, and the value with another number.
+#: By name: where its number stands, and the value without a number.
 _Facts = Mapping[str, tuple[int, Value]]
 
 
@@ -150,40 +203,40 @@ def _facts(content: str, wanted: Collection[str]) -> _Facts:
 
 def _record(key: str, row: _Row, shape: Record, facts: _Facts) -> Record:
     """The record that was indexed. It was valid then, so its parts are not validated again."""
-    numbers = array("d", row.numbers)
     sha256, _, file = (row.predictions or "").partition(" ")
-    own = {
-        "key": key,
-        "spec": shape.spec.model_copy(update={"seed": row.seed}),
-        "values": {name: value.model_copy(update={"value": numbers[place]}) for name, (place, value) in facts.items()},
-        "finished": row.finished,
-        "predictions": Artefact.model_construct(file=file, sha256=sha256) if file else None,
-    }
-    return shape.model_copy(update=own)
+    return _changed(
+        shape,
+        key=key,
+        spec=_changed(shape.spec, seed=row.seed),
+        values=_Values(facts, array("d", row.numbers)),
+        finished=row.finished,
+        predictions=Artefact.model_construct(file=file, sha256=sha256) if file else None,
+    )
 
 
-def _place(path: Path) -> str:
-    """The path of a record in its store."""
-    return "/".join(path.parts[-3:])
+def _key(place: str) -> str:
+    """The key of the record at a place, which is that of its spec."""
+    return place.rpartition("/")[2].removesuffix(".json")
 
 
-def _row(path: Path, known: _Row | None, index: sqlite3.Connection) -> _Row | None:
+def _row(root: Path, place: str, known: _Row | None, index: sqlite3.Connection) -> _Row | None:
     """What the index has of the file as it is now, indexing it if it is another one; None if it is no record."""
     try:
-        content = path.read_bytes()
+        with (root / place).open("rb", buffering=0) as file:
+            content = file.read()
     except OSError as error:
-        log.warning("cannot read %s: %s; left out", path, error.strerror)
+        log.warning("cannot read %s: %s; left out", root / place, error.strerror)
         return None
     digest = hashlib.sha256(content).hexdigest()
     if known and known.digest == digest:
         return known
     try:
-        record = read_record(path, content)
+        record = read_record(root / place, content)
     except LatentbenchError as error:
         log.warning("%s; left out", error)
         return None
     row = _extracted(digest, record, index)
-    index.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_place(path), *row))
+    index.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (place, *row))
     return row
 
 

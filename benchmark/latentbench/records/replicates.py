@@ -27,6 +27,7 @@ __all__ = [
     "Replicates",
     "kept_replicates",
     "read_replicates",
+    "replicates_name",
     "replicates_path",
     "to_be_made",
     "unpacked",
@@ -115,7 +116,12 @@ def to_be_made(path: Path, record: Record, names: Iterable[str], kept: Mapping[s
 
 def replicates_path(store: Store, record: Record) -> Path:
     """Where the replicates of the record's values are, or will be."""
-    return store.path(record.spec).with_suffix(f".replicates{SUFFIX}")
+    return store.root / record.spec.dataset / record.spec.model / replicates_name(record)
+
+
+def replicates_name(record: Record) -> str:
+    """The name of that file."""
+    return f"{record.key}.replicates{SUFFIX}"
 
 
 def _array(name: str, record: Record) -> str:

@@ -1,5 +1,6 @@
 """Means and their intervals against SciPy, and against what happens when seeds are really drawn."""
 
+import statistics
 from itertools import permutations
 
 import numpy as np
@@ -35,6 +36,14 @@ def test_the_interval_is_student_s_of_the_mean(sample):
         assert summary.mean + known(summary.half_width) == pytest.approx(high, rel=1e-9, abs=1e-9)
     else:
         assert summary.half_width == 0
+
+
+@SETTINGS
+@given(st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=8))
+def test_mean_and_spread_are_those_of_the_standard_library_to_the_last_bit(sample):
+    summary = Summary.of(sample)
+    assert summary.mean == statistics.mean(sample)
+    assert summary.std == (statistics.stdev(sample) if len(sample) > 1 else None)
 
 
 def test_the_interval_holds_the_mean_in_95_of_100_samples():

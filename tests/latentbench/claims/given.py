@@ -45,10 +45,16 @@ def rows(**numbers: Sequence[float]) -> list[Record]:
     return [one for model, of_model in numbers.items() for one in runs(model, list(of_model))]
 
 
-def write(folder: Path, records: Sequence[Record], claims: Sequence[Mapping[str, Any]], **paper: Any) -> Path:
+def write(
+    folder: Path,
+    records: Sequence[Record],
+    claims: Sequence[Mapping[str, Any]],
+    board: Mapping[str, Any] = BOARD,
+    **paper: Any,
+) -> Path:
     """The folder's files; returns that of the claims."""
     (folder / "claims").mkdir(parents=True, exist_ok=True)
-    (folder / "b.yaml").write_text(yaml.safe_dump(BOARD))
+    (folder / "b.yaml").write_text(yaml.safe_dump({**board}))
     for record in records:
         Store(folder / "results").save_record(record)
     content = {"name": "p", "title": "P", "reference": "R", "version": "v1", "claims": [*claims], **paper}

@@ -69,7 +69,8 @@ def test_numbers_are_told_with_their_unit_and_the_test_that_they_pass(tmp_path: 
         "missing": ("0.8", "no record of y on d"),
         "cited": ("0.9", "0.801 ± 0.0025 over 3 seeds here; Other images"),
     }
-    assert "Holm" not in evidence_line(judged["gap"])
+    assert "after Holm's" not in evidence_line(judged["gap"])
+    assert evidence_line(judged["gap"]).endswith(" with Holm's correction for 3)")
     apart = [claim(name, published, selection=row("m")) for name, published in (("a", 0.5), ("b", 0.6))]
     far = verdicts(tmp_path / "apart", RECORDS, apart)["a"]
     assert evidence_line(far).endswith("after Holm's correction for 2)")

@@ -6,19 +6,22 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from tests.latentbench.boards.test_references import ERROR, null, run, runs
-from tests.latentbench.claims.given import claim, ledger, row, rows, verdicts, write
+from tests.latentbench.claims.given import BOARD, claim, ledger, row, rows, verdicts, write
 
 from latentbench.boards.rank_sets import holm
+from latentbench.boards.standings import gather
 from latentbench.claims import verdicts as module
 from latentbench.claims.evidence import evidence
 from latentbench.claims.telling import evidence_line
 from latentbench.claims.verdicts import LOWER, RULES, Judgement, Verdict, judge
 from latentbench.errors import LatentbenchError
 from latentbench.plugins.registry import Plugins
-from latentbench.records.record import Failure
+from latentbench.records.record import Failure, Record
 
 NEAR: dict[str, Any] = {"protocol": "near", "differences": ["The images are smaller."]}
 AT_80, AT_50, APART = [0.80, 0.801, 0.802], [0.50, 0.501, 0.502], [0.6, 0.8, 0.95]
@@ -115,6 +118,139 @@ def test_runs_of_one_setting_are_selected_without_a_board(tmp_path: Path) -> Non
     assert found["a"].verdict == "reproduced"
     assert found["b"].verdict == "inconclusive"
     assert "not of one setting: config.width is 2 or 3" in evidence_line(found["b"])
+
+
+# Means over a board's datasets
+
+TWO: dict[str, Any] = {**BOARD, "datasets": ["d", "e"], "average": True}
+MEAN = {**row("m"), "dataset": "mean"}
+
+
+def on_two(**numbers: tuple[list[float], list[float]]) -> list[Record]:
+    """Runs of models on both datasets, one for each number."""
+    return [
+        one
+        for model, of_model in numbers.items()
+        for dataset, on_one in zip("de", of_model, strict=True)
+        for one in runs(model, on_one, dataset=dataset)
+    ]
+
+
+def test_a_mean_is_taken_seed_by_seed_over_all_datasets(tmp_path: Path) -> None:
+    """Seeds that are far apart on each dataset are close to each other in the mean."""
+    first, second = [0.5, 0.7, 0.9], [0.9, 0.702, 0.504]
+    margin = {"how": "equivalence", "margin": 0.01}
+    claims = [
+        claim("mean", 0.7, selection=MEAN, test=margin),
+        claim("far", 0.6, selection=MEAN, test=margin, cell={"place": "table 2"}),
+        claim("one", 0.7, test=margin, cell={"place": "table 3"}),
+    ]
+    found = verdicts(tmp_path, on_two(m=(first, second)), claims, board=TWO)
+    assert {name: one.verdict for name, one in found.items()} == {
+        "mean": "reproduced", "far": "refuted", "one": "inconclusive",
+    }  # fmt: skip
+    (side,) = found["mean"].evidence.sides
+    by_seed = np.mean([first, second], axis=0)
+    assert side.summary.mean == pytest.approx(by_seed.mean())
+    assert side.summary.std == pytest.approx(by_seed.std(ddof=1))
+    assert found["mean"].evidence.tested is not None
+    t = stats.ttest_1samp(by_seed, 0.69, alternative="greater").pvalue
+    assert found["mean"].evidence.tested.holds == pytest.approx(max(t, stats.ttest_1samp(by_seed, 0.71).pvalue / 2))
+
+
+def test_a_gap_between_means_and_one_over_a_null(tmp_path: Path) -> None:
+    records = on_two(m=(AT_80, AT_50), x=(AT_50, [0.2, 0.201, 0.202]))
+    records += [one for dataset in "de" for one in runs("n", [0.3, 0.301, 0.302], dataset=dataset, null=True)]
+    claims = [
+        claim(over, 0.3, selection=MEAN, test={"how": "gap", "over": over, "at_least": 0.25}) for over in ("x", "n")
+    ]
+    found = verdicts(tmp_path, records, claims, board=TWO)
+    assert {name: one.verdict for name, one in found.items()} == {"x": "reproduced", "n": "reproduced"}
+    assert found["x"].measured == pytest.approx([0.3])
+    assert found["n"].measured == pytest.approx([0.35])
+
+
+@pytest.mark.parametrize(
+    ("records", "reason"),
+    [
+        ([], "no record of m on any of the 2 datasets"),
+        (rows(m=AT_80), "m has accuracy@test on 1 of 2 datasets"),
+        ([run("m", 0.8, 0), run("m", 0.8, 1, dataset="e")], "no seed of m has accuracy@test on every dataset"),
+    ],
+)
+def test_a_mean_that_is_not_there_is_told_with_the_command_for_all_datasets(
+    tmp_path: Path, records: list[Record], reason: str
+) -> None:
+    one = verdicts(tmp_path, records, [claim("a", selection=MEAN)], board=TWO)["a"]
+    assert (one.verdict, evidence_line(one)) == ("not run", reason)
+    assert one.command == f"latentbench run {tmp_path / 'claims/../b.yaml'} --models m"
+
+
+def test_a_mean_takes_three_seeds_that_are_on_every_dataset(tmp_path: Path) -> None:
+    records = on_two(m=(AT_80, AT_80[:2]))
+    one = verdicts(tmp_path, records, [claim("a", selection=MEAN)], board=TWO)["a"]
+    assert one.verdict == "inconclusive"
+    assert "2 seeds of m, and a verdict takes 3" in evidence_line(one)
+    assert one.command.endswith("--models m --seeds 3")
+
+
+def test_a_board_without_means_has_none_to_select(tmp_path: Path) -> None:
+    with pytest.raises(LatentbenchError, match="has no dataset 'mean'"):
+        verdicts(tmp_path, [], [claim("a", selection=MEAN)], board={**TWO, "average": False})
+
+
+def test_the_rows_of_a_board_are_gathered_once_however_many_values_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def noting(board: Any, *others: Any) -> Any:
+        calls.append(board.name)
+        return gather(board, *others)
+
+    monkeypatch.setattr("latentbench.claims.evidence.gather", noting)
+    values = ["accuracy@test", ERROR]
+    claims = [
+        claim(f"{dataset}-{value}", selection={**row("m", value), "dataset": dataset}, cell={"place": f"table {n}"})
+        for n, (dataset, value) in enumerate(product(["mean", "d", "e"], values))
+    ]
+    found = verdicts(tmp_path, on_two(m=(AT_80, AT_80)), claims, board=TWO)
+    assert [found[f"{dataset}-accuracy@test"].verdict for dataset in ("mean", "d", "e")] == ["reproduced"] * 3
+    assert calls == ["b"]
+
+
+# Some of the claims
+
+
+def test_the_claims_of_a_board_have_the_verdicts_that_they_have_among_all(tmp_path: Path) -> None:
+    """Families and baselines reach over boards: the numbers of one table may be measured on several."""
+    rng = np.random.default_rng(5)
+    numbers = {f"m{n}": rng.normal(0.8 if n % 2 else 0.72, 0.02, 3).tolist() for n in range(8)}
+    board = {**BOARD, "name": "c", "datasets": ["d"]}
+    on_c = {"board": "../c.yaml"}
+    method = {"role": "method", "baseline": "base-0"}
+    claims = [
+        claim(
+            f"{'base' if n < 2 else 'claim'}-{n}",
+            selection={**row(f"m{n}"), **(on_c if n % 3 == 0 else {})},
+            cell={"place": f"table {n // 4}", "row": str(n)},
+            **(method if n >= 2 else {}),
+        )
+        for n in range(8)
+    ]
+    write(tmp_path, rows(**numbers), claims)
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(board))
+    made, results = ledger(tmp_path), tmp_path / "results"
+    everything = {one.name: one for one in judge(made, results, Plugins([]))}
+    assert len({one.verdict for one in everything.values()}) > 1
+    for name, expected in (("b", 5), ("c", 3), ("none", 0)):
+        some = judge(made, results, Plugins([]), [name])
+        assert len(some) == expected
+        for one in some:
+            other = everything[one.name]
+            assert (one.verdict, one.p, one.family, one.reasons) == (
+                other.verdict, other.p, other.family, other.reasons,
+            )  # fmt: skip
 
 
 def test_a_model_that_is_the_same_with_every_seed_needs_one(tmp_path: Path) -> None:
@@ -278,7 +414,12 @@ def test_p_values_are_the_claim_s_own_where_it_may_hold_and_holm_s_where_it_may_
     fails = holm(np.array([one.fails for one in tests]))
     expected = [one.holds if one.inside else p for one, p in zip(tests, fails.tolist(), strict=True)]
     assert {one.inside for one in tests} == {True, False}
-    assert [one.p for one in judge(made, results, Plugins([]))] == pytest.approx(expected)
+    judged = judge(made, results, Plugins([]))
+    assert [one.p for one in judged] == pytest.approx(expected)
+    holds = holm(np.array([one.holds for one in tests]))
+    beside = [p if one.inside else q for one, p, q in zip(tests, holds.tolist(), fails.tolist(), strict=True)]
+    assert [one.p_corrected for one in judged] == pytest.approx(beside)
+    assert {one.table for one in judged} == {6}
 
 
 def test_of_simulated_papers_few_have_a_false_verdict_and_most_true_ones_are_found(tmp_path: Path) -> None:

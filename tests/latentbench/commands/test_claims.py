@@ -50,8 +50,33 @@ def test_leaderboards_show_the_claims_that_are_named_or_lie_beside_the_records(
     board = ["leaderboard", "leaderboards/b.yaml", "--to", "tables"]
     assert main([*board, "--results", "leaderboards/results"]) == 0
     assert "Published numbers</summary>" in Path("tables/b.md").read_text()
+    inside = Path("tables/b.md").read_bytes()
+    Path("outside").mkdir()
+    with monkeypatch.context() as outside:
+        outside.chdir("outside")
+        there = ["leaderboard", "../leaderboards/b.yaml", "--to", "tables", "--results", "../leaderboards/results"]
+        assert main(there) == 0
+        assert Path("tables/b.md").read_bytes() == inside
+        assert main(["verify", "--results", "../leaderboards/results"]) == 0
+        assert capsys.readouterr().out.endswith("1 reproduced\n")
     Path("leaderboards/results").rename("elsewhere")
     assert main([*board, "--results", "elsewhere"]) == 0
     assert "Published numbers</summary>" not in Path("tables/b.md").read_text()
     assert main([*board, "--results", "elsewhere", "--claims", "leaderboards/claims"]) == 0
     assert "`p/a`: table 1, a" in Path("tables/b.md").read_text()
+
+
+def test_verdicts_are_filled_into_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path, rows(m=[0.80, 0.801, 0.802]), [claim("a")])
+    template, to = tmp_path / "in.md", tmp_path / "out.md"
+    template.write_text("- {{ p/a }} A sentence.\n")
+    fill = ["claims", "fill", str(template), "--claims", str(file), "--to", str(to)]
+    assert main(fill) == 0
+    assert "- **reproduced** `p/a` (table 1, a): published 0.8; 0.801" in to.read_text()
+    capsys.readouterr()
+    template.write_text("{{ p/b }}\n")
+    assert main(fill) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "in.md:1: there is no claim, paper or board of claims 'p/b': did you mean 'p/a'" in line
+    assert main(["claims", "fill", str(tmp_path / "none.md"), "--claims", str(file)]) == 2
+    assert "cannot read" in capsys.readouterr().err

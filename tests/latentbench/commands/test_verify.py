@@ -74,6 +74,10 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert error(capsys) == "there is no claim, paper or board of claims 'p/god': did you mean 'p/good'? known: p/good"
     assert verify("q") == 2
     assert error(capsys).endswith("known: b, p")
+    write(tmp_path, [], [GOOD, *(claim(f"claim-{number}") for number in range(100))])
+    assert verify("p/other") == 2
+    assert error(capsys).endswith("p/claim-62 and 41 more")
+    write(tmp_path, [], [GOOD])
     assert main(["verify", "--claims", "nowhere"]) == 2
     assert error(capsys).startswith("no claims at nowhere")
     assert main(["verify"]) == 2

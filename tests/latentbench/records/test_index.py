@@ -55,7 +55,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def numbers(store: Store, *names: str) -> dict[str, dict[str, float]]:
-    found = indexed_records(store, names or (RANK,)).values()
+    found = indexed_records(store, names or (RANK,))
     return {record.key: {name: value.value for name, value in record.values.items()} for record in found}
 
 
@@ -66,13 +66,14 @@ def test_indexed_records_are_the_records_as_far_as_they_go(parsed: list[Path]) -
     datasets = {record.spec.dataset for record in full.values()}
     names = {name for record in full.values() for name in record.values}
     for _ in range(2):
-        found = indexed_records(store, names, datasets)
-        for path, record in full.items():
-            assert {name: getattr(found[path], name) for name in KEPT} == {name: getattr(record, name) for name in KEPT}
-            assert found[path].values == record.values
-            assert found[path].transductive == record.transductive
-            assert found[path].spec.key == record.key
-            assert found[path].training is None
+        found = {one.key: one for one in indexed_records(store, names, datasets)}
+        for record in full.values():
+            one = found[record.key]
+            assert {name: getattr(one, name) for name in KEPT} == {name: getattr(record, name) for name in KEPT}
+            assert one.values == record.values
+            assert one.transductive == record.transductive
+            assert one.spec.key == record.key
+            assert one.training is None
     assert len(parsed) == len(set(parsed))
 
 
@@ -127,7 +128,7 @@ def test_a_removed_record_is_gone_and_one_of_another_dataset_is_left_alone(store
     removed, kept = store.paths()[0], store.paths()[-1]
     assert (removed.parts[-3], kept.parts[-3]) == ("d", "e")
     removed.unlink()
-    assert {record.key for record in indexed_records(store, (), {"d"}).values()} == {
+    assert {record.key for record in indexed_records(store, (), {"d"})} == {
         path.stem for path in store.paths() if path.parts[-3] == "d"
     }
     assert set(numbers(store)) == {path.stem for path in store.paths()}
@@ -150,7 +151,7 @@ def test_what_makes_a_run_transductive_is_kept(tmp_path: Path) -> None:
     }
     store = Store(tmp_path / "results")
     store.save_record(run("m", 0.5, batches=batches))
-    (found,) = indexed_records(store, [RANK]).values()
+    (found,) = indexed_records(store, [RANK])
     assert found.transductive == {"score": 0.5}
 
 
@@ -159,7 +160,7 @@ def test_facts_of_values_that_differ_are_kept_apart(tmp_path: Path) -> None:
     for seed, version in enumerate((1, 2)):
         value = Value(value=0.5, metric="accuracy", version=version, title=f"t{seed}", higher_is_better=True)
         store.save_record(run("m", 0.5, seed).model_copy(update={"values": {RANK: value}}))
-    found = {one.spec.seed: one.values[RANK] for one in indexed_records(store, [RANK]).values()}
+    found = {one.spec.seed: one.values[RANK] for one in indexed_records(store, [RANK])}
     assert {seed: (value.version, value.title) for seed, value in found.items()} == {0: (1, "t0"), 1: (2, "t1")}
 
 
@@ -207,7 +208,7 @@ def test_replicates_are_those_of_their_files_and_of_the_record_s_own_predictions
     write_replicates(store, record, {RANK: np.linspace(0, 1, REPLICATES), ERROR: np.zeros(REPLICATES)})
     for _ in range(2):
         for names in ((RANK,), (ERROR, RANK)):
-            (lean,) = indexed_records(store, names).values()
+            (lean,) = indexed_records(store, names)
             found = indexed_replicates(store, [lean])[record.key]
             expected = {name: array for name, array in read_replicates(store, record).items() if name in names}
             assert found.keys() == expected.keys()
