@@ -70,8 +70,8 @@ class Shipped:
 
 MNIST_FASHION = Shipped("mnist-fashion", "2d1e473aa6d7ac96ab5f959c5d63747c82ae5eaabe4981b6654b1d005bdbf3b0")
 #: Trained on faces of CelebA, which is for non-commercial research only.
-CELEBA_ATTRIBUTES = Shipped("celeba-attributes", "b893f9b3f014ae1b2f492ae3863a9b881c2943001198add42b7113742e913d9e")
-SCENES = Shipped("scenes", "322c55ec189d4ad332e53a32236e4f5941f0c5860dbef79543cf741aacfd3a43")
+CELEBA_ATTRIBUTES = Shipped("celeba-attributes", "0de2c2c946c82108f0e7fa3930f269f0791f1d89a03383938f5a1066909c9d7e")
+SCENES = Shipped("scenes", "a83007ba066fd24a6ab5a151ece70ff63f086869fb64a2af5816a138a1b32c61")
 #: By name.
 SHIPPED = {one.name: one for one in (MNIST_FASHION, CELEBA_ATTRIBUTES, SCENES)}
 

@@ -10,23 +10,35 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import linalg
+from PIL import Image
+from scipy import linalg, ndimage
 
 from latentbench import Evaluation, LatentbenchError, Metric, Targets
 from latentbench.testing import check_metric
-from latentbench_metrics import extractor, fidelity, generation, weights
+from latentbench_metrics import attribute_extractor, attribute_training, fidelity, generation, weights
 from latentbench_metrics.generation import (
     FID,
     KID,
+    FDCelebAAttributes,
     FDMnistFashion,
+    FDScenes,
+    KDCelebAAttributes,
     KDMnistFashion,
+    KDScenes,
     Precision,
+    PrecisionCelebAAttributes,
     PrecisionMnistFashion,
+    PrecisionScenes,
     Recall,
+    RecallCelebAAttributes,
     RecallMnistFashion,
+    RecallScenes,
 )
 
 SHIPPED: list[type[Metric]] = [FDMnistFashion, KDMnistFashion, PrecisionMnistFashion, RecallMnistFashion]
+FACES: list[type[Metric]] = [FDCelebAAttributes, KDCelebAAttributes, PrecisionCelebAAttributes, RecallCelebAAttributes]
+SCENES: list[type[Metric]] = [FDScenes, KDScenes, PrecisionScenes, RecallScenes]
+MNIST_FASHION = weights.MNIST_FASHION.name
 INCEPTION: list[type[Metric]] = [FID, KID, Precision, Recall]
 
 
@@ -142,7 +154,7 @@ def test_torch_fidelity_itself_gives_the_same_with_the_registered_extractor():
 
     samples, reals = pictures(400, 3, seed=1, brightness=20), pictures(400, 3, seed=2)
     expected = torch_fidelity.calculate_metrics(
-        input1=Bytes(samples), input2=Bytes(reals), feature_extractor=weights.SHIPPED, cuda=False, verbose=False,
+        input1=Bytes(samples), input2=Bytes(reals), feature_extractor=MNIST_FASHION, cuda=False, verbose=False,
         fid=True, kid=True, kid_subsets=1, kid_subset_size=400, prc=True, save_cpu_ram=True,
     )  # fmt: skip
     given = evaluation(reals, samples)
@@ -204,15 +216,18 @@ def test_samples_are_clipped_and_rounded_to_the_nearest_byte():
 def test_every_version_holds_its_number_of_samples_and_every_value_its_weights():
     assert {metric.measured_version() for metric in SHIPPED} == {2_002_000}
     assert {metric.measured_version() for metric in INCEPTION} == {1_010_000}
-    assert {metric.instrument for metric in SHIPPED} == {f"mnist-fashion sha256:{weights.SHIPPED_SHA256}"}
+    assert {metric.measured_version() for metric in (*FACES, *SCENES)} == {1_002_000}
+    for metrics, shipped in zip((SHIPPED, FACES, SCENES), weights.SHIPPED.values(), strict=True):
+        assert {metric.instrument for metric in metrics} == {f"{shipped.name} sha256:{shipped.sha256}"}
     assert {metric.instrument for metric in INCEPTION} == {"inception-2015-12-05 sha256:6726825d"}
 
 
 def test_a_substitute_is_never_called_as_the_metric_that_it_stands_for():
-    for metric in SHIPPED:
-        assert metric.name.endswith("-mnist-fashion")
-        assert "(mnist-fashion)" in metric.title
-        assert not {"fid", "kid"} & set(metric.name.split("-"))
+    for metrics, name in zip((SHIPPED, FACES, SCENES), weights.SHIPPED, strict=True):
+        for metric in metrics:
+            assert metric.name.endswith(f"-{name}")
+            assert f"({name})" in metric.title
+            assert not {"fid", "kid"} & set(metric.name.split("-"))
 
 
 # What they refuse
@@ -270,7 +285,7 @@ def test_constant_images_are_defined():
         assert PrecisionMnistFashion().measure(given) == {"": 0}
         assert RecallMnistFashion().measure(given) == {"": 0}
     # the distance of two points is that of their means
-    a, b = (fidelity.features(weights.SHIPPED, images)[0] for images in (grey, white))
+    a, b = (fidelity.features(MNIST_FASHION, images)[0] for images in (grey, white))
     assert FDMnistFashion().compute(evaluation(grey, white)) == pytest.approx(float((a - b).square().sum()), rel=1e-9)
     same = evaluation(grey, grey)
     assert FDMnistFashion().compute(same) == 0
@@ -282,45 +297,126 @@ def test_constant_images_are_defined():
 
 def test_a_colour_image_is_read_channel_by_channel():
     images = pictures(20, 3)
-    whole = fidelity.features(weights.SHIPPED, images)
+    whole = fidelity.features(MNIST_FASHION, images)
     assert whole.shape == (20, 336)
-    each = [fidelity.features(weights.SHIPPED, np.ascontiguousarray(images[:, [c]])) for c in range(3)]
+    each = [fidelity.features(MNIST_FASHION, np.ascontiguousarray(images[:, [c]])) for c in range(3)]
     torch.testing.assert_close(whole, torch.cat(each, 1), rtol=1e-5, atol=1e-5)
 
 
 def test_features_of_an_image_do_not_depend_on_the_images_beside_it():
     images = pictures(30)
-    whole = fidelity.features(weights.SHIPPED, images)
-    torch.testing.assert_close(fidelity.features(weights.SHIPPED, images[7:12]), whole[7:12], rtol=1e-5, atol=1e-5)
+    whole = fidelity.features(MNIST_FASHION, images)
+    torch.testing.assert_close(fidelity.features(MNIST_FASHION, images[7:12]), whole[7:12], rtol=1e-5, atol=1e-5)
 
 
 def test_features_are_remembered_for_equal_images_and_few_of_them():
     images = pictures(20)
-    first = fidelity.features(weights.SHIPPED, images)
-    assert fidelity.features(weights.SHIPPED, images.copy()) is first
-    for seed in range(1, 6):
-        fidelity.features(weights.SHIPPED, pictures(20, seed=seed))
-    again = fidelity.features(weights.SHIPPED, images)
+    first = fidelity.features(MNIST_FASHION, images)
+    assert fidelity.features(MNIST_FASHION, images.copy()) is first
+    for seed in range(1, fidelity._KEPT + 2):
+        fidelity.features(MNIST_FASHION, pictures(20, seed=seed))
+    again = fidelity.features(MNIST_FASHION, images)
     assert again is not first
     assert torch.equal(again, first)
 
 
-def test_the_shipped_weights_are_small_and_are_those_that_the_values_name():
-    content = weights.SHIPPED_FILE.read_bytes()
+@pytest.mark.parametrize("shipped", weights.SHIPPED.values(), ids=weights.SHIPPED)
+def test_the_shipped_weights_are_small_and_are_those_that_the_values_name(shipped):
+    content = shipped.content()
     assert len(content) < 2**20
-    assert hashlib.sha256(content).hexdigest() == weights.SHIPPED_SHA256
-    assert all(bool(torch.isfinite(value).all()) for value in extractor.load().state_dict().values())
+    assert hashlib.sha256(content).hexdigest() == shipped.sha256
+    network = fidelity.ShippedExtractor(shipped.name, ["features"]).classifier
+    assert all(bool(torch.isfinite(value).all()) for value in network.state_dict().values())
 
 
 def test_other_weights_than_the_shipped_ones_are_refused(tmp_path):
     changed = tmp_path / "weights.safetensors"
-    content = bytearray(weights.SHIPPED_FILE.read_bytes())
+    content = bytearray(weights.SCENES.content())
     content[-1] ^= 1
     changed.write_bytes(content)
     with pytest.raises(LatentbenchError, match="is not what was shipped"):
-        weights.shipped(changed)
+        weights.SCENES.content(changed)
     with pytest.raises(LatentbenchError, match=r"cannot read .*absent: No such file"):
-        weights.shipped(tmp_path / "absent")
+        weights.SCENES.content(tmp_path / "absent")
+
+
+# The extractors of attributes
+
+
+def labelled(count, names, seed=0):
+    draw = np.random.default_rng(seed)
+    return Targets(attributes={name: draw.integers(0, 2, count) for name in names})
+
+
+@pytest.mark.parametrize("metric_class", [*FACES, *SCENES])
+def test_metrics_of_attributes_keep_their_promises(metric_class):
+    samples, reals = pictures(370, 3, seed=1, brightness=30), pictures(420, 3, seed=2)
+    names = ("Male", "Smiling") if metric_class in FACES else ("shape", "colour")
+    check_metric(metric_class, evaluation=evaluation(reals, samples, labelled(420, names)))
+
+
+def test_they_are_measured_where_the_attributes_are_those_that_their_extractor_knows():
+    faces, scenes = labelled(400, ("Male", "Smiling")), labelled(400, ("shape", "x"))
+    others = [Targets(), labelled(400, ("digit",)), labelled(400, ("shape", "floor_hue")), labelled(349, ("Male",))]
+    novel = replace(faces, anomaly=np.repeat(np.array([0, 1], np.uint8), [349, 51]))
+    for metrics, own, foreign in ((FACES, faces, scenes), (SCENES, scenes, faces)):
+        for metric_class in metrics:
+            assert metric_class().applies(own, {"correlated": np.ones(400)})
+            assert not any(metric_class().applies(one, {}) for one in (foreign, novel, *others[:3]))
+    assert all(metric_class().applies(others[3], {}) for metric_class in FACES)  # their number is not known before
+
+
+@pytest.mark.parametrize("shipped", [weights.CELEBA_ATTRIBUTES, weights.SCENES], ids=lambda one: one.name)
+def test_a_grey_image_has_three_equal_channels_and_colours_are_seen_together(shipped):
+    grey = pictures(20)
+    alike = fidelity.features(shipped.name, np.repeat(grey, 3, axis=1))
+    assert alike.shape == (20, attribute_extractor.FEATURES)
+    torch.testing.assert_close(fidelity.features(shipped.name, grey), alike, rtol=1e-5, atol=1e-5)
+    coloured = pictures(20, 3)
+    turned = np.ascontiguousarray(np.roll(coloured, 1, axis=1))
+    assert not torch.allclose(fidelity.features(shipped.name, coloured), fidelity.features(shipped.name, turned))
+
+
+@pytest.mark.parametrize("shipped", [weights.CELEBA_ATTRIBUTES, weights.SCENES], ids=lambda one: one.name)
+def test_an_image_of_another_size_is_resampled_as_pillow_does(shipped):
+    classifier = attribute_extractor.load(shipped)
+    images = np.repeat(np.repeat(pictures(5, 3, side=50), 2, axis=2), 2, axis=3)
+    found = attribute_extractor.pictures(torch.from_numpy(images), classifier.size)
+    size = (classifier.size, classifier.size)
+    bands = [[Image.fromarray(band.astype(np.float32)).resize(size, Image.Resampling.BILINEAR) for band in image]
+             for image in images]  # fmt: skip
+    expected = torch.from_numpy(np.array(bands)) / 127.5 - 1
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+def test_the_extractor_of_scenes_tells_the_factors_of_scenes_that_it_has_not_seen():
+    held_out = attribute_training.read(weights.SCENES.name, Path(), train=False)
+    found = attribute_training.accuracy(attribute_extractor.load(weights.SCENES), held_out, weights.SCENES.name)
+    assert found.keys() == {"shape", "size", "x", "y", "colour", "background"}
+    assert min(found.values()) > 0.95
+
+
+SCENE_DISTORTIONS = {
+    "noise": lambda images, level: images + np.random.default_rng(0).normal(0, level, images.shape),
+    "blur": lambda images, width: ndimage.gaussian_filter(images.astype(float), (0, 0, width, width)),
+    "cast": lambda images, share: images * (1 - share) + np.roll(images, 1, axis=1) * share,
+    "moved": lambda images, pixels: np.roll(images, pixels, axis=3),
+}
+
+
+@pytest.mark.parametrize(
+    ("how", "strengths"),
+    [("noise", (10, 20, 40, 80)), ("blur", (0.6, 1.2, 2.4)), ("cast", (0.1, 0.3, 0.6)), ("moved", (1, 3, 6))],
+)
+def test_the_distance_of_scenes_grows_with_their_distortion(how, strengths):
+    whole = attribute_training.read(weights.SCENES.name, Path(), train=False).images.numpy()
+    reals, others = (fidelity.features(weights.SCENES.name, half) for half in (whole[::2], whole[1::2]))
+    distort = SCENE_DISTORTIONS[how]
+    worse = [np.rint(np.clip(distort(whole[1::2], one), 0, 255)).astype(np.uint8) for one in strengths]
+    far = [fidelity.frechet_distance(fidelity.features(weights.SCENES.name, one), reals) for one in worse]
+    far.insert(0, fidelity.frechet_distance(others, reals))
+    assert far == sorted(far)
+    assert far[-1] > 10 * far[0]
 
 
 # Inception's weights
