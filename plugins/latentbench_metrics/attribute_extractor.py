@@ -30,9 +30,10 @@ FEATURES = sum(LAYERS)
 class AttributeClassifier(nn.Module):
     """Four strided convolutions and an embedding of their last maps, from which every attribute is told.
 
-    Each is followed by a ReLU. The means of the first and second layer's maps and the embedding are the features, 112
-    in all, each in units of its standard deviation over the training images. The embedding sees where in the last maps
-    something lies: aligned faces and scenes differ by that.
+    Each convolution is followed by a ReLU; the embedding is linear, so that no part of it can die. The means of the first
+    and second layer's maps and the embedding are the features, 112 in all, each in units of its standard deviation over
+    the training images. The embedding sees where in the last maps something lies: aligned faces and scenes differ by
+    that.
 
     Args:
         name: of the extractor, a key of ``KNOWN``.
@@ -59,7 +60,7 @@ class AttributeClassifier(nn.Module):
         for convolution in self.convolutions:
             maps = convolution(maps).relu()
             means.append(maps.mean((2, 3)))
-        embedding = self.embedding(maps.flatten(1)).relu()
+        embedding = self.embedding(maps.flatten(1))
         return torch.cat([*means[:2], embedding], 1)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:

@@ -70,8 +70,8 @@ class Shipped:
 
 MNIST_FASHION = Shipped("mnist-fashion", "2d1e473aa6d7ac96ab5f959c5d63747c82ae5eaabe4981b6654b1d005bdbf3b0")
 #: Trained on faces of CelebA, which is for non-commercial research only.
-CELEBA_ATTRIBUTES = Shipped("celeba-attributes", "0de2c2c946c82108f0e7fa3930f269f0791f1d89a03383938f5a1066909c9d7e")
-SCENES = Shipped("scenes", "a83007ba066fd24a6ab5a151ece70ff63f086869fb64a2af5816a138a1b32c61")
+CELEBA_ATTRIBUTES = Shipped("celeba-attributes", "a5b16eb75f85e733cbe300f0bb15e083319536c31246da500ff5dbadeffaf3d9")
+SCENES = Shipped("scenes", "74541ce96775e95d057be502285a732fe7d50050d9d4948ecfb76f6bbb1dcf0f")
 #: By name.
 SHIPPED = {one.name: one for one in (MNIST_FASHION, CELEBA_ATTRIBUTES, SCENES)}
 
