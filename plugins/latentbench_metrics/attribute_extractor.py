@@ -30,10 +30,10 @@ FEATURES = sum(LAYERS)
 class AttributeClassifier(nn.Module):
     """Four strided convolutions and an embedding of their last maps, from which every attribute is told.
 
-    Each convolution is followed by a ReLU; the embedding is linear, so that no part of it can die. The means of the first
-    and second layer's maps and the embedding are the features, 112 in all, each in units of its standard deviation over
-    the training images. The embedding sees where in the last maps something lies: aligned faces and scenes differ by
-    that.
+    Each convolution is followed by a ReLU; the embedding is linear, so that no part of it can die. The means of the
+    first and second layer's maps and the embedding are the features, 112 in all, each in units of its standard
+    deviation over the training images. The embedding sees where in the last maps something lies: aligned faces and
+    scenes differ by that.
 
     Args:
         name: of the extractor, a key of ``KNOWN``.

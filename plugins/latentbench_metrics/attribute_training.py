@@ -27,8 +27,8 @@ _FACE = 64
 _MIRRORED = {weights.CELEBA_ATTRIBUTES.name: True, weights.SCENES.name: False}
 #: Scenes that are drawn for training, and the seed that they are drawn by.
 _SCENES, _SCENES_SEED = 12_000, 1
-#: Least deviation of a feature, as a share of its layer's median: one that training images hardly move, and other images
-#: do, would decide any distance.
+#: Least deviation of a feature, as a share of its layer's median: one that training images hardly move, and other
+#: images do, would decide any distance.
 _LEAST_DEVIATION = 0.1
 
 
@@ -115,7 +115,7 @@ def train(
         features = [
             classifier.raw_features(pictures(images, classifier.size)) for images in torch.split(data.images, _BATCH)
         ]
-        layers = torch.cat(features).std(0).split(LAYERS)
+        layers = torch.split(torch.cat(features).std(0), [*LAYERS])
         floored = [deviation.clamp_min(_LEAST_DEVIATION * deviation.median()) for deviation in layers]
         classifier.deviation.copy_(torch.cat(floored))
     return classifier.eval()

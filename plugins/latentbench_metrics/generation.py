@@ -2,8 +2,8 @@
 
 Two families. FID, KID, precision and recall measure with Inception, whose weights the user has to get. What is called
 after a shipped extractor, as ``fd-scenes``, is the same arithmetic on the features of a small classifier: never to be
-compared with a published FID, nor with the distance by another extractor, and blind to what is finer than the classifier
-sees. There are three:
+compared with a published FID, nor with the distance by another extractor, and blind to what is finer than the
+classifier sees. There are three:
 
 - ``-mnist-fashion`` is measured on every dataset. Its classifier has seen grey digits and clothes alone, at 32 pixels,
   and reads the channels of an image one by one. Its distances rank blur, noise, swirl and colour casts of 64x64 faces,

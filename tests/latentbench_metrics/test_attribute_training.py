@@ -45,7 +45,9 @@ def test_no_scene_for_training_looks_like_a_held_out_one_and_the_held_out_ones_a
     some, held_out = (read(SCENES, Path(), train=part) for part in (True, False))
     assert len(held_out.images) == 2000
     assert 1300 < len(some.images) < 1500
-    assert not {image.tobytes() for image in some.images.numpy()} & {image.tobytes() for image in held_out.images.numpy()}
+    assert not {image.tobytes() for image in some.images.numpy()} & {
+        image.tobytes() for image in held_out.images.numpy()
+    }
 
 
 def test_it_learns_and_no_feature_is_divided_by_less_than_a_tenth_of_its_layers_median():

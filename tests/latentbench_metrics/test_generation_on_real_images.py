@@ -94,7 +94,9 @@ def grows(extractor, data_root, name, distortion):
     reals, others = whole[:HALF], whole[HALF:]
     sets = [others, *(distort(others, strength) for strength in strengths)]
     far = [frechet_distance(features(extractor, one), features(extractor, reals)) for one in sets]
-    apart = [kernel_distance(features(extractor, one), features(extractor, reals), subsets=1, size=HALF) for one in sets]
+    apart = [
+        kernel_distance(features(extractor, one), features(extractor, reals), subsets=1, size=HALF) for one in sets
+    ]
     assert far == sorted(far)
     assert apart == sorted(apart)
     assert far[-1] > 3 * far[0]

@@ -12,6 +12,7 @@ from latentbench.errors import LatentbenchError, did_you_mean
 
 if TYPE_CHECKING:
     from latentbench.boards.board import Board
+    from latentbench.boards.render.plot import Axis, Kind
     from latentbench.boards.standings import Table
 
 __all__ = ["command"]
@@ -35,8 +36,8 @@ def command(
     y: str,
     to: Path,
     dataset: str | None,
-    without: list[str] | None,
-    log: list[str] | None,
+    without: "list[Kind] | None",
+    log: "list[Axis] | None",
     results: Path,
 ) -> None:
     """Draw one column of BOARD, a board's name or its YAML file, against another, with a point for each row.
@@ -79,7 +80,8 @@ def _chosen(board: "Board", tables: "Sequence[Table]", dataset: str | None) -> "
     labels = [*dict.fromkeys(table.label for table in tables)]
     if dataset is None and len(labels) > 1:
         raise LatentbenchError(
-            f"board '{board.name}' has records of {len(labels)} datasets", f"choose one by --dataset: {', '.join(labels)}"
+            f"board '{board.name}' has records of {len(labels)} datasets",
+            f"choose one by --dataset: {', '.join(labels)}",
         )
     if dataset is not None and dataset not in labels:
         raise LatentbenchError(

@@ -1,10 +1,11 @@
-"""One column of a table against another, a point for each row with the intervals of both: equal records, equal bytes."""
+"""One column of a table against another, with the intervals of both: the same records give the same bytes."""
 
 import io
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -34,7 +35,12 @@ KINDS: dict[Kind, tuple[str, str, str]] = {
     "twins": ("o", "#1f5fa8", "untrained twins"),
 }
 #: Text stays text in an SVG, so that it can be searched, and its identifiers are always the same.
-_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "latentbench", "font.size": 9.0, "savefig.dpi": 150}
+_SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "latentbench",
+    "font.size": 9.0,
+    "savefig.dpi": 150,
+}
 #: Written into a file instead of the date and the version of the library.
 _METADATA = {"svg": {"Date": None, "Creator": "latentbench"}, "png": {"Software": "latentbench"}}
 #: Where a label may stand beside its point, in points of print, the best place first.
@@ -124,7 +130,9 @@ def draw(
     for axis, column in (("x", x), ("y", y)):
         least = min(drawn, key=lambda point: getattr(point, axis))
         if axis in logarithmic and getattr(least, axis) <= 0:
-            what = f"'{least.label}' has {column.name} of {getattr(least, axis):g}, which a logarithmic axis cannot show"
+            what = (
+                f"'{least.label}' has {column.name} of {getattr(least, axis):g}, which a logarithmic axis cannot show"
+            )
             raise LatentbenchError(what, f"leave --log {axis} out")
     with _settings():
         figure = Figure(figsize=(size, size * 0.75), layout="constrained")
@@ -164,7 +172,7 @@ def _bars(axes: Axes, drawn: Sequence[Point], colour: str) -> None:
 
 
 #: How an interval is drawn.
-_BAR = {"linewidth": 1.0, "alpha": 0.6, "gid": "interval"}
+_BAR: dict[str, Any] = {"linewidth": 1.0, "alpha": 0.6, "gid": "interval"}
 
 
 def _label(axes: Axes, drawn: Sequence[Point]) -> None:
@@ -230,6 +238,10 @@ def serialize(figure: Figure, form: str) -> bytes:
     return content.getvalue()
 
 
-def _settings() -> "matplotlib.rc_context":
+@contextmanager
+def _settings() -> Iterator[None]:
     """Those of the library's own defaults and of this module, whatever the user's file says."""
-    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **_SETTINGS})
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield

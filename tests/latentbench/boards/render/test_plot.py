@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from tests.latentbench.boards.render.test_leaderboard import record
 
 from latentbench.boards.board import Board
 from latentbench.boards.render.plot import column_of, draw, points, serialize
@@ -19,7 +20,6 @@ from latentbench.errors import LatentbenchError
 from latentbench.records.record import Record, Value
 from latentbench.records.store import Store
 from latentbench.spec import UNTRAINED
-from tests.latentbench.boards.render.test_leaderboard import record
 
 X, Y, NOWHERE = "fd@test", "mig@test", "dci@test"
 BOARD_FILE = f"""\
@@ -161,7 +161,9 @@ def test_the_files_are_valid_and_the_same_bytes_each_time_whatever_the_users_set
     assert {"vae", "ae", "vae, untrained", "FD ↓ test", "trade: pairs"} <= texts
     (folder / "matplotlibrc").write_text("font.size: 20\nlines.linewidth: 9\nsvg.fonttype: path\n")
     arguments = ["plot", "trade.yaml", "--x", X, "--y", Y, "--results", "r", "--to", "b.svg"]
-    code = f"import sys; from latentbench.commands.cli import main; main({arguments!r}); assert 'torch' not in sys.modules"
+    code = (
+        f"import sys; from latentbench.commands.cli import main; main({arguments!r}); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
     assert (folder / "b.svg").read_bytes() == first
     assert plot(folder, to="a.png") == 0
