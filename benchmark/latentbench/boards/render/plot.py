@@ -35,7 +35,7 @@ KINDS: dict[Kind, tuple[str, str, str]] = {
     "twins": ("o", "#1f5fa8", "untrained twins"),
 }
 #: Text stays text in an SVG, so that it can be searched, and its identifiers are always the same.
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "latentbench",
     "font.size": 9.0,
