@@ -16,7 +16,7 @@ VERBS = {
     "plot": "Draw one column of BOARD, a board's name or its YAML file, against another, with a point for each row.",
     "findings": "Say what the records leave of the published headlines in FILE, a YAML file.",
     "verify": "Say of published numbers whether they come out, from the records alone.",
-    "claims": "Check, render or describe files of published numbers.",
+    "claims": "Check, render, quote or describe files of published numbers.",
     "evaluate": "Compute metrics for finished runs, without training: for those of a BOARD, for one KEY, or for all.",
     "check-records": "Check the records in FOLDER, by default those in the results folder.",
     "list": "List what is installed: plugins, or what they offer.",
