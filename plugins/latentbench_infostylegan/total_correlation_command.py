@@ -74,8 +74,8 @@ def command(
         raise LatentbenchError(what, "choose one of infostylegan")
     values = model.config.categorical
     if len(values) < 2:
-        what = f"run {key} has {len(values)} categorical codes, and a total correlation takes two"
-        raise LatentbenchError(what, "train with --set infostylegan.categorical=[4,4,4]")
+        what = f"a total correlation takes two categorical codes, and run {key} has {len(values)}"
+        raise LatentbenchError(what, "train with --set 'infostylegan.categorical=[4,4,4]'")
 
     continuous = model.config.continuous
 

@@ -54,7 +54,7 @@ def test_the_table_adds_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_one_categorical_code_is_too_few(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key, results = run(tmp_path, "infostylegan", "categorical=[3]", *SMALL)
     assert main(["total-correlation", key, *QUICK, "--results", str(results)]) == 2
-    assert f"run {key} has 1 categorical codes, and a total correlation takes two: train" in capsys.readouterr().err
+    assert f"takes two categorical codes, and run {key} has 1: train with --set" in capsys.readouterr().err
 
 
 def test_another_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
