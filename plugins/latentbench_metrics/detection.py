@@ -89,7 +89,11 @@ class AUROC(Detection):
 
     def value(self, anomaly: npt.NDArray[np.uint8], scores: npt.NDArray[np.floating], weights: Array) -> float:
         """The area by the trapezoidal rule, which counts ties half; 0.5 when all scores are equal."""
-        found, false = (np.append(0.0, total) for total in _thresholds(anomaly, scores, weights))
+        found, false = _thresholds(anomaly, scores, weights)
+        if len(found) > 2:  # corners alone, as in scikit-learn, so that sums are rounded alike
+            corner = np.concatenate([[True], (np.diff(false, 2) != 0) | (np.diff(found, 2) != 0), [True]])
+            found, false = found[corner], false[corner]
+        found, false = np.append(0.0, found), np.append(0.0, false)
         return float(np.trapezoid(found / found[-1], false / false[-1]))
 
 
@@ -110,7 +114,8 @@ class AUPRC(Detection):
     def value(self, anomaly: npt.NDArray[np.uint8], scores: npt.NDArray[np.floating], weights: Array) -> float:
         """One step per distinct score; the anomalies' share of the weight when all scores are equal."""
         found, false = _thresholds(anomaly, scores, weights)
-        return float(np.sum(np.diff(found, prepend=0.0) / found[-1] * found / (found + false)))
+        steps = np.diff(found / found[-1], prepend=0.0)
+        return float(np.sum(np.ascontiguousarray((steps * (found / (found + false)))[::-1])))
 
 
 class FalsePositiveRate(Detection):
@@ -166,4 +171,6 @@ class F1Max(Detection):
     def value(self, anomaly: npt.NDArray[np.uint8], scores: npt.NDArray[np.floating], weights: Array) -> float:
         """The greatest of 2 TP / (2 TP + FP + FN); that of calling all anomalous when all scores are equal."""
         found, false = _thresholds(anomaly, scores, weights)
-        return float(np.max(2 * found / (found + false + found[-1])))
+        normal, anomalous = (weights[anomaly == kind].sum() for kind in (0, 1))
+        found, false = found / found[-1] * anomalous, false / false[-1] * normal
+        return float(np.max(2 * found / (found + false + anomalous)))
