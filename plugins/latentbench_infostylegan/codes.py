@@ -115,12 +115,12 @@ class Codes:
         ]
         return torch.cat([gaussian, *softmax], 1)
 
-    def information(self, outputs: Tensor, codes: Tensor) -> Tensor:
-        """(codes,): E log q(c_i | x) + H(c_i), the bound on the information about each code.
+    def mean_log_q(self, outputs: Tensor, codes: Tensor) -> Tensor:
+        """(): E log q(c | x), the sum over codes and the mean over images. With H(c) it is a bound on I(c; x).
 
-        Its sum is a bound on I(c; x). A bound may be negative, where q is worse than the prior.
+        The bound may be negative, where q is worse than the prior.
         """
-        return self.log_q(outputs, codes).mean(0) + torch.tensor(self.entropies, device=outputs.device)
+        return self.log_q(outputs, codes).sum(1).mean()
 
     def mean(self, outputs: Tensor) -> Tensor:
         """(B, D) float32: the means of the Gaussians, and the probabilities of categorical codes."""

@@ -76,7 +76,7 @@ def recovered(codes: Codes, draw: Callable[[int], tuple[Tensor, Tensor]], steps:
             images, c = draw(BATCH)
             for reader, optimizer, seen in zip(readers, optimizers, _seen(images), strict=True):
                 optimizer.zero_grad()
-                (-codes.log_q(reader(seen), c).sum(1).mean()).backward()  # type: ignore[no-untyped-call]
+                (-codes.mean_log_q(reader(seen), c)).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
     with torch.no_grad():
         parts = [draw(BATCH) for _ in range(-(-HELD_OUT // BATCH))]
@@ -100,7 +100,7 @@ def _agreement(codes: Codes, outputs: Tensor, c: Tensor) -> Tensor:
         (one.argmax(1) == other.argmax(1)).float().mean()[None]
         for one, other in zip(values, probabilities, strict=True)
     ]
-    nats = codes.log_q(outputs, c).sum(1).mean() + codes.entropy
+    nats = codes.mean_log_q(outputs, c) + codes.entropy
     return torch.cat([nats[None], r2, *right])
 
 

@@ -232,12 +232,12 @@ class InfoStyleGAN(Model):
             yield "generator", adversarial
             return
         outputs = self.q(maps if self.q_trunk is None else self.q_trunk(fake))
-        loss = adversarial - config.mi * self.codes.log_q(outputs, c).sum(1).mean()
+        loss = adversarial - config.mi * self.codes.mean_log_q(outputs, c)
         yield "generator", {"loss": loss, "adversarial": adversarial}
 
         outputs = self.read(fake.detach())
-        log_q = self.codes.log_q(outputs, c).sum(1).mean()
-        yield "q", {"loss": -log_q, "information": log_q + self.codes.entropy}
+        mean_log_q = self.codes.mean_log_q(outputs, c)
+        yield "q", {"loss": -mean_log_q, "information": mean_log_q + self.codes.entropy}
 
     def discrimination(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """The logistic loss of real and generated images, each (B, C, size, size), and in some steps the penalty R1."""
@@ -268,10 +268,10 @@ class InfoStyleGAN(Model):
             fake = self.average(z, c)
             maps = self.discriminator.trunk(fake) if self.q_trunk is None else None
         outputs = self.q(maps) if self.q_trunk is None else self.q(self.q_trunk(fake))
-        log_q = self.codes.log_q(outputs, c).sum(1).mean()
-        yield "q", {"loss": -log_q, "information": log_q + self.codes.entropy}
+        mean_log_q = self.codes.mean_log_q(outputs, c)
+        yield "q", {"loss": -mean_log_q, "information": mean_log_q + self.codes.entropy}
         latents = torch.cat([pixel_norm(z), c], 1)
-        yield "encoder", -self.latents.log_q(self.encoder(fake), latents).sum(1).mean()
+        yield "encoder", -self.latents.mean_log_q(self.encoder(fake), latents)
 
     def after_update(self, optimizer: str) -> None:
         """The average follows the generator, buffers included, with the half-life in images of ``ema_half_life``."""
@@ -396,7 +396,7 @@ class InfoStyleGAN(Model):
             for part in torch.split(of, AT_ONCE)
         ]
         values = [
-            self.codes.log_q(outputs, c).sum(1).mean() + self.codes.entropy,
+            self.codes.mean_log_q(outputs, c) + self.codes.entropy,
             *recovered(self.codes, self._sample_with_codes, self.config.reader_steps),
             *(deviation(images), deviation(samples), deviation(of_codes, code)),
             torch.cat(right).float().mean(),
