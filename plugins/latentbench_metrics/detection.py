@@ -172,5 +172,6 @@ class F1Max(Detection):
         """The greatest of 2 TP / (2 TP + FP + FN); that of calling all anomalous when all scores are equal."""
         found, false = _thresholds(anomaly, scores, weights)
         normal, anomalous = (weights[anomaly == kind].sum() for kind in (0, 1))
+        # by way of the rates, as with scikit-learn's curve, so that they are rounded alike
         found, false = found / found[-1] * anomalous, false / false[-1] * normal
         return float(np.max(2 * found / (found + false + anomalous)))
