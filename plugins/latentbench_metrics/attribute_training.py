@@ -15,6 +15,7 @@ from latentbench_datasets.celeba.dataset import CelebASubset
 from latentbench_datasets.synthetic.scenes import Scenes
 from latentbench_metrics import weights
 from latentbench_metrics.attribute_extractor import KNOWN, LAYERS, AttributeClassifier, pictures
+from latentbench_metrics.extractor_training import one_cycle
 
 __all__ = ["Attributed", "accuracy", "commonest", "read", "train"]
 
@@ -95,22 +96,13 @@ def train(
         told: hears the number of the epoch, of how many, and its mean loss.
     """
     classifier = AttributeClassifier(name)
-    steps = len(data.images) // _BATCH
-    optimizer = torch.optim.Adam(classifier.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, _EPOCHS * steps)
-    for epoch in range(_EPOCHS):
-        order, total = torch.randperm(len(data.images)), 0.0
-        for batch in torch.split(order[: steps * _BATCH], _BATCH):
-            seen = pictures(data.images[batch], classifier.size)
-            logits = classifier(_mirrored(seen) if _MIRRORED[name] else seen)
-            losses = [cross_entropy(*pair) for pair in zip(logits, data.values[batch].T, strict=True)]
-            loss = torch.stack(losses).mean()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            total += loss.item()
-        told(epoch + 1, _EPOCHS, total / steps)
+
+    def loss(batch: Tensor) -> Tensor:
+        seen = pictures(data.images[batch], classifier.size)
+        logits = classifier(_mirrored(seen) if _MIRRORED[name] else seen)
+        return torch.stack([cross_entropy(*pair) for pair in zip(logits, data.values[batch].T, strict=True)]).mean()
+
+    one_cycle(classifier, loss, len(data.images), epochs=_EPOCHS, batch=_BATCH, rate=_LEARNING_RATE, told=told)
     with torch.no_grad():
         features = [
             classifier.raw_features(pictures(images, classifier.size)) for images in torch.split(data.images, _BATCH)

@@ -12,7 +12,7 @@ from latentbench_datasets.digits import fashion_mnist_files as fashion_mnist
 from latentbench_datasets.digits import mnist_files as mnist
 from latentbench_metrics.extractor import Classifier, pictures
 
-__all__ = ["SETS", "Labelled", "accuracy", "read", "serialize", "train"]
+__all__ = ["SETS", "Labelled", "accuracy", "one_cycle", "read", "serialize", "train"]
 
 #: The sets, in the order of their classes.
 SETS = {"MNIST": mnist.FILES, "FashionMNIST": fashion_mnist.FILES}
@@ -61,23 +61,51 @@ def train(data: Labelled, told: Callable[[int, int, float], None] = lambda epoch
         told: hears the number of the epoch, of how many, and its mean loss.
     """
     classifier = Classifier()
-    steps = len(data.images) // _BATCH
+
+    def loss(batch: Tensor) -> Tensor:
+        return cross_entropy(classifier(_vary(pictures(data.images[batch]))), data.labels[batch])
+
+    one_cycle(classifier, loss, len(data.images), epochs=_EPOCHS, batch=_BATCH, rate=_LEARNING_RATE, told=told)
+    with torch.no_grad():
+        features = [classifier.raw_features(pictures(images)) for images in torch.split(data.images, _BATCH)]
+        classifier.deviation.copy_(torch.cat(features).std(0).clamp_min(_LEAST_DEVIATION))
+    return classifier.eval()
+
+
+def one_cycle(
+    classifier: nn.Module,
+    loss_of: Callable[[Tensor], Tensor],
+    count: int,
+    *,
+    epochs: int,
+    batch: int,
+    rate: float,
+    told: Callable[[int, int, float], None],
+) -> None:
+    """Train by Adam and one cycle of the learning rate; a last batch that is not full is left out.
+
+    Args:
+        classifier: what to train.
+        loss_of: the loss, (), of the images at these places, (B,) int64.
+        count: images in all.
+        epochs: passes.
+        batch: B.
+        rate: the greatest learning rate.
+        told: hears the number of the epoch, of how many, and its mean loss.
+    """
+    steps = count // batch
     optimizer = torch.optim.Adam(classifier.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, _EPOCHS * steps)
-    for epoch in range(_EPOCHS):
-        order, total = torch.randperm(len(data.images)), 0.0
-        for batch in torch.split(order[: steps * _BATCH], _BATCH):
-            loss = cross_entropy(classifier(_vary(pictures(data.images[batch]))), data.labels[batch])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs * steps)
+    for epoch in range(epochs):
+        order, total = torch.randperm(count), 0.0
+        for places in torch.split(order[: steps * batch], batch):
+            loss = loss_of(places)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             total += loss.item()
-        told(epoch + 1, _EPOCHS, total / steps)
-    with torch.no_grad():
-        features = [classifier.raw_features(pictures(images)) for images in torch.split(data.images, _BATCH)]
-        classifier.deviation.copy_(torch.cat(features).std(0).clamp_min(_LEAST_DEVIATION))
-    return classifier.eval()
+        told(epoch + 1, epochs, total / steps)
 
 
 def accuracy(classifier: Classifier, data: Labelled) -> dict[str, float]:
