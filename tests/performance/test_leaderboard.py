@@ -66,7 +66,7 @@ def test_200_records_become_a_leaderboard_in_at_most_two_imports_of_pandas(bench
     benchmark.pedantic(
         lambda: subprocess.run([sys.executable, *call], check=True, stdout=subprocess.DEVNULL),
         setup=floor,
-        rounds=5,
+        rounds=10,
         warmup_rounds=1,
     )
     assert (tmp_path / "many.csv").read_text().count("\n") == 1 + MODELS * VALUES

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -160,7 +161,7 @@ class _Plugin:
     def __init__(self, found: Found) -> None:
         self.info = found.info
         self._named = found.named
-        self._manager = _manager()
+        self._manager = _no_plugin()
         self.module: object = None
         """What holds the hook implementations; None if it cannot be loaded."""
         try:
@@ -225,6 +226,12 @@ def _manager(*plugins: object) -> pluggy.PluginManager:
         if not manager.get_hookcallers(plugin):
             raise OfferError("no function in it is marked @hookimpl")
     return manager
+
+
+@cache
+def _no_plugin() -> pluggy.PluginManager:
+    """The manager of every plugin that is not loaded."""
+    return _manager()
 
 
 def _let_interrupt(error: BaseException) -> None:

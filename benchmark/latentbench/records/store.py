@@ -340,10 +340,9 @@ def _misfit(path: Path, record: Record) -> str:
     key = spec.key
     if record.key != key:
         return f"its key is {record.key}, that of its spec is {key}"
-    place = Path(spec.dataset) / spec.model / f"{key}.json"
-    found = Path(*path.absolute().parts[-3:])
+    place, found = (spec.dataset, spec.model, f"{key}.json"), path.absolute().parts[-3:]
     if found != place:
-        return f"its place is {place}, it lies at {found}"
+        return f"its place is {Path(*place)}, it lies at {Path(*found)}"
     names = [(record.predictions, key), (record.weights, key), (record.targets, spec.split_hash)]
     for artefact, stem in names:
         if artefact and artefact.file.partition(".")[0] != stem:

@@ -66,22 +66,42 @@ CSV_COLUMNS = {
 def table_csv(tables: Iterable[Table | Means]) -> str:
     """The tables as one CSV text with the columns ``CSV_COLUMNS``."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(CSV_COLUMNS), lineterminator="\n")
+    writer = csv.DictWriter(text, list(CSV_COLUMNS), restval="", lineterminator="\n")
     writer.writeheader()
     for table in tables:
         others = [] if isinstance(table, Means) else table.others
         rows = [(row, group.ranking.name) for group in table.groups for row in group.rows]
         rows += [(row, "") for row in (*table.nulls, *others)]
+        columns = [(column, _cells(_data(table, column))) for column in table.columns]
         for row, ranked_by in (*rows, *((row.twin, "") for row, _ in rows if row.twin)):
-            writer.writerows(_line(table, row, column, ranked_by) for column in table.columns)
+            settings = _cells(_settings(row, ranked_by))
+            writer.writerows({**data, **settings, **_cells(_value(row, column))} for column, data in columns)
     return text.getvalue()
 
 
-def _line(table: Table | Means, row: Row, column: Column, ranked_by: str) -> Mapping[str, str]:
-    summary, interval = row.summaries.get(column.name), row.interval(column)
-    null, twin = row.beside_null.get(column.name), row.beside_twin.get(column.name)
-    line = {
-        **_data(table, column),
+def _data(table: Table | Means, column: Column) -> dict[str, Any]:
+    """What a line is over, and its value's facts."""
+    value = {
+        "value": column.name,
+        "metric_version": column.version,
+        "higher_is_better": column.higher_is_better,
+    }
+    if isinstance(table, Means):
+        return value | {"label": " ".join(table.over[column.name]), "dataset": MEANS}
+    return value | {
+        "label": table.label,
+        "dataset": table.dataset,
+        "dataset_options": json.dumps(table.fixed, sort_keys=True),
+        "dataset_version": table.dataset_version,
+        "split_hash": table.split_hash,
+        "harness_version": table.harness_version,
+        "diagnosis": table.diagnosis,
+    }
+
+
+def _settings(row: Row, ranked_by: str) -> dict[str, Any]:
+    """What all lines of a row share."""
+    return {
         "rank_first": row.rank.first if row.rank else None,
         "rank_last": row.rank.last if row.rank else None,
         "ranked_by": ranked_by,
@@ -92,9 +112,19 @@ def _line(table: Table | Means, row: Row, column: Column, ranked_by: str) -> Map
         "options": json.dumps(row.options, sort_keys=True),
         "threads": row.threads,
         "transductive": " ".join(row.transductive),
-        "value": column.name,
-        "metric_version": column.version,
-        "higher_is_better": column.higher_is_better,
+        "finished": row.seeds,
+        "failed": len(row.failed),
+        "fit_seconds": row.fit_seconds,
+        "hardware": "; ".join(row.hardware),
+        "runs": " ".join(record.key for record in row.finished),
+    }
+
+
+def _value(row: Row, column: Column) -> dict[str, Any]:
+    """What the row has for the column's value."""
+    summary, interval = row.summaries.get(column.name), row.interval(column)
+    null, twin = row.beside_null.get(column.name), row.beside_twin.get(column.name)
+    return {
         "readout": row.readout(column),
         "n": summary.n if summary else 0,
         "mean": summary.mean if summary else None,
@@ -113,13 +143,7 @@ def _line(table: Table | Means, row: Row, column: Column, ranked_by: str) -> Map
         "best_null": null.label if null else None,
         "best_null_mean": null.reference.mean if null else None,
         "beside_best_null": null.verdict if null else None,
-        "finished": row.seeds,
-        "failed": len(row.failed),
-        "fit_seconds": row.fit_seconds,
-        "hardware": "; ".join(row.hardware),
-        "runs": " ".join(record.key for record in row.finished),
     }
-    return {name: _cell(line.get(name)) for name in CSV_COLUMNS}
 
 
 def _rounded(number: float) -> float:
@@ -127,19 +151,8 @@ def _rounded(number: float) -> float:
     return float(f"{number:.10g}")
 
 
-def _data(table: Table | Means, column: Column) -> dict[str, Any]:
-    """What a line is over."""
-    if isinstance(table, Means):
-        return {"label": " ".join(table.over[column.name]), "dataset": MEANS}
-    return {
-        "label": table.label,
-        "dataset": table.dataset,
-        "dataset_options": json.dumps(table.fixed, sort_keys=True),
-        "dataset_version": table.dataset_version,
-        "split_hash": table.split_hash,
-        "harness_version": table.harness_version,
-        "diagnosis": table.diagnosis,
-    }
+def _cells(line: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _cell(value) for name, value in line.items()}
 
 
 def _cell(value: Any) -> str:
