@@ -61,11 +61,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "mfcvae": {"options": {"clusters": (5, 5), "widths": (16, 24)}},
 }
+#: Models whose many choices make hundreds of fits.
+LONG = {"sdc"}
 
 PLUGINS = Plugins.load()
 
 
-@pytest.mark.parametrize("name", builtin_models(PLUGINS))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in builtin_models(PLUGINS)],
+)
 def test_every_option_of_a_built_in_model_has_an_effect_or_is_refused(name: str) -> None:
     model = PLUGINS.get("models", name).value
     kept = check_options(model, values=VALUES.get(name), **SETTINGS.get(name, {}))
