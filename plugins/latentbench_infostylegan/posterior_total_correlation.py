@@ -88,7 +88,7 @@ def estimate(
         sample: codes (N, m) int64 on ``device`` -> images (N, C, H, W) float32 there; what else an image depends on is
             drawn with PyTorch's global generator.
         values: K_i, the number of values of each code.
-        steps: of the training of each network, each on 128 new fakes.
+        steps: of the training of both networks, each on 128 new fakes.
         held_out: fakes that are measured on.
         permutations: how many, 19 or more for a p-value of 5 %.
         seed: of the codes, the networks and the permutations; PyTorch's global generator is left as it was.
@@ -105,9 +105,7 @@ def estimate(
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        together = _trained_reader(sample, values, [combinations], steps, device)
-        torch.manual_seed(seed)
-        one_by_one = _trained_reader(sample, values, values, steps, device)
+        together, one_by_one = _trained_readers(sample, values, steps, device)
         codes, log_joint, log_each = _read(sample, values, together, one_by_one, held_out, device)
 
     rows, entropies = np.arange(held_out), tuple(log(count) for count in values)
@@ -171,23 +169,23 @@ def _swapped(code: Codes, log_q: Table, rounds: Sequence[Codes], draw: np.random
     return code
 
 
-def _trained_reader(
-    sample: Sample, values: Sequence[int], heads: Sequence[int], steps: int, device: torch.device
-) -> nn.Module:
-    """A network that has learned from fakes to read codes; ``heads`` are the sizes of its softmaxes."""
-    reader = _reader(_fakes(sample, values, 1, device)[1].shape[1:], sum(heads)).to(device)
-    optimizer = torch.optim.Adam(reader.parameters(), _LEARNING_RATE)
+def _trained_readers(
+    sample: Sample, values: Sequence[int], steps: int, device: torch.device
+) -> tuple[nn.Module, nn.Module]:
+    """Two networks that have learned to read codes from the same fakes: all together, and one by one."""
+    shape = _fakes(sample, values, 1, device)[1].shape[1:]
+    together, one_by_one = _reader(shape, prod(values)).to(device), _reader(shape, sum(values)).to(device)
+    optimizer = torch.optim.Adam([*together.parameters(), *one_by_one.parameters()], _LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         codes, images = _fakes(sample, values, _BATCH, device)
-        targets = _flat(codes, values)[:, None] if len(heads) == 1 else codes
-        logits = torch.split(reader(images), list(heads), 1)
-        losses = [F.cross_entropy(one, target) for one, target in zip(logits, targets.T, strict=True)]
+        each = zip(torch.split(one_by_one(images), list(values), 1), codes.T, strict=True)
+        losses = [F.cross_entropy(together(images), _flat(codes, values)), *(F.cross_entropy(*one) for one in each)]
         optimizer.zero_grad()
         torch.autograd.backward(losses)
         optimizer.step()
         schedule.step()
-    return reader
+    return together, one_by_one
 
 
 def _reader(shape: Sequence[int], outputs: int) -> nn.Module:
