@@ -106,8 +106,8 @@ class Uncertainty:
         """Degrees of freedom of the variance."""
         if not self.rest > 0:
             return self.freedom
-        seeds, freedom, rest = np.array(self.seeds), np.array(self.freedom), np.array(self.rest)
-        return float(satterthwaite(seeds, freedom, rest, self.rest_freedom))
+        spread = self.seeds * self.seeds / self.freedom + self.rest * self.rest / self.rest_freedom
+        return self.variance * self.variance / spread if spread else inf
 
 
 def seeds_to_tell(gap: float, of: Uncertainty, level: float) -> SeedRange | None:
@@ -171,18 +171,14 @@ def _power(noncentrality: Array, freedom: Array, level: float) -> Array:
 
 def _noncentralities(t: float, freedom: float) -> tuple[float, float]:
     """The ends of the interval of the noncentrality, given t >= 0; an end below 0 is 0."""
-    scale = _scales(np.array([freedom]))
-    ends = []
-    for chance in ((1 - _GAP_CONFIDENCE) / 2, (1 + _GAP_CONFIDENCE) / 2):  # to exceed t
-        low, high = 0.0, 2 * t + 20
-        while high - low > 1e-9:
-            middle = (low + high) / 2
-            if _exceeds(np.array([t]), scale, np.array([middle]))[0] < chance:
-                low = middle
-            else:
-                high = middle
-        ends.append(low)
-    return ends[0], ends[1]
+    chances = np.array([1 - _GAP_CONFIDENCE, 1 + _GAP_CONFIDENCE]) / 2  # to exceed t
+    quantiles = t * _scales(np.array([freedom]))
+    low, width = np.zeros(2), 2 * t + 20
+    while width > 1e-9:
+        width /= 2
+        below = ndtr((low + width)[:, None] - quantiles).mean(axis=1) < chances
+        low += np.where(below, width, 0)
+    return float(low[0]), float(low[1])
 
 
 def _scales(freedom: Array) -> Array:

@@ -168,16 +168,6 @@ class Gathered:
         """
         return [_row(line, columns, ranking, replicates) for line in self.named]
 
-    @property
-    def labels(self) -> list[str]:
-        """Those of the lines that the board names."""
-        return [line.label for line in self.named]
-
-    def row(self, label: str, column: Column) -> Row | None:
-        """One of the lines that the board names as a row with a single value; None if there is no such line."""
-        line = next((line for line in self.named if line.label == label), None)
-        return _row(line, [column], [], {}) if line else None
-
 
 def gather(board: Board, records: Iterable[Record], lineup: Lineup | None = None) -> list[Gathered]:
     """The runs of each table of ``board``; see ``standings``."""
@@ -458,7 +448,7 @@ def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], repl
         finished=finished,
         failed=[record for record in by_seed if record.status == "failed"],
         seeds=len(finished),
-        numbers={column.name: _numbers(column, finished) for column in columns},
+        numbers={column.name: column.numbers(finished) for column in columns},
         replicates={name: found for name, found in of_images.items() if found is not None},
         twin=_row(_Line(line.label, line.options, line.twins, (), ()), columns, ranking, replicates)
         if line.twins
@@ -470,13 +460,9 @@ def stacked(column: Column, finished: Sequence[Record], replicates: Replicates) 
     """(B, n) replicates of a value of one row's runs, those that have it; None if those of any are not known."""
     if not any(one.key in replicates for one in finished):
         return None
-    of_seeds = [replicates.get(one.key, {}).get(column.name) for one in finished if column.value(one) is not None]
+    of_seeds = [replicates.get(one.key, {}).get(column.name) for one in finished if column.number(one) is not None]
     known = [of_seed for of_seed in of_seeds if of_seed is not None]
     return np.stack(known, axis=1) if known and len(known) == len(of_seeds) else None
-
-
-def _numbers(column: Column, finished: Iterable[Record]) -> dict[int, float]:
-    return {record.spec.seed: value.value for record in finished if (value := column.value(record)) is not None}
 
 
 def in_groups(
