@@ -163,8 +163,9 @@ def _moderated(
 ) -> tuple[Array, Array, Prior]:
     """The moderated variance of each row, its degrees of freedom, and what these and the rows beside have in common."""
     every = [*rows, *beside]
-    pool = [row for row in every if row.variance > 0]
-    prior = fit_prior(np.array([row.variance for row in pool]), np.array([row.n - 1.0 for row in pool]))
+    pool = [(row.variance, row.n - 1) for row in every if row.variance > 0]
+    own, own_freedoms = np.array(pool, dtype=np.float64).reshape(-1, 2).T.copy()
+    prior = fit_prior(own, own_freedoms)
     variances = np.array(
         [np.nan if row.std is None and not known else 0.0 for row, known in zip(rows, fixed, strict=True)]
     )

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from latentbench.config import canonical
 from latentbench.records.code import code_of, describe_code, latest_code
 from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
-from latentbench.spec import UNTRAINED, Budget
+from latentbench.spec import UNTRAINED, Budget, RunSpec
 
 __all__ = [
     "Gathered",
@@ -173,12 +174,15 @@ def gather(board: Board, records: Iterable[Record], lineup: Lineup | None = None
     """The runs of each table of ``board``; see ``standings``."""
     groups: defaultdict[_Place, list[Record]] = defaultdict(list)
     texts = _Texts()
+    entries: dict[tuple[str, str, str, str], int | None] = {}
     for record in _distinct(records):
-        entry = _entry(record, board)
+        spec, options = record.spec, texts.of(record.spec.options)
+        alike = spec.dataset, options, spec.model, texts.of(spec.budget)
+        if alike not in entries:
+            entries[alike] = _entry(spec, board)
+        entry = entries[alike]
         if entry is not None:
-            spec = record.spec
-            versions = -spec.harness_version, -spec.dataset_version
-            groups[entry, *versions, spec.split_hash, texts.of(spec.options)].append(record)
+            groups[entry, -spec.harness_version, -spec.dataset_version, spec.split_hash, options].append(record)
     by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
     return [_gathered(board, board.datasets[place[0]], group, lineup or {}, texts) for place, group in by_size]
 
@@ -206,14 +210,13 @@ class _Texts:
         return self.of(record.spec.config), record.spec.threads
 
 
-def _entry(record: Record, board: Board) -> int | None:
-    """The board's dataset, by place, that the run is on; None if the run is not one of the board's.
+def _entry(spec: RunSpec, board: Board) -> int | None:
+    """The board's dataset, by place, that a run is on; None if the run is not one of the board's.
 
     A run's seed and threads, its model's options, and the dataset's options that the board leaves open may be anything.
     Of several datasets it is the one that fixes the most options, and of these the first. The budget is one that the
     board gives the model there.
     """
-    spec = record.spec
     fitting = [
         (-len(entry.options), place)
         for place, entry in enumerate(board.datasets)
@@ -235,7 +238,7 @@ def _budgets(board: Board, entry: BoardDataset, model: str) -> list[Budget]:
 
 def _distinct(records: Iterable[Record]) -> list[Record]:
     """Each run once, a finished record before a failed one, in the order of the keys."""
-    by_key = grouped(records, lambda record: record.key)
+    by_key = grouped(records, attrgetter("key"))
     return [
         same[0] if len(same) == 1 else min(same, key=lambda one: (one.status == "failed", one.model_dump_json()))
         for _, same in sorted(by_key.items())
@@ -346,10 +349,14 @@ class _Line:
         """The line of these runs, without those that must not be averaged or compared with the last one."""
         finished = [record for record in (runs if _finished(runs) else twins) if record.status == "finished"]
         code = latest_code(finished) if finished else {}
-        of_this = [record.status == "failed" or code_of(record) == code for record in (*runs, *twins)]
-        made = list(zip((*runs, *twins), of_this, strict=True))
-        left_out = [describe_code(code_of(record), code) for record, kept in made if not kept]
-        kept_runs, kept_twins = ([one for one, kept in part if kept] for part in (made[: len(runs)], made[len(runs) :]))
+
+        def of_other(record: Record) -> bool:
+            return record.status == "finished" and code_of(record) != code
+
+        left_out = [describe_code(code_of(record), code) for record in (*runs, *twins) if of_other(record)]
+        if not left_out:
+            return cls(label, options, runs, twins, [])
+        kept_runs, kept_twins = ([one for one in part if not of_other(one)] for part in (runs, twins))
         return cls(label, options, kept_runs, kept_twins, left_out)
 
     @property

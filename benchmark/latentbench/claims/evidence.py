@@ -325,12 +325,17 @@ def _too_little(claim: Claim, sides: Iterable[Side], called: Callable[[OnBoard],
     return None
 
 
+def _images(sides: Iterable[Side], replicates: Replicates) -> Images | None:
+    """What the test images add to the uncertainty of rows; None where nothing is known of that."""
+    of_sides = [side.of_images(replicates) for side in sides]
+    return Images.of(of_sides) if any(of_side is not None for of_side in of_sides) else None
+
+
 def _equivalence(claim: Claim, test: Equivalence, side: Side, replicates: Replicates) -> Tested:
     """The published value and the measured mean, in the unit of the records."""
     error = published_error(claim.spread, claim.seeds)
     scaled = (error[0] * claim.factor, error[1]) if error else None
-    images = Images.of([side.of_images(replicates)])
-    estimate = of_row(side.summary, claim.numbers[0] * claim.factor, images, scaled)
+    estimate = of_row(side.summary, claim.numbers[0] * claim.factor, _images([side], replicates), scaled)
     return equivalence(estimate, test.margin * claim.factor)
 
 
@@ -343,7 +348,7 @@ def _compared(claim: Claim, sides: Sequence[Side], table: Mapping[str, Summary],
     there = {side.label for side in sides if side.column.name == own.name}
     comparison = compare(
         [side.summary for side in sides],
-        Images.of([side.of_images(replicates) for side in sides]),
+        _images(sides, replicates),
         deterministic=[side.deterministic for side in sides],
         beside=[summary for label, summary in table.items() if label not in there],
     )
