@@ -37,6 +37,10 @@ CACHE_VARIABLE = "LATENTBENCH_CACHE"
 LOCK = ".lock"
 
 
+#: Bytes that are read in one go; a record has fewer.
+_AT_ONCE = 2**16
+
+
 class StorageError(LatentbenchError):
     """A file could not be written. The run is not at fault: it stays unfinished and can be resumed."""
 
@@ -52,8 +56,7 @@ def cache_folder() -> Path:
 def names_in(folder: Path) -> list[str]:
     """What is in a folder, sorted; nothing where there is no such folder."""
     try:
-        with os.scandir(folder) as found:
-            return sorted(entry.name for entry in found)
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names alone, in a tenth of the time
     except OSError:
         return []
 
@@ -66,9 +69,9 @@ def content_of(path: str) -> bytes:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        parts = []
-        while part := os.read(descriptor, 2**16):
-            parts.append(part)
+        parts = [os.read(descriptor, _AT_ONCE)]
+        while len(parts[-1]) == _AT_ONCE:
+            parts.append(os.read(descriptor, _AT_ONCE))
         return b"".join(parts)
     finally:
         os.close(descriptor)

@@ -63,7 +63,10 @@ class Column:
 
     def numbers(self, records: Iterable[Record]) -> dict[int, float]:
         """The column's numbers in ``records``, by seed, where they have them."""
-        return {one.spec.seed: number for one in records if (number := self.number(one)) is not None}
+        name, version, plugin = self.name, self.version, self.plugin
+        return {
+            one.spec.seed: number for one in records if (number := number_of(one, name, version, plugin)) is not None
+        }
 
     def values(self, records: Iterable[Record]) -> list[Value]:
         """The column's values in ``records``, where they have them."""
@@ -131,7 +134,7 @@ class Row:
         """By the column's name, over the seeds that have the value."""
         return {name: Summary.of([*by_seed.values()]) for name, by_seed in self.numbers.items() if by_seed}
 
-    @property
+    @cached_property
     def null(self) -> bool:
         """Whether the model is one that others are read against."""
         return any(record.null for record in self.records)

@@ -171,13 +171,13 @@ def _power(noncentrality: Array, freedom: Array, level: float) -> Array:
 
 def _noncentralities(t: float, freedom: float) -> tuple[float, float]:
     """The ends of the interval of the noncentrality, given t >= 0; an end below 0 is 0."""
-    chances = np.array([1 - _GAP_CONFIDENCE, 1 + _GAP_CONFIDENCE]) / 2  # to exceed t
     quantiles = t * _scales(np.array([freedom]))
+    chances = np.array([1 - _GAP_CONFIDENCE, 1 + _GAP_CONFIDENCE]) / 2  # to exceed t
+    sums = chances * quantiles.size
     low, width = np.zeros(2), 2 * t + 20
     while width > 1e-9:
         width /= 2
-        below = ndtr((low + width)[:, None] - quantiles).mean(axis=1) < chances
-        low += np.where(below, width, 0)
+        low += width * (ndtr((low + width)[:, None] - quantiles).sum(axis=1) < sums)
     return float(low[0]), float(low[1])
 
 
