@@ -196,10 +196,11 @@ class _Texts:
 
     def of(self, part: Mapping[str, Any] | Budget) -> str:
         """The text of options, or of a budget."""
-        if id(part) not in self._known:
+        known = self._known.get(id(part))
+        if known is None:
             plain = part.model_dump() if isinstance(part, Budget) else part
-            self._known[id(part)] = part, canonical(plain)
-        return self._known[id(part)][1]
+            known = self._known[id(part)] = part, canonical(plain)
+        return known[1]
 
     def setting(self, record: Record) -> tuple[str, str, int]:
         """What is alike in the runs of one line, beside what is alike in the whole table."""
