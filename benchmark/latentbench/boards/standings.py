@@ -299,7 +299,7 @@ def _table(board: Board, gathered: Gathered, replicates: Replicates) -> Table:
 
 def _is_refused(record: Record, board: Board) -> bool:
     """Whether the run finished where its dependence on batches was allowed, which it is not on this board."""
-    return record.status == "finished" and bool(record.transductive) and board.transductive == "refused"
+    return board.transductive == "refused" and record.status == "finished" and bool(record.transductive)
 
 
 def make_column(name: str, records: Iterable[Record]) -> Column:

@@ -116,9 +116,8 @@ class _Records:
                 datasets.add(claim.selection.dataset)
             elif isinstance(claim.selection, OnBoard):
                 datasets.update(entry.name for entry in ledger.board(paper, claim.selection).datasets)
-        records = indexed_records(self.store, values, datasets)
-        self._of_dataset = grouped(records, lambda one: one.spec.dataset)
-        self._of_model = grouped(records, lambda one: (one.spec.dataset, one.spec.model))
+        self._records = indexed_records(self.store, values, datasets)
+        self._of_dataset = grouped(self._records, lambda one: one.spec.dataset)
         self._tables: dict[int, Sequence[_Table]] = {}
         self._parts: dict[int, Parts] = {}
         self._rows: dict[tuple[int, str, str], _Rows] = {}
@@ -171,6 +170,10 @@ class _Records:
 
     def _of_board(self, board: Board) -> list[Record]:
         return [one for name in {entry.name for entry in board.datasets} for one in self._of_dataset.get(name, [])]
+
+    @cached_property
+    def _of_model(self) -> Mapping[tuple[str, str], Sequence[Record]]:
+        return grouped(self._records, lambda one: (one.spec.dataset, one.spec.model))
 
     def _runs(self, selection: Runs) -> list[Side] | Obstacle:
         """The runs of one setting."""
