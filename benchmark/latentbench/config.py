@@ -175,9 +175,12 @@ def one_line(error: ValidationError) -> str:
     return "; ".join(parts)
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True)
+
+
 def canonical(value: Any) -> str:
     """The value as JSON with sorted keys, so that equal values give equal text."""
-    return json.dumps(value, sort_keys=True)
+    return _CANONICAL.encode(value)
 
 
 def format_options(options: Mapping[str, Any]) -> str:

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from latentbench.files import CACHE_VARIABLE, LOCK, StorageError, cache_folder, discard, replacing, workplace
+from latentbench.files import (
+    CACHE_VARIABLE,
+    LOCK,
+    StorageError,
+    cache_folder,
+    content_of,
+    discard,
+    replacing,
+    workplace,
+)
 
 
 def test_content_appears_when_the_block_is_left(tmp_path: Path) -> None:
@@ -134,3 +143,10 @@ def test_the_cache_is_where_the_variable_says_or_in_the_user_s_own(monkeypatch: 
     assert cache_folder() == Path("/xdg/latentbench")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "latentbench"
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**16 - 1, 2**16, 2**16 + 1, 3 * 2**16])
+def test_content_is_read_whole_however_long_it_is(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    assert content_of(str(tmp_path / "file")) == content

@@ -102,8 +102,9 @@ def make_claims(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.benchmark(group="verify")
 @pytest.mark.xfail(
-    reason="not reached: about 15 imports were measured, 8 s where pandas takes 0.5 s, for rows and their "
-    "tests, lines of boards, the index and imports, in this order; it had been 49"
+    strict=False,
+    reason="not reached with a margin: 6 to 8 imports were measured on a busy machine, for tests, imports, the check "
+    "of the files and lines of boards, in this order; it had been 15, and 49 before",
 )
 def test_5000_claims_are_judged_by_20000_records_in_seven_imports_of_pandas(benchmark, tmp_path: Path) -> None:
     make_records(tmp_path / "results")

@@ -163,16 +163,16 @@ def _moderated(
 ) -> tuple[Array, Array, Prior]:
     """The moderated variance of each row, its degrees of freedom, and what these and the rows beside have in common."""
     every = [*rows, *beside]
-    own = [row.variance for row in every]
-    pool = [place for place, variance in enumerate(own) if variance > 0]
-    prior = fit_prior(np.array([own[place] for place in pool]), np.array([every[place].n - 1.0 for place in pool]))
+    pool = [(row.variance, row.n - 1) for row in every if row.variance > 0]
+    own, own_freedoms = np.array(pool, dtype=np.float64).reshape(-1, 2).T.copy()
+    prior = fit_prior(own, own_freedoms)
     variances = np.array(
         [np.nan if row.std is None and not known else 0.0 for row, known in zip(rows, fixed, strict=True)]
     )
     freedoms = np.full(len(rows), np.inf)
-    for place in pool:
-        if place < len(rows):
-            variances[place], freedoms[place] = prior.moderate(own[place], rows[place].n - 1)
+    for place, row in enumerate(rows):
+        if row.variance > 0:
+            variances[place], freedoms[place] = prior.moderate(row.variance, row.n - 1)
     return variances, freedoms, prior
 
 

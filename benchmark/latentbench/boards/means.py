@@ -40,7 +40,7 @@ class MeanRow(Row):
 
     def lacking(self, column: Column, over: Sequence[str]) -> list[str]:
         """The datasets of ``over`` on which the row has no value of ``column``."""
-        has = {label for label, part in self.parts.items() if column.values(part.finished)}
+        has = {label for label, part in self.parts.items() if column.numbers(part.finished)}
         return [label for label in over if label not in has]
 
 
@@ -129,7 +129,7 @@ class Parts:
 
     def over(self, column: Column) -> list[str]:
         """The datasets on which any row has the value."""
-        having = {label for label, row in self.current if column.values(row.finished)}
+        having = {label for label, row in self.current if column.numbers(row.finished)}
         return [label for label in self.labels if label in having]
 
     def rows(self, columns: Sequence[Column], ranking: Sequence[Column], replicates: Replicates) -> list[MeanRow]:
@@ -174,10 +174,7 @@ def _row(
     finished = {label: {record.spec.seed for record in part.finished} for label, part in parts.items()}
     numbers: dict[str, dict[int, float]] = {}
     for column in columns:
-        values = {
-            label: {record.spec.seed: value.value for record in part.finished if (value := column.value(record))}
-            for label, part in parts.items()
-        }
+        values = {label: column.numbers(part.finished) for label, part in parts.items()}
         by_seed = [values.get(label, {}) for label in over[column.name]]
         if seeds := _shared(by_seed):
             numbers[column.name] = {seed: mean(of_dataset[seed] for of_dataset in by_seed) for seed in seeds}
@@ -205,7 +202,7 @@ def _row(
 def averaged(parts: Mapping[str, Row], column: Column, over: Sequence[str], replicates: Replicates) -> Array | None:
     """(B, n), the replicates of the means over datasets, by seed; None where those of any run are not known."""
     runs = [
-        {record.spec.seed: record.key for record in parts[label].finished if column.value(record) is not None}
+        {record.spec.seed: record.key for record in parts[label].finished if column.number(record) is not None}
         for label in over
     ]
     means_of_seeds = []

@@ -14,7 +14,7 @@ from math import exp, inf, isinf
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import digamma, polygamma
+from scipy.special import digamma, zeta
 
 __all__ = ["Prior", "fit_prior", "trigamma_inverse"]
 
@@ -60,7 +60,7 @@ def fit_prior(variances: Array, freedoms: Array) -> Prior:
         return Prior(0.0, 0.0, pooled)
     half = freedoms / 2
     logs = np.log(variances) - digamma(half) + np.log(half)  # unbiased for the logarithm of the true variance
-    excess = float(np.var(logs, ddof=1) - polygamma(1, half).mean())
+    excess = float(np.var(logs, ddof=1) - _trigamma(half).mean())
     if excess <= 0:
         return Prior(float(variances @ freedoms) / pooled, inf, pooled)
     d0 = 2 * trigamma_inverse(excess)
@@ -78,9 +78,14 @@ def trigamma_inverse(y: float) -> float:
         return 1 / y
     x = 0.5 + 1 / y
     for _ in range(50):
-        trigamma = float(polygamma(1, x))
-        step = trigamma * (1 - trigamma / y) / float(polygamma(2, x))
+        trigamma, tetragamma = float(_trigamma(x)), -2 * float(zeta(3, x))
+        step = trigamma * (1 - trigamma / y) / tetragamma
         x += step
         if -step < 1e-12 * x:
             break
     return x
+
+
+def _trigamma(x: float | Array) -> Array:
+    """The derivative of the digamma function, by Hurwitz's zeta function."""
+    return np.asarray(zeta(2, x))

@@ -15,6 +15,7 @@ from latentbench.boards.intervals import Interval, interval
 from latentbench.boards.rank_sets import RankInterval
 from latentbench.boards.significance import Summary
 from latentbench.records.record import Readout, Record, Value
+from latentbench.records.values import number_of
 from latentbench.value_name import ValueName
 
 __all__ = ["Beside", "Column", "Row", "Verdict"]
@@ -55,6 +56,17 @@ class Column:
         if value is None or (value.version, value.plugin) != (self.version, self.plugin):
             return None
         return value
+
+    def number(self, record: Record) -> float | None:
+        """The number of that value alone, which an indexed record gives sooner."""
+        return number_of(record, self.name, self.version, self.plugin)
+
+    def numbers(self, records: Iterable[Record]) -> dict[int, float]:
+        """The column's numbers in ``records``, by seed, where they have them."""
+        name, version, plugin = self.name, self.version, self.plugin
+        return {
+            one.spec.seed: number for one in records if (number := number_of(one, name, version, plugin)) is not None
+        }
 
     def values(self, records: Iterable[Record]) -> list[Value]:
         """The column's values in ``records``, where they have them."""
@@ -122,7 +134,7 @@ class Row:
         """By the column's name, over the seeds that have the value."""
         return {name: Summary.of([*by_seed.values()]) for name, by_seed in self.numbers.items() if by_seed}
 
-    @property
+    @cached_property
     def null(self) -> bool:
         """Whether the model is one that others are read against."""
         return any(record.null for record in self.records)

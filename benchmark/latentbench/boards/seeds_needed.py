@@ -106,8 +106,8 @@ class Uncertainty:
         """Degrees of freedom of the variance."""
         if not self.rest > 0:
             return self.freedom
-        seeds, freedom, rest = np.array(self.seeds), np.array(self.freedom), np.array(self.rest)
-        return float(satterthwaite(seeds, freedom, rest, self.rest_freedom))
+        spread = self.seeds * self.seeds / self.freedom + self.rest * self.rest / self.rest_freedom
+        return self.variance * self.variance / spread if spread else inf
 
 
 def seeds_to_tell(gap: float, of: Uncertainty, level: float) -> SeedRange | None:
@@ -123,11 +123,11 @@ def seeds_to_tell(gap: float, of: Uncertainty, level: float) -> SeedRange | None
     """
     if not of.seed > 0:  # nothing is known of the seeds, or they do not matter
         return None
-    least_gap, greatest_gap = _noncentralities(gap / np.sqrt(of.variance), of.all_freedom)
-    if not least_gap > 0:
+    gaps = _noncentralities(gap / np.sqrt(of.variance), of.all_freedom)
+    if gaps is None:
         return None
     needed = []
-    for standardized in (greatest_gap, least_gap):
+    for standardized in reversed(gaps):
         number = bisect_left(
             range(MOST_SEEDS + 1), True, lo=of.have + 1, key=partial(_are_enough, standardized, of, level)
         )
@@ -169,20 +169,18 @@ def _power(noncentrality: Array, freedom: Array, level: float) -> Array:
     return _exceeds(critical, _scales(freedom), noncentrality)
 
 
-def _noncentralities(t: float, freedom: float) -> tuple[float, float]:
-    """The ends of the interval of the noncentrality, given t >= 0; an end below 0 is 0."""
-    scale = _scales(np.array([freedom]))
-    ends = []
-    for chance in ((1 - _GAP_CONFIDENCE) / 2, (1 + _GAP_CONFIDENCE) / 2):  # to exceed t
-        low, high = 0.0, 2 * t + 20
-        while high - low > 1e-9:
-            middle = (low + high) / 2
-            if _exceeds(np.array([t]), scale, np.array([middle]))[0] < chance:
-                low = middle
-            else:
-                high = middle
-        ends.append(low)
-    return ends[0], ends[1]
+def _noncentralities(t: float, freedom: float) -> tuple[float, float] | None:
+    """The ends of the interval of the noncentrality, given t >= 0; None if it reaches down to 0."""
+    quantiles = t * _scales(np.array([freedom]))
+    chances = np.array([1 - _GAP_CONFIDENCE, 1 + _GAP_CONFIDENCE]) / 2  # to exceed t
+    sums = chances * quantiles.size
+    if ndtr(-quantiles).sum() >= sums[0]:
+        return None
+    low, width = np.zeros(2), 2 * t + 20
+    while width > 1e-9:
+        width /= 2
+        low += width * (ndtr((low + width)[:, None] - quantiles).sum(axis=1) < sums)
+    return (float(low[0]), float(low[1])) if low[0] > 0 else None
 
 
 def _scales(freedom: Array) -> Array:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from latentbench.config import canonical
 from latentbench.records.code import code_of, describe_code, latest_code
 from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
-from latentbench.spec import UNTRAINED, Budget
+from latentbench.spec import UNTRAINED, Budget, RunSpec
 
 __all__ = [
     "Gathered",
@@ -168,27 +169,20 @@ class Gathered:
         """
         return [_row(line, columns, ranking, replicates) for line in self.named]
 
-    @property
-    def labels(self) -> list[str]:
-        """Those of the lines that the board names."""
-        return [line.label for line in self.named]
-
-    def row(self, label: str, column: Column) -> Row | None:
-        """One of the lines that the board names as a row with a single value; None if there is no such line."""
-        line = next((line for line in self.named if line.label == label), None)
-        return _row(line, [column], [], {}) if line else None
-
 
 def gather(board: Board, records: Iterable[Record], lineup: Lineup | None = None) -> list[Gathered]:
     """The runs of each table of ``board``; see ``standings``."""
     groups: defaultdict[_Place, list[Record]] = defaultdict(list)
     texts = _Texts()
+    entries: dict[tuple[str, str, str, str], int | None] = {}
     for record in _distinct(records):
-        entry = _entry(record, board)
+        spec, options = record.spec, texts.of(record.spec.options)
+        alike = spec.dataset, options, spec.model, texts.of(spec.budget)
+        if alike not in entries:
+            entries[alike] = _entry(spec, board)
+        entry = entries[alike]
         if entry is not None:
-            spec = record.spec
-            versions = -spec.harness_version, -spec.dataset_version
-            groups[entry, *versions, spec.split_hash, texts.of(spec.options)].append(record)
+            groups[entry, -spec.harness_version, -spec.dataset_version, spec.split_hash, options].append(record)
     by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
     return [_gathered(board, board.datasets[place[0]], group, lineup or {}, texts) for place, group in by_size]
 
@@ -202,10 +196,11 @@ class _Texts:
 
     def of(self, part: Mapping[str, Any] | Budget) -> str:
         """The text of options, or of a budget."""
-        if id(part) not in self._known:
+        known = self._known.get(id(part))
+        if known is None:
             plain = part.model_dump() if isinstance(part, Budget) else part
-            self._known[id(part)] = part, canonical(plain)
-        return self._known[id(part)][1]
+            known = self._known[id(part)] = part, canonical(plain)
+        return known[1]
 
     def setting(self, record: Record) -> tuple[str, str, int]:
         """What is alike in the runs of one line, beside what is alike in the whole table."""
@@ -216,14 +211,13 @@ class _Texts:
         return self.of(record.spec.config), record.spec.threads
 
 
-def _entry(record: Record, board: Board) -> int | None:
-    """The board's dataset, by place, that the run is on; None if the run is not one of the board's.
+def _entry(spec: RunSpec, board: Board) -> int | None:
+    """The board's dataset, by place, that a run is on; None if the run is not one of the board's.
 
     A run's seed and threads, its model's options, and the dataset's options that the board leaves open may be anything.
     Of several datasets it is the one that fixes the most options, and of these the first. The budget is one that the
     board gives the model there.
     """
-    spec = record.spec
     fitting = [
         (-len(entry.options), place)
         for place, entry in enumerate(board.datasets)
@@ -245,7 +239,7 @@ def _budgets(board: Board, entry: BoardDataset, model: str) -> list[Budget]:
 
 def _distinct(records: Iterable[Record]) -> list[Record]:
     """Each run once, a finished record before a failed one, in the order of the keys."""
-    by_key = grouped(records, lambda record: record.key)
+    by_key = grouped(records, attrgetter("key"))
     return [
         same[0] if len(same) == 1 else min(same, key=lambda one: (one.status == "failed", one.model_dump_json()))
         for _, same in sorted(by_key.items())
@@ -305,7 +299,7 @@ def _table(board: Board, gathered: Gathered, replicates: Replicates) -> Table:
 
 def _is_refused(record: Record, board: Board) -> bool:
     """Whether the run finished where its dependence on batches was allowed, which it is not on this board."""
-    return record.status == "finished" and bool(record.transductive) and board.transductive == "refused"
+    return board.transductive == "refused" and record.status == "finished" and bool(record.transductive)
 
 
 def make_column(name: str, records: Iterable[Record]) -> Column:
@@ -356,10 +350,14 @@ class _Line:
         """The line of these runs, without those that must not be averaged or compared with the last one."""
         finished = [record for record in (runs if _finished(runs) else twins) if record.status == "finished"]
         code = latest_code(finished) if finished else {}
-        of_this = [record.status == "failed" or code_of(record) == code for record in (*runs, *twins)]
-        made = list(zip((*runs, *twins), of_this, strict=True))
-        left_out = [describe_code(code_of(record), code) for record, kept in made if not kept]
-        kept_runs, kept_twins = ([one for one, kept in part if kept] for part in (made[: len(runs)], made[len(runs) :]))
+
+        def of_other(record: Record) -> bool:
+            return record.status == "finished" and code_of(record) != code
+
+        left_out = [describe_code(code_of(record), code) for record in (*runs, *twins) if of_other(record)]
+        if not left_out:
+            return cls(label, options, runs, twins, [])
+        kept_runs, kept_twins = ([one for one in part if not of_other(one)] for part in (runs, twins))
         return cls(label, options, kept_runs, kept_twins, left_out)
 
     @property
@@ -458,7 +456,7 @@ def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], repl
         finished=finished,
         failed=[record for record in by_seed if record.status == "failed"],
         seeds=len(finished),
-        numbers={column.name: _numbers(column, finished) for column in columns},
+        numbers={column.name: column.numbers(finished) for column in columns},
         replicates={name: found for name, found in of_images.items() if found is not None},
         twin=_row(_Line(line.label, line.options, line.twins, (), ()), columns, ranking, replicates)
         if line.twins
@@ -468,15 +466,11 @@ def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], repl
 
 def stacked(column: Column, finished: Sequence[Record], replicates: Replicates) -> npt.NDArray[np.float64] | None:
     """(B, n) replicates of a value of one row's runs, those that have it; None if those of any are not known."""
-    if not any(one.key in replicates for one in finished):
+    if not replicates or not any(one.key in replicates for one in finished):
         return None
-    of_seeds = [replicates.get(one.key, {}).get(column.name) for one in finished if column.value(one) is not None]
+    of_seeds = [replicates.get(one.key, {}).get(column.name) for one in finished if column.number(one) is not None]
     known = [of_seed for of_seed in of_seeds if of_seed is not None]
     return np.stack(known, axis=1) if known and len(known) == len(of_seeds) else None
-
-
-def _numbers(column: Column, finished: Iterable[Record]) -> dict[int, float]:
-    return {record.spec.seed: value.value for record in finished if (value := column.value(record)) is not None}
 
 
 def in_groups(

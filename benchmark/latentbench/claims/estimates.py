@@ -37,23 +37,29 @@ class Estimate:
 
     def above(self, bound: float) -> float:
         """The p-value of the number being no more than ``bound``: a small one shows that it is above."""
-        return self._p(self.value - bound)
+        return self._p(self.value - bound)[0]
 
     def below(self, bound: float) -> float:
         """The p-value of the number being no less than ``bound``: a small one shows that it is below."""
-        return self._p(bound - self.value)
+        return self._p(bound - self.value)[0]
 
-    def _p(self, distance: float) -> float:
+    def within(self, margin: float) -> tuple[float, float]:
+        """The p-values of the number's not lying, and of its lying between ``-margin`` and ``margin``."""
+        value = self.value
+        below, above, beyond, short = self._p(margin - value, value + margin, value - margin, -margin - value)
+        return max(below, above), min(1.0, 2 * min(beyond, short))
+
+    def _p(self, *distances: float) -> list[float]:
+        """The p-value of each distance's being no more than 0, by the upper tail of Student's t."""
         of = self.uncertainty
         if not of.variance > 0:  # nothing is known to vary
-            return 0.0 if distance > 0 else 1.0
-        seeds = _tail(distance, of.seeds, of.freedom) if of.seeds > 0 else 0.0
-        return max(_tail(distance, of.variance, of.all_freedom), seeds)
-
-
-def _tail(distance: float, variance: float, freedom: float) -> float:
-    """The upper tail of Student's t."""
-    return float(stdtr(min(freedom, 1e15), -distance / sqrt(variance)))
+            return [0.0 if distance > 0 else 1.0 for distance in distances]
+        parts = [(of.variance, of.all_freedom)]
+        if of.rest > 0 and of.seeds > 0:
+            parts.append((of.seeds, of.freedom))
+        t = [[-distance / sqrt(variance) for distance in distances] for variance, _ in parts]
+        tails = stdtr([[min(freedom, 1e15)] for _, freedom in parts], t)
+        return [float(p) for p in tails.max(axis=0)]
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,7 @@ class Tested:
 
 def equivalence(estimate: Estimate, margin: float) -> Tested:
     """Whether the number lies between -margin and margin."""
-    holds = max(estimate.below(margin), estimate.above(-margin))
-    fails = min(1.0, 2 * min(estimate.above(margin), estimate.below(-margin)))
+    holds, fails = estimate.within(margin)
     return Tested(holds, fails, estimate, copysign(margin, estimate.value), abs(estimate.value) <= margin, ways=2)
 
 

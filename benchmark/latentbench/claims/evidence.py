@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +23,12 @@ from latentbench.claims.estimates import Estimate, Tested, equivalence, gap, of_
 from latentbench.claims.ledger import Ledger, planning
 from latentbench.claims.schema import Citation, Claim, Equivalence, Gap, OnBoard, Order, Other, Paper, Runs
 from latentbench.errors import LatentbenchError, command_line
-from latentbench.records.index import have_equal_facts, indexed_records, indexed_replicates
+from latentbench.records.index import indexed_records, indexed_replicates
 from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
 from latentbench.records.select import matching
 from latentbench.records.store import Store
+from latentbench.records.values import have_equal_facts
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
@@ -115,11 +116,9 @@ class _Records:
                 datasets.add(claim.selection.dataset)
             elif isinstance(claim.selection, OnBoard):
                 datasets.update(entry.name for entry in ledger.board(paper, claim.selection).datasets)
-        records = indexed_records(self.store, values, datasets)
-        self._of_dataset = grouped(records, lambda one: one.spec.dataset)
-        self._of_model = grouped(records, lambda one: (one.spec.dataset, one.spec.model))
-        self._gathered: dict[int, Sequence[Gathered]] = {}
-        self._alike: dict[int, bool] = {}
+        self._records = indexed_records(self.store, values, datasets)
+        self._of_dataset = grouped(self._records, lambda one: one.spec.dataset)
+        self._tables: dict[int, Sequence[_Table]] = {}
         self._parts: dict[int, Parts] = {}
         self._rows: dict[tuple[int, str, str], _Rows] = {}
 
@@ -134,7 +133,7 @@ class _Records:
         called = partial(self._ledger.called, paper, selection)
         for label, value in named_values(claim):
             rows = self._rows_of(board, selection.dataset, value)
-            row = rows.get(label)
+            row = rows.rows.get(label)
             if selection.is_mean:
                 side = _side_of_mean(rows.column, row, label, selection, board, called)
             else:
@@ -148,35 +147,33 @@ class _Records:
         """A value's column in the first table of a dataset, or in that of the means, and its rows."""
         place = (id(board), dataset, value)
         if place not in self._rows:
-            self._rows[place] = self._means(board, value) if dataset == MEANS else self._table(board, dataset, value)
+            self._rows[place] = self._means(board, value) if dataset == MEANS else self._of_table(board, dataset, value)
         return self._rows[place]
 
-    def _table(self, board: Board, dataset: str, value: str) -> "_Rows":
-        table = next((one for one in self._tables(board) if one.entry.label == dataset), None)
-        if table is None:
-            return _Rows(make_column(value, []), (), lambda _: None)
-        if id(table) not in self._alike:
-            self._alike[id(table)] = have_equal_facts(table.current)
-        # where it is so, any record makes the column that all of them make
-        column = make_column(value, table.current[:1]) if self._alike[id(table)] else table.column(value)
-        return _Rows(column, table.labels, lambda label: table.row(label, column))
+    def _of_table(self, board: Board, dataset: str, value: str) -> "_Rows":
+        table = next((one for one in self._tables_of(board) if one.gathered.entry.label == dataset), None)
+        return _Rows(table.column(value), table.rows) if table else _Rows(make_column(value, []), {})
 
     def _means(self, board: Board, value: str) -> "_Rows":
         if id(board) not in self._parts:
-            first = {one.entry.label: one for one in reversed(self._tables(board))}
-            self._parts[id(board)] = Parts.of({label: one.rows([], [], {}) for label, one in first.items()})
+            first = {one.gathered.entry.label: one for one in reversed(self._tables_of(board))}
+            self._parts[id(board)] = Parts.of({label: [*one.rows.values()] for label, one in first.items()})
         parts = self._parts[id(board)]
         column = parts.column(value)
-        rows = {row.label: row for row in parts.rows([column], [], {})}
-        return _Rows(column, [*rows], rows.get)
+        return _Rows(column, {row.label: row for row in parts.rows([column], [], {})})
 
-    def _tables(self, board: Board) -> Sequence[Gathered]:
-        if id(board) not in self._gathered:
-            self._gathered[id(board)] = gather(board, self._of_board(board), read_lineup(self.store.root, board))
-        return self._gathered[id(board)]
+    def _tables_of(self, board: Board) -> "Sequence[_Table]":
+        if id(board) not in self._tables:
+            gathered = gather(board, self._of_board(board), read_lineup(self.store.root, board))
+            self._tables[id(board)] = [_Table(one) for one in gathered]
+        return self._tables[id(board)]
 
     def _of_board(self, board: Board) -> list[Record]:
         return [one for name in {entry.name for entry in board.datasets} for one in self._of_dataset.get(name, [])]
+
+    @cached_property
+    def _of_model(self) -> Mapping[tuple[str, str], Sequence[Record]]:
+        return grouped(self._records, lambda one: (one.spec.dataset, one.spec.model))
 
     def _runs(self, selection: Runs) -> list[Side] | Obstacle:
         """The runs of one setting."""
@@ -208,26 +205,45 @@ class _Records:
         return Evidence(found, _compared(claim, found, rows.pool, replicates))
 
 
+@dataclass(frozen=True)
+class _Table:
+    """A table of a board, of whose values any may be asked for."""
+
+    gathered: Gathered
+
+    @cached_property
+    def rows(self) -> Mapping[str, Row]:
+        """By label: those that the board names, without values."""
+        return {row.label: row for row in self.gathered.rows([], [], {})}
+
+    @cached_property
+    def _alike(self) -> bool:
+        return have_equal_facts(self.gathered.current)
+
+    def column(self, value: str) -> Column:
+        """The column of a value; where facts are equal, any record makes the one that all of them make."""
+        return make_column(value, self.gathered.current[:1]) if self._alike else self.gathered.column(value)
+
+
+@dataclass(frozen=True)
 class _Rows:
-    """The rows of a table by one value, each made when it is asked for.
+    """The rows of a table, or of means, by one value."""
 
-    Args:
-        column: of the value.
-        labels: of the rows.
-        make: a row by its label.
-    """
-
-    def __init__(self, column: Column, labels: Iterable[str], make: Callable[[str], Row | None]) -> None:
-        self.column = column
-        self._labels = labels
-        self.get = cache(make)
-        """A row by its label; None if there is none."""
+    column: Column
+    rows: Mapping[str, Row]
+    """By label."""
 
     @cached_property
     def pool(self) -> Mapping[str, Summary]:
         """The value of each row that is no null, where it has one."""
-        rows = [row for row in map(self.get, self._labels) if row is not None and not row.null]
-        return {row.label: row.summaries[self.column.name] for row in rows if self.column.name in row.summaries}
+        found = {label: self._summary(row) for label, row in self.rows.items() if not row.null}
+        return {label: summary for label, summary in found.items() if summary is not None}
+
+    def _summary(self, row: Row) -> Summary | None:
+        if isinstance(row, MeanRow):
+            return row.summaries.get(self.column.name)
+        numbers = self.column.numbers(row.finished)
+        return Summary.of([*numbers.values()]) if numbers else None
 
 
 def named_values(claim: Claim) -> list[tuple[str, str]]:
@@ -254,7 +270,7 @@ def _command(board: str, selection: OnBoard, label: str) -> str:
 
 def _of_runs(label: str, column: Column, runs: Iterable[Record]) -> Side | None:
     """The value of those of the finished runs that have it; None if none has."""
-    found = [(record, value.value) for record in runs if (value := column.value(record)) is not None]
+    found = [(record, number) for record in runs if (number := column.number(record)) is not None]
     if not found:
         return None
     records, numbers = zip(*found, strict=True)
@@ -286,7 +302,7 @@ def _side_of_mean(
         return Obstacle(f"{label} has {column.name} on {len(labels) - len(lacking)} of {len(labels)} datasets", run)
     if column.name not in row.summaries:
         return Obstacle(f"no seed of {label} has {column.name} on every dataset", run)
-    records = [one for one in row.finished if column.value(one) is not None]
+    records = [one for one in row.finished if column.number(one) is not None]
     of_images = partial(averaged, row.parts, column, labels)
     return Side(label, column, records, row.summaries[column.name], row.deterministic, of_images)
 
@@ -312,12 +328,17 @@ def _too_little(claim: Claim, sides: Iterable[Side], called: Callable[[OnBoard],
     return None
 
 
+def _images(sides: Iterable[Side], replicates: Replicates) -> Images | None:
+    """What the test images add to the uncertainty of rows; None where nothing is known of that."""
+    of_sides = [side.of_images(replicates) for side in sides]
+    return Images.of(of_sides) if any(of_side is not None for of_side in of_sides) else None
+
+
 def _equivalence(claim: Claim, test: Equivalence, side: Side, replicates: Replicates) -> Tested:
     """The published value and the measured mean, in the unit of the records."""
     error = published_error(claim.spread, claim.seeds)
     scaled = (error[0] * claim.factor, error[1]) if error else None
-    images = Images.of([side.of_images(replicates)])
-    estimate = of_row(side.summary, claim.numbers[0] * claim.factor, images, scaled)
+    estimate = of_row(side.summary, claim.numbers[0] * claim.factor, _images([side], replicates), scaled)
     return equivalence(estimate, test.margin * claim.factor)
 
 
@@ -330,7 +351,7 @@ def _compared(claim: Claim, sides: Sequence[Side], table: Mapping[str, Summary],
     there = {side.label for side in sides if side.column.name == own.name}
     comparison = compare(
         [side.summary for side in sides],
-        Images.of([side.of_images(replicates) for side in sides]),
+        _images(sides, replicates),
         deterministic=[side.deterministic for side in sides],
         beside=[summary for label, summary in table.items() if label not in there],
     )

@@ -6,6 +6,7 @@ before, and marks that reverse the order of text. All of the command line's outp
 
 import codecs
 import io
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -17,21 +18,24 @@ __all__ = ["shown", "shown_output"]
 #: Categories of characters that do not show: controls, formats, surrogates, private and unassigned ones, separators.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
+#: Characters that may need an escape: all but the printable ones of ASCII, line ends and tabs.
+_LOOKED_AT = re.compile(r"[^\n\t -~]")
 
-class _Escapes(dict[int, str]):
-    """For ``str.translate``: what does not show, or cannot be encoded, becomes its escape, in the form of JSON."""
+
+class _Escapes(dict[str, str]):
+    """By character: itself, or its escape in the form of JSON, if it does not show or cannot be encoded."""
 
     def __init__(self, encoding: str) -> None:
-        super().__init__({ord("\n"): "\n", ord("\t"): "\t"})
+        super().__init__()
         self._encoding = encoding
 
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
+    def __missing__(self, character: str) -> str:
+        escape = character
         if unicodedata.category(character) in _HIDDEN or not self._encodes(character):
             units = character.encode("utf-16-be", "surrogatepass")
-            character = "".join(f"\\u{units[start : start + 2].hex()}" for start in range(0, len(units), 2))
-        self[code] = character
-        return character
+            escape = "".join(f"\\u{units[start : start + 2].hex()}" for start in range(0, len(units), 2))
+        self[character] = escape
+        return escape
 
     def _encodes(self, character: str) -> bool:
         try:
@@ -44,6 +48,10 @@ class _Escapes(dict[int, str]):
 _UNICODE = _Escapes("utf-8")
 
 
+def _escaped(text: str, escapes: _Escapes) -> str:
+    return _LOOKED_AT.sub(lambda found: escapes[found[0]], text)
+
+
 def shown(text: str) -> str:
     r"""``text`` with an escape in the place of each character that does not show; line ends and tabs stay.
 
@@ -52,7 +60,7 @@ def shown(text: str) -> str:
     >>> print(shown("\x1b[2Jgone \u202eback"))
     \u001b[2Jgone \u202eback
     """
-    return text.translate(_UNICODE)
+    return _escaped(text, _UNICODE)
 
 
 class _Shown:
@@ -67,7 +75,7 @@ class _Shown:
         self.rich_proxied_file = stream
 
     def write(self, text: str) -> int:
-        self._stream.write(text.translate(self._escapes))
+        self._stream.write(_escaped(text, self._escapes))
         return len(text)
 
     def writelines(self, lines: Iterator[str]) -> None:

@@ -34,6 +34,8 @@ Code = Mapping[str, str]
 def code_of(record: Record) -> Code:
     """The third-party code that made a run: its model's and dataset's; empty where both are built in."""
     where = record.environment
+    if not where.loaded:
+        return {}
     return {role: plugin for role, plugin in sorted(where.plugins.items()) if _name(plugin) in where.loaded}
 
 

@@ -5,8 +5,8 @@ only if it is of the same path and the same SHA-256, and was extracted by the sa
 (``latentbench.files.cache_folder``), not beside the records, so that no folder from elsewhere brings one along. It may
 be deleted.
 
-What the runs of one setting share is kept once: their *shape* (the spec but for the seed, the environment) and the
-facts of their values. A record is its shape with its own key, seed and numbers.
+What runs share is kept once: the *setting* (the spec but for the seed), the *making* (the environment and the like) and
+the facts of their values. A record is these with its own key, seed and numbers.
 """
 
 import hashlib
@@ -19,27 +19,32 @@ from contextlib import closing, contextmanager
 from functools import cache
 from math import nan
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel
 
 from latentbench.errors import LatentbenchError
-from latentbench.files import cache_folder, names_in
+from latentbench.files import cache_folder, content_of, names_in
 from latentbench.records.record import Artefact, Facts, Record, Value
 from latentbench.records.replicates import REPLICATES, kept_replicates, replicates_name, replicates_path, unpacked
 from latentbench.records.store import Store, read_record
+from latentbench.records.values import FactsOf, IndexedValues, changed
+from latentbench.spec import RunSpec
 
-__all__ = ["have_equal_facts", "index_path", "indexed_records", "indexed_replicates"]
+__all__ = ["index_path", "indexed_records", "indexed_replicates"]
 
 log = logging.getLogger("latentbench")
 
 Array = npt.NDArray[np.float64]
-Part = TypeVar("Part", bound=BaseModel)
 
-#: What an indexed record shares with the others of its shape, beside the spec.
-_SHARED = ("status", "null", "deterministic", "batches", "environment", "targets")
+#: The fields of a record that are its making.
+_MAKING = ("status", "null", "deterministic", "batches", "environment", "targets")
+
+#: In place of a spec that is not known yet.
+_NO_SPEC = RunSpec(
+    model="", model_version=0, config={}, dataset="", dataset_version=0, options={}, split_hash="", seed=0
+)
 
 _TABLES = """
 CREATE TABLE code (digest TEXT);
@@ -47,7 +52,7 @@ CREATE TABLE shared (id INTEGER PRIMARY KEY, content TEXT UNIQUE);
 CREATE TABLE replicates (digest TEXT PRIMARY KEY, origin TEXT, names TEXT, arrays BLOB);
 CREATE TABLE records (
     path TEXT PRIMARY KEY, digest TEXT,
-    shape INTEGER, facts INTEGER, seed INTEGER, finished TEXT, predictions TEXT, numbers BLOB
+    setting INTEGER, making INTEGER, facts INTEGER, seed INTEGER, finished TEXT, predictions TEXT, numbers BLOB
 );
 """
 
@@ -76,9 +81,13 @@ def indexed_records(store: Store, values: Collection[str], datasets: Collection[
         index.executemany("DELETE FROM records WHERE path = ?", [(place,) for place in gone])
         index.commit()
         shared = dict(index.execute("SELECT * FROM shared"))
-    shapes = {number: _shape(shared[number]) for number in {row.shape for row in rows.values()}}
-    facts = {number: _facts(shared[number], values) for number in {row.facts for row in rows.values()}}
-    return [_record(_key(place), row, shapes[row.shape], facts[row.facts]) for place, row in rows.items()]
+    settings = {place: RunSpec.model_validate_json(shared[place]) for place in {row.setting for row in rows.values()}}
+    makings = {place: _made(shared[place]) for place in {row.making for row in rows.values()}}
+    facts = {place: _facts(shared[place], values) for place in {row.facts for row in rows.values()}}
+    return [
+        _record(_key(place), row, settings[row.setting], makings[row.making], facts[row.facts])
+        for place, row in rows.items()
+    ]
 
 
 def indexed_replicates(store: Store, records: Iterable[Record]) -> dict[str, dict[str, Array]]:
@@ -113,56 +122,10 @@ def indexed_replicates(store: Store, records: Iterable[Record]) -> dict[str, dic
     return found
 
 
-def have_equal_facts(records: Iterable[Record]) -> bool:
-    """Whether the values of these records, all of one call of ``indexed_records``, have equal facts, name by name."""
-    return len({id(getattr(record.values, "facts", record)) for record in records}) == 1
-
-
 def index_path(store: Store) -> Path:
     """Where the index of a store is."""
     name = hashlib.sha256(str(store.root.resolve()).encode()).hexdigest()[:16]
     return cache_folder() / "records" / f"{name}.sqlite"
-
-
-class _Values(Mapping[str, Value]):
-    """The values of an indexed record, each made when it is asked for: most never are."""
-
-    def __init__(self, facts: "_Facts", numbers: "array[float]") -> None:
-        self.facts = facts
-        """The same object in all records of a call whose values have the same facts."""
-        self._numbers = numbers
-
-    def __getitem__(self, name: str) -> Value:
-        place, value = self.facts[name]
-        return _changed(value, value=self._numbers[place])
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self.facts else default
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.facts
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.facts)
-
-    def __len__(self) -> int:
-        return len(self.facts)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
-def _changed(part: Part, **fields: Any) -> Part:
-    """A copy with other values of some fields, which were validated when they were indexed.
-
-    It does what ``model_copy`` does for frozen models, which share the rest, in a tenth of the time.
-    """
-    made = part.__class__.__new__(part.__class__)
-    object.__setattr__(made, "__dict__", {**part.__dict__, **fields})
-    object.__setattr__(made, "__pydantic_fields_set__", part.__pydantic_fields_set__)
-    object.__setattr__(made, "__pydantic_extra__", None)
-    object.__setattr__(made, "__pydantic_private__", None)
-    return made
 
 
 class _Row(NamedTuple):
@@ -170,9 +133,10 @@ class _Row(NamedTuple):
 
     digest: str
     """SHA-256 of the file."""
-    shape: int
+    setting: int
+    making: int
     facts: int
-    """Both of these are in the table ``shared``."""
+    """These three are in the table ``shared``."""
     seed: int
     finished: str
     predictions: str | None
@@ -181,16 +145,12 @@ class _Row(NamedTuple):
     """Of its values, float64, in the order of the facts."""
 
 
-#: By name: where its number stands, and the value without a number.
-_Facts = Mapping[str, tuple[int, Value]]
+def _made(content: str) -> Record:
+    """A record that was made so, without the rest."""
+    return Record.model_validate({**json.loads(content), "key": "", "spec": _NO_SPEC, "started": "", "finished": ""})
 
 
-def _shape(content: str) -> Record:
-    """A record without values."""
-    return Record.model_validate({**json.loads(content), "key": "", "started": "", "finished": ""})
-
-
-def _facts(content: str, wanted: Collection[str]) -> _Facts:
+def _facts(content: str, wanted: Collection[str]) -> FactsOf:
     """Those of the values that are wanted."""
     found = {}
     for place, (name, of_value) in enumerate(json.loads(content).items()):
@@ -201,14 +161,14 @@ def _facts(content: str, wanted: Collection[str]) -> _Facts:
     return found
 
 
-def _record(key: str, row: _Row, shape: Record, facts: _Facts) -> Record:
+def _record(key: str, row: _Row, setting: RunSpec, making: Record, facts: FactsOf) -> Record:
     """The record that was indexed. It was valid then, so its parts are not validated again."""
     sha256, _, file = (row.predictions or "").partition(" ")
-    return _changed(
-        shape,
+    return changed(
+        making,
         key=key,
-        spec=_changed(shape.spec, seed=row.seed),
-        values=_Values(facts, array("d", row.numbers)),
+        spec=changed(setting, seed=row.seed),
+        values=IndexedValues(facts, array("d", row.numbers)),
         finished=row.finished,
         predictions=Artefact.model_construct(file=file, sha256=sha256) if file else None,
     )
@@ -222,8 +182,7 @@ def _key(place: str) -> str:
 def _row(root: Path, place: str, known: _Row | None, index: sqlite3.Connection) -> _Row | None:
     """What the index has of the file as it is now, indexing it if it is another one; None if it is no record."""
     try:
-        with (root / place).open("rb", buffering=0) as file:
-            content = file.read()
+        content = content_of(f"{root}/{place}")
     except OSError as error:
         log.warning("cannot read %s: %s; left out", root / place, error.strerror)
         return None
@@ -236,21 +195,22 @@ def _row(root: Path, place: str, known: _Row | None, index: sqlite3.Connection) 
         log.warning("%s; left out", error)
         return None
     row = _extracted(digest, record, index)
-    index.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (place, *row))
+    index.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (place, *row))
     return row
 
 
 def _extracted(digest: str, record: Record, index: sqlite3.Connection) -> _Row:
     """The row of a record; what it shares is put into the index if it is new."""
-    shape = record.model_dump(mode="json", include={*_SHARED, "spec"})
-    shape["batches"] = {name: found for name, found in shape.get("batches", {}).items() if found["transductive"]}
-    shape["spec"]["seed"] = 0
+    setting = record.spec.model_dump(mode="json") | {"seed": 0}
+    making = record.model_dump(mode="json", include={*_MAKING})
+    making["batches"] = {name: found for name, found in making.get("batches", {}).items() if found["transductive"]}
     names = sorted(record.values)
     facts = {name: record.values[name].model_dump(mode="json", exclude={"value"}) for name in names}
     predictions = record.predictions
     return _Row(
         digest,
-        _shared(shape, index),
+        _shared(setting, index),
+        _shared(making, index),
         _shared(facts, index),
         record.spec.seed,
         record.finished,

@@ -16,6 +16,7 @@ from latentbench.records.index import index_path, indexed_records, indexed_repli
 from latentbench.records.record import Artefact, BatchDependence, Record, Value
 from latentbench.records.replicates import REPLICATES, read_replicates, replicates_path, write_replicates
 from latentbench.records.store import Store, read_record
+from latentbench.records.values import number_of
 
 COMMITTED = Path(__file__).parents[3] / "leaderboards" / "results"
 KEPT = ("key", "spec", "status", "null", "deterministic", "environment", "predictions", "targets", "finished")
@@ -162,6 +163,17 @@ def test_facts_of_values_that_differ_are_kept_apart(tmp_path: Path) -> None:
         store.save_record(run("m", 0.5, seed).model_copy(update={"values": {RANK: value}}))
     found = {one.spec.seed: one.values[RANK] for one in indexed_records(store, [RANK])}
     assert {seed: (value.version, value.title) for seed, value in found.items()} == {0: (1, "t0"), 1: (2, "t1")}
+
+
+def test_a_number_is_that_of_the_value_in_its_version_and_by_its_code(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    value = Value(value=0.5, metric="accuracy", version=2, title="t", higher_is_better=True, plugin="toys 1")
+    store.save_record(run("m", 0.5).model_copy(update={"values": {RANK: value}}))
+    for record in (*(one for _, one in store.records()), *indexed_records(store, [RANK])):
+        assert number_of(record, RANK, 2, "toys 1") == 0.5
+        assert number_of(record, RANK, 1, "toys 1") is None
+        assert number_of(record, RANK, 2, None) is None
+        assert number_of(record, ERROR, 2, "toys 1") is None
 
 
 def test_an_index_that_is_damaged_or_of_other_code_is_made_again(
