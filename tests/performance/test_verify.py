@@ -1,8 +1,9 @@
 """5,000 claims against 20,000 records, the whole process, against a floor: a Python that only imports pandas.
 
-Importing pandas takes 0.4 s on a quiet core, so seven times that keeps the promise of three seconds. What is timed has
-the index of the records, and checks each record against it by content; making the index is reported. The seconds
-themselves depend on what else the machine does: they are reported, not asserted.
+Importing pandas takes 0.4 s on a quiet core, so seven times that is the goal of three seconds. From 6.0 to 7.4 times
+were measured, so the goal is reached on some machines alone; nine times is asserted, against its getting slower. What
+is timed has the index of the records, and checks each record against it by content; making the index is reported. The
+seconds themselves depend on what else the machine does: they are reported, not asserted.
 """
 
 import json
@@ -101,12 +102,7 @@ def make_claims(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.benchmark(group="verify")
-@pytest.mark.xfail(
-    strict=False,
-    reason="not reached with a margin: 6 to 8 imports were measured on a busy machine, for tests, imports, the check "
-    "of the files and lines of boards, in this order; it had been 15, and 49 before",
-)
-def test_5000_claims_are_judged_by_20000_records_in_seven_imports_of_pandas(benchmark, tmp_path: Path) -> None:
+def test_5000_claims_are_judged_by_20000_records_in_nine_imports_of_pandas(benchmark, tmp_path: Path) -> None:
     make_records(tmp_path / "results")
     make_claims(tmp_path / "claims")
     call = [sys.executable, "-c", CODE, "verify", "--claims", "claims"]
@@ -138,4 +134,4 @@ def test_5000_claims_are_judged_by_20000_records_in_seven_imports_of_pandas(benc
         "seconds to import pandas": min(floors),
         "ratio": seconds / min(floors),
     }
-    assert seconds < 7 * min(floors)
+    assert seconds < 9 * min(floors)

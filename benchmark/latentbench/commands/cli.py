@@ -27,8 +27,8 @@ __all__ = ["main"]
 #: Characters of the line that the help has for a plugin's command, as long as those of the built-in ones.
 _HELP = 100
 #: New objects between two searches for garbage in cycles. Most of what a command makes lives until it ends, and at the
-#: 700 that are Python's default such searches take up to a tenth of a short command's time.
-_ALLOCATIONS = 50_000
+#: 700 that are Python's default such searches take a tenth of the time of a command that reads records.
+_ALLOCATIONS = 10_000_000
 
 
 class _Verbs(click.Group):

@@ -1,9 +1,7 @@
 """``latentbench verify``: the verdict on each published number, from records alone; or on our own rows, by new runs."""
 
-import gc
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -78,28 +76,6 @@ def command(
         return
     if sample or budget is not None:
         raise LatentbenchError("--sample and --budget are for --own", "give it, too")
-    with _without_collector():
-        refuted = _tell_verdicts(invocation, names, claims, results, as_json)
-    if refuted:
-        context.exit(1)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Spare the search for circles of unused objects: those of claims and records are many, and stay to the end."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _tell_verdicts(
-    invocation: Invocation, names: Sequence[str], claims: Path | None, results: Path | None, as_json: bool
-) -> bool:
-    """Print the verdicts that are asked for; whether any claim of them is refuted."""
     from latentbench.claims.telling import as_json as told
     from latentbench.claims.verdicts import judge
 
@@ -109,7 +85,8 @@ def _tell_verdicts(
         click.echo(json.dumps([told(one) for one in judged], indent=1, ensure_ascii=False))
     else:
         _print(judged)
-    return any(one.verdict == "refuted" for one in judged)
+    if any(one.verdict == "refuted" for one in judged):
+        context.exit(1)
 
 
 def _chosen(judged: "Sequence[Judgement]", names: Sequence[str]) -> "list[Judgement]":
