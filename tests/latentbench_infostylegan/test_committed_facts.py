@@ -33,6 +33,7 @@ def values(dataset: str, mi: float, untrained: bool, fact: str) -> list[float]:
         ("digits", 0.0, False, "recovered_nats"),
         ("digits", 0.0, False, "recovered_nats_blurred"),
         ("digits", 0.0, True, "recovered_nats"),
+        *(("scenes", mi, False, "recovered_nats") for mi in (0.0, 0.01, 0.1, 0.5, 1.0, 2.0)),
     ],
 )
 def test_the_readme_has_the_mean_of_three_seeds_and_its_interval(
