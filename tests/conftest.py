@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).parents[1]
+
+# How long an example takes to make or to run says more of what else the machine does than of the code.
+settings.register_profile("latentbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("latentbench")
 
 # As a run has it: the last bits of a sum depend on how many threads share it.
 torch.set_num_threads(1)

@@ -61,8 +61,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "mfcvae": {"options": {"clusters": (5, 5), "widths": (16, 24)}},
 }
-#: Models whose many choices make hundreds of fits.
-LONG = {"sdc"}
+#: Models whose many choices make hundreds of fits, or whose fits take long.
+LONG = {"infostylegan", "sdc", "vae-lipschitz", "vae-sphere"}
 
 PLUGINS = Plugins.load()
 
