@@ -28,7 +28,7 @@ def split(**changes: Any) -> IndexedSplit:
     return IndexedSplit(**(facts | changes))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.data())
 def test_it_gives_the_batches_of_a_stored_split_of_its_images(data):
     rows = np.array(data.draw(st.lists(st.integers(0, 8), min_size=1, max_size=20)), np.int64)

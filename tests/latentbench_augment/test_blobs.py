@@ -65,10 +65,10 @@ def test_a_curve_is_stretched_like_the_ellipse_around_it() -> None:
     assert float(share.max()) <= 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(name=st.sampled_from(["ellipse", "rectangle"]), a=st.floats(3, 20), b=st.floats(3, 20), turn=st.floats(0, 0.999))
 def test_an_outline_that_is_turned_has_the_same_area(name: str, a: float, b: float, turn: float) -> None:
-    size = 256
+    size = 1024  # a pixel more or less in width and height is at most 2.1 % of the area
     centre = pixel_centres(size) - SIDE / 2
     x, y = centre[None, None, :], centre[None, :, None]
     radius = radius_towards(table(name, a, b), x, y, torch.full((1, 1, 1), turn))

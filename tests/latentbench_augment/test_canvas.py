@@ -30,7 +30,7 @@ def test_smooth_noise_has_mean_zero_and_stays_within_one() -> None:
     assert abs(float(means.mean())) < 4 * float(means.std()) / 2000**0.5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(size=st.integers(1, 300), edge=st.floats(0, SIDE))
 def test_coverage_of_a_half_plane_adds_up_to_its_area(size: int, edge: float) -> None:
     covered = coverage(pixel_centres(size) - edge, size).sum() * SIDE / size

@@ -30,7 +30,7 @@ def batch(count: int = 8, channels: int = 3, height: int = 32, width: int = 32, 
     return images
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=SEEDS,
     size=st.tuples(st.integers(8, 41), st.integers(8, 41)),

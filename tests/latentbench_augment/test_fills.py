@@ -27,7 +27,7 @@ def middle(images: Tensor) -> Tensor:
     return images[:, :, height:-height, width:-width]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**31),
     fills=st.sets(st.sampled_from(FILLS), min_size=1),

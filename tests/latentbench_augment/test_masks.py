@@ -18,7 +18,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=SEEDS,
     size=st.tuples(st.integers(8, 30), st.integers(8, 30)),
@@ -50,7 +50,7 @@ def test_a_coverage_that_no_number_of_pixels_has_is_refused() -> None:
         covering(torch.zeros(1, 9, 8), (0.003, 0.01))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=SEEDS, size=st.tuples(st.integers(8, 40), st.integers(8, 40)), width=st.floats(0.1, 12))
 def test_edges_are_those_of_scipys_gaussian_filter_and_the_mean_stays(
     seed: int, size: tuple[int, int], width: float

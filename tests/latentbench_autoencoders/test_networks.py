@@ -34,7 +34,7 @@ def test_the_benchmarks_sizes_are_encoded_and_decoded(height: int, width: int, t
     assert _pass(info, trunk) == ((2, 5), (2, 3, height, width))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 4), st.integers(4, 40), st.integers(4, 40), st.sampled_from(["mlp", "conv"]))
 def test_every_size_is_encoded_and_decoded(channels: int, height: int, width: int, trunk: Trunk) -> None:
     assert _pass(_info(channels, height, width), trunk) == ((2, 5), (2, channels, height, width))

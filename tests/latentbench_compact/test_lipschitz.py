@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.torch import load, save
@@ -72,7 +72,6 @@ def weighted(network: nn.Module) -> list[Any]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(deadline=None)
 @given(rows)
 def test_the_projection_is_that_of_a_bisection(mode: Mode, w: np.ndarray) -> None:
     found = UnitRows(mode)(torch.from_numpy(w)).numpy()
@@ -80,7 +79,6 @@ def test_the_projection_is_that_of_a_bisection(mode: Mode, w: np.ndarray) -> Non
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(deadline=None)
 @given(rows, st.data())
 def test_no_feasible_point_is_nearer(mode: Mode, w: np.ndarray, data: st.DataObject) -> None:
     found = UnitRows(mode)(torch.from_numpy(w)).numpy()
@@ -99,7 +97,6 @@ def test_no_feasible_point_is_nearer(mode: Mode, w: np.ndarray, data: st.DataObj
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(deadline=None)
 @given(rows)
 def test_norms_are_one_signs_are_kept_and_a_second_projection_changes_nothing(mode: Mode, w: np.ndarray) -> None:
     project = UnitRows(mode)
@@ -186,7 +183,6 @@ def test_an_unknown_mode_is_refused() -> None:
 
 
 @pytest.mark.parametrize("group", [1, 2, 3, 6, None])
-@settings(deadline=None)
 @given(arrays(np.float64, (2, 12, 3), elements=st.floats(-9, 9)), st.data())
 def test_group_sort_sorts_its_groups_and_moves_no_further_apart(
     group: int | None, x: np.ndarray, data: st.DataObject

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.integrate import cumulative_simpson, quad
@@ -180,7 +180,6 @@ def test_derivatives_are_those_of_finite_differences(kind: type[Spherical], m: i
     log_kappa=st.floats(-7, 18.5),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None)
 def test_draws_lie_on_the_sphere_with_finite_gradients(
     kind: type[Spherical], mean: np.ndarray, log_kappa: float, seed: int
 ) -> None:
@@ -194,7 +193,6 @@ def test_draws_lie_on_the_sphere_with_finite_gradients(
 
 
 @given(kind=st.sampled_from(KINDS), m=st.integers(2, 64), logs=st.tuples(st.floats(-12, 13), st.floats(0, 5)))
-@settings(deadline=None)
 def test_kl_is_not_negative_and_rises_with_kappa(kind: type[Spherical], m: int, logs: tuple[float, float]) -> None:
     distribution = of(kind, m, np.exp(logs[0]), np.exp(sum(logs)))
     less, more = distribution.kl()

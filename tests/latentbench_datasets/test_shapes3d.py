@@ -160,7 +160,7 @@ def test_the_seed_and_the_shares_decide_the_splits_and_nothing_else_does(
     }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.fixed_dictionaries({}, optional={f: st.integers(0, count - 1) for f, count in list(FACTORS.items())[:5]}))
 def test_of_the_real_file_every_place_is_chosen_by_its_factors_once(fixed: dict[Factor, int]) -> None:
     dataset = Shapes3D(Shapes3D.Config.parse({"fixed": fixed}, "options"))

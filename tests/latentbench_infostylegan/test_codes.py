@@ -20,7 +20,7 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SHAPES)
 def test_draws_are_of_the_prior_and_as_long_as_the_code_says(shape: tuple[int, tuple[int, ...]]) -> None:
     codes = Codes(*shape)

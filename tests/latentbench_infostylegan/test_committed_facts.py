@@ -1,27 +1,30 @@
 """What the README says that readers recover of the codes: computed again from the committed records."""
 
-from math import sqrt
+from functools import cache
 from pathlib import Path
-from statistics import mean, stdev
 
 import pytest
-from scipy.stats import t
 
-from latentbench.records.store import Store
+from latentbench.boards.significance import Summary
+from latentbench.records.record import Record
+from latentbench.records.store import read_record
 
 REPOSITORY = Path(__file__).parents[2]
 README = " ".join((REPOSITORY / "plugins/latentbench_infostylegan/README.md").read_text().split())
 
 
+@cache
+def committed(dataset: str) -> list[Record]:
+    """The runs on a dataset."""
+    return [read_record(path) for path in (REPOSITORY / f"leaderboards/results/{dataset}/infostylegan").glob("*.json")]
+
+
 def values(dataset: str, mi: float, untrained: bool, fact: str) -> list[float]:
-    """The fact in each finished run, over seeds."""
-    records = [record for _, record in Store(REPOSITORY / "leaderboards/results").records()]
+    """The fact in each run of one setting, over seeds."""
     return [
         record.facts[fact]
-        for record in records
-        if (record.spec.dataset, record.spec.model) == (dataset, "infostylegan")
-        and record.spec.config["mi"] == mi
-        and record.spec.untrained is untrained
+        for record in committed(dataset)
+        if (record.spec.config["mi"], record.spec.untrained) == (mi, untrained)
     ]
 
 
@@ -39,7 +42,6 @@ def values(dataset: str, mi: float, untrained: bool, fact: str) -> list[float]:
 def test_the_readme_has_the_mean_of_three_seeds_and_its_interval(
     dataset: str, mi: float, untrained: bool, fact: str
 ) -> None:
-    found = values(dataset, mi, untrained, fact)
-    assert len(found) == 3
-    half = t.ppf(0.975, 2) * stdev(found) / sqrt(3)
-    assert f"{mean(found):.2f} ± {half:.2f} nats" in README
+    found = Summary.of(values(dataset, mi, untrained, fact))
+    assert found.n == 3
+    assert f"{found.mean:.2f} ± {found.half_width:.2f} nats" in README

@@ -117,7 +117,7 @@ def test_a_second_fit_forgets_the_first(name):
 
 
 @every
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(name, data):
     dim, n = data.draw(st.integers(1, 12)), data.draw(st.integers(2, 40))

@@ -79,7 +79,7 @@ def by_loop(joint: np.ndarray) -> tuple[float, list[float], float, float]:
     return of_all, of_each, prior, posterior
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shape=shapes, seed=seeds)
 def test_all_quantities_are_those_of_a_loop_over_events(shape, seed):
     joint = random_joint(shape, seed)
@@ -90,7 +90,7 @@ def test_all_quantities_are_those_of_a_loop_over_events(shape, seed):
     assert posterior_total_correlation(joint) == pytest.approx(posterior, abs=1e-10)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=seeds)
 def test_entropy_and_information_are_those_of_scipy_and_scikit_learn(seed):
     counts = np.random.default_rng(seed).integers(0, 9, (3, 5)) + np.eye(3, 5, dtype=np.int64)
@@ -99,7 +99,7 @@ def test_entropy_and_information_are_those_of_scipy_and_scikit_learn(seed):
     assert information(joint) == pytest.approx(mutual_info_score(None, None, contingency=counts), abs=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(shape=shapes, seed=seeds)
 def test_identity_a_holds_for_any_distribution(shape, seed):
     joint = random_joint(shape, seed)
@@ -109,7 +109,7 @@ def test_identity_a_holds_for_any_distribution(shape, seed):
     assert posterior_total_correlation(joint) >= -1e-10
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(shape=shapes, seed=seeds)
 def test_identities_b_and_d_and_the_bound_c_hold_for_independent_codes(shape, seed):
     joint, q = random_joint(shape, seed, independent=True), random_q(shape, seed)
@@ -124,7 +124,7 @@ def test_identities_b_and_d_and_the_bound_c_hold_for_independent_codes(shape, se
     assert bound <= of_all + 1e-10
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(shape=shapes, seed=seeds)
 def test_the_bound_is_tight_in_q_at_the_posteriors(shape, seed):
     joint = random_joint(shape, seed, independent=True)
@@ -217,7 +217,7 @@ def entropy_of_standard_normal(dimensions: int) -> float:
     return float(multivariate_normal(np.zeros(dimensions)).entropy())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(m=st.integers(1, 4), d=st.integers(1, 5), sigma=st.floats(0.1, 10), seed=seeds)
 def test_linear_gaussian_information_follows_from_the_entropies_of_scipy(m, d, sigma, seed):
     A = np.random.default_rng(seed).normal(size=(d, m))

@@ -52,7 +52,7 @@ def test_demodulated_maps_have_unit_variance_for_inputs_of_unit_variance_whateve
     assert y[:, :, 1:-1, 1:-1].var().item() == pytest.approx(1, abs=0.1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 23))
 def test_the_minibatch_deviation_is_that_of_an_images_own_group_for_any_batch(count: int) -> None:
     x = torch.randn(count, 3, 2, 2, generator=torch.Generator().manual_seed(count))

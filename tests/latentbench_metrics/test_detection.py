@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, f1_score, precision_recall_
 from latentbench import Evaluation, LatentbenchError, Targets
 from latentbench_metrics.detection import AUPRC, AUROC, FPR80, FPR95, Detection, F1Max
 
-SETTINGS = settings(deadline=None, max_examples=50)
+SETTINGS = settings(max_examples=50)
 METRICS: list[type[Detection]] = [AUROC, AUPRC, FPR80, FPR95, F1Max]
 
 

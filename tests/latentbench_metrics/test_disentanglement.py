@@ -56,7 +56,7 @@ def test_it_keeps_what_a_metric_promises(metric):
 
 
 @pytest.mark.parametrize("metric", ALL)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     seed=st.integers(0, 2**32 - 1),
     images=st.integers(30, 90),

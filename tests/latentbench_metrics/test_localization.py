@@ -20,7 +20,7 @@ from latentbench import Evaluation, LatentbenchError, Targets
 from latentbench_metrics import pixels
 from latentbench_metrics.localization import AUPRO5, AUPRO30, Localization, MissingMasks, PixelAP, PixelAUROC
 
-SETTINGS = settings(deadline=None, max_examples=40)
+SETTINGS = settings(max_examples=40)
 OVERLAPS: list[type[Localization]] = [AUPRO30, AUPRO5]
 METRICS: list[type[Localization]] = [PixelAUROC, PixelAP, *OVERLAPS]
 LIMITS = {AUPRO30: 0.3, AUPRO5: 0.05}

@@ -16,7 +16,7 @@ from latentbench_metrics.shift import (
     cell_accuracy,
 )
 
-SETTINGS = settings(deadline=None, max_examples=50)
+SETTINGS = settings(max_examples=50)
 LEFT = np.array([0, 0, 1, 1, 0, 1])
 RIGHT = np.array([0, 1, 0, 1, 0, 1])
 

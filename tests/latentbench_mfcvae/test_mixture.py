@@ -101,7 +101,7 @@ def test_an_optimizer_over_the_simplex_finds_the_optimal_posterior(covariance: C
     assert -found.fun == pytest.approx(float((log_pi + log_p_z[0]).logsumexp(1)), abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     covariance=st.sampled_from(COVARIANCES),

@@ -75,7 +75,7 @@ def test_dilations_that_leave_the_map_from_most_places_are_left_out(height, widt
 
 
 @given(seed=st.integers(0, 2**31), scale=st.floats(0.1, 100))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_convex_combination_is_nowhere_outside_of_what_it_combines(seed, scale):
     torch.manual_seed(seed)
     combine = ConvexCombination(4)

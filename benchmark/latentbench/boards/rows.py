@@ -52,10 +52,7 @@ class Column:
 
     def value(self, record: Record) -> Value | None:
         """The column's value in ``record``; None if it is not there in the column's version and by its code."""
-        value = record.values.get(self.name)
-        if value is None or (value.version, value.plugin) != (self.version, self.plugin):
-            return None
-        return value
+        return None if self.number(record) is None else record.values[self.name]
 
     def number(self, record: Record) -> float | None:
         """The number of that value alone, which an indexed record gives sooner."""
@@ -63,10 +60,7 @@ class Column:
 
     def numbers(self, records: Iterable[Record]) -> dict[int, float]:
         """The column's numbers in ``records``, by seed, where they have them."""
-        name, version, plugin = self.name, self.version, self.plugin
-        return {
-            one.spec.seed: number for one in records if (number := number_of(one, name, version, plugin)) is not None
-        }
+        return {one.spec.seed: number for one in records if (number := self.number(one)) is not None}
 
     def values(self, records: Iterable[Record]) -> list[Value]:
         """The column's values in ``records``, where they have them."""

@@ -106,8 +106,8 @@ class Uncertainty:
         """Degrees of freedom of the variance."""
         if not self.rest > 0:
             return self.freedom
-        spread = self.seeds * self.seeds / self.freedom + self.rest * self.rest / self.rest_freedom
-        return self.variance * self.variance / spread if spread else inf
+        seeds, freedom, rest = np.array(self.seeds), np.array(self.freedom), np.array(self.rest)
+        return float(satterthwaite(seeds, freedom, rest, self.rest_freedom))
 
 
 def seeds_to_tell(gap: float, of: Uncertainty, level: float) -> SeedRange | None:
@@ -171,15 +171,14 @@ def _power(noncentrality: Array, freedom: Array, level: float) -> Array:
 
 def _noncentralities(t: float, freedom: float) -> tuple[float, float] | None:
     """The ends of the interval of the noncentrality, given t >= 0; None if it reaches down to 0."""
-    quantiles = t * _scales(np.array([freedom]))
+    exceeds = partial(_exceeds, np.array([t]), _scales(np.array([freedom])))
     chances = np.array([1 - _GAP_CONFIDENCE, 1 + _GAP_CONFIDENCE]) / 2  # to exceed t
-    sums = chances * quantiles.size
-    if ndtr(-quantiles).sum() >= sums[0]:
+    if exceeds(np.zeros(1))[0] >= chances[0]:
         return None
     low, width = np.zeros(2), 2 * t + 20
     while width > 1e-9:
         width /= 2
-        low += width * (ndtr((low + width)[:, None] - quantiles).sum(axis=1) < sums)
+        low += width * (exceeds(low + width) < chances)
     return (float(low[0]), float(low[1])) if low[0] > 0 else None
 
 

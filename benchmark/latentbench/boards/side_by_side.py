@@ -146,10 +146,11 @@ def compare_sides(a: Side, b: Side, names: Collection[str] | None = None) -> Com
 def _row(side: Side, column: Column, beside: Side) -> Row:
     """The runs as a row with one column; the one value of a deterministic model stands for every seed."""
     records = side.records
-    by_seed = {one.spec.seed: one for one in sorted(records, key=lambda one: one.spec.seed) if column.value(one)}
+    having = [one for one in records if column.number(one) is not None]
+    by_seed = {one.spec.seed: one for one in sorted(having, key=lambda one: one.spec.seed)}
     if len(by_seed) == 1 and (only := next(iter(by_seed.values()))).deterministic:
         by_seed |= {one.spec.seed: only for one in beside.records}
-    numbers = {seed: value.value for seed, one in by_seed.items() if (value := column.value(one))}
+    numbers = {seed: number for seed, one in by_seed.items() if (number := column.number(one)) is not None}
     found = stacked(column, [*by_seed.values()], side.replicates)
     return Row(
         label="",

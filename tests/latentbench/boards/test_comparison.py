@@ -15,7 +15,7 @@ from latentbench.boards.moderation import fit_prior
 from latentbench.boards.rank_sets import RankInterval
 from latentbench.boards.significance import Summary
 
-SETTINGS = settings(deadline=None, max_examples=100)
+SETTINGS = settings(max_examples=100)
 # Multiples of 1/1000, as scores are: with ties, and far from the limits of floating point.
 values = st.integers(-2000, 2000).map(lambda number: number / 1000)
 samples = st.lists(values, min_size=2, max_size=6)

@@ -85,7 +85,7 @@ models = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(models)
 def test_each_group_is_the_table_of_a_board_that_ranks_its_rows_alone(made: dict[str, Any]) -> None:
     """Values, order, ranks and what stands beside nulls: nothing in a group depends on the other one."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from latentbench.boards.images import Images
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.integers(2, 5))
 def test_what_seeds_share_is_the_mean_covariance_of_two_different_ones(seed, n):
     rows = [rng.normal(size=(20, n)) @ rng.normal(size=(n, n)) for rng in np.random.default_rng(seed).spawn(2)]

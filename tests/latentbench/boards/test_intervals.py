@@ -10,7 +10,7 @@ from latentbench.boards.images import Images
 from latentbench.boards.intervals import interval
 from latentbench.boards.significance import Summary
 
-SETTINGS = settings(deadline=None, max_examples=100)
+SETTINGS = settings(max_examples=100)
 
 
 @SETTINGS

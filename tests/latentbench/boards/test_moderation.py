@@ -10,7 +10,7 @@ from scipy import optimize, special, stats
 
 from latentbench.boards.moderation import Prior, fit_prior, trigamma_inverse
 
-SETTINGS = settings(deadline=None, max_examples=100)
+SETTINGS = settings(max_examples=100)
 variances = st.lists(st.floats(1e-4, 1e4), min_size=2, max_size=12).map(np.array)
 
 

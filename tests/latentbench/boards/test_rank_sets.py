@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from latentbench.boards.rank_sets import RankInterval, holm, rank_intervals
 
-SETTINGS = settings(deadline=None, max_examples=200)
+SETTINGS = settings(max_examples=200)
 p_values = st.lists(st.sampled_from([0.0, 0.001, 0.01, 0.012, 0.02, 0.03, 0.049, 0.2, 0.9, 1.0]), max_size=9)
 
 

@@ -152,7 +152,7 @@ def test_nulls_have_no_rank_stand_below_and_the_ranks_are_those_without_them() -
     assert [str(row.rank) for row in both.rows] == ["1-2", "1-2", "3"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_ranks_never_depend_on_nulls_or_twins(data: st.DataObject) -> None:
     number = st.floats(0, 1).map(lambda x: round(x, 2))

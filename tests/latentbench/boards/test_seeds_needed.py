@@ -38,7 +38,7 @@ def expected(comparison: Comparison, i: int, j: int) -> tuple[float, float]:
     return numbers[0], numbers[1]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.floats(0.5, 4))
 def test_the_range_is_that_of_the_noncentral_t(seed, gap):
     rows = np.random.default_rng(seed).normal(size=(3, 3))

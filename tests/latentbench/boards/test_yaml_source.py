@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -86,7 +86,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(values=st.dictionaries(st.text(min_size=1), VALUES, min_size=1, max_size=3), flow=st.booleans())
 def test_both_parsers_read_back_what_was_written(tmp_path_factory: Any, values: Any, flow: bool) -> None:
     path = tmp_path_factory.getbasetemp() / "a.yaml"

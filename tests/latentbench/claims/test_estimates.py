@@ -93,7 +93,7 @@ def test_a_row_without_spread_over_seeds_is_compared_as_a_number() -> None:
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=5), min_size=2, max_size=6), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_gap_above_nothing_is_half_of_the_boards_own_two_sided_test(rows, higher) -> None:
     comparison = compare([Summary.of(row) for row in rows])
     p = comparison.p[0, 1]

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from tests.latentbench.boards.test_references import ERROR, null, run, runs
@@ -350,7 +350,6 @@ JUDGED: list[Verdict] = ["reproduced", "refuted", "inconclusive"]
     role=st.sampled_from(["method", "baseline"]),
     baseline=st.none() | st.sampled_from(get_args(Verdict)),
 )
-@settings(deadline=None)
 def test_rules_only_downgrade(by_tests: Any, protocol: str, kind: str, role: str, baseline: Any) -> None:
     from latentbench.claims.schema import Claim, Paper
 

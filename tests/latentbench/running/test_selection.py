@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -67,7 +67,6 @@ def stop(curve: list[float], patience: int, after: int) -> tuple[int, int]:
     return epoch, best
 
 
-@settings(deadline=None)
 @given(
     curve=st.lists(st.integers(-3, 3), min_size=1, max_size=12), patience=st.integers(1, 5), after=st.integers(0, 13)
 )

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout, mse_loss, softplus
@@ -313,7 +313,6 @@ def numbered(size: int) -> StoredSplit:
     return StoredSplit(Role.TRAIN, torch.arange(size, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 4, 4))
 
 
-@settings(deadline=None)
 @given(size=st.integers(1, 40), batch_size=st.integers(1, 45), epochs=st.integers(1, 4), data=st.data())
 def test_an_epoch_passes_every_image_once_but_for_a_last_batch_of_one(
     size: int, batch_size: int, epochs: int, data: st.DataObject
@@ -410,7 +409,6 @@ def stop(curve: list[float], patience: int) -> tuple[int, int]:
     return epoch, best
 
 
-@settings(deadline=None)
 @given(curve=st.lists(st.integers(-3, 3), min_size=1, max_size=12), patience=st.integers(1, 5))
 def test_early_stopping_keeps_the_best_epoch(curve: list[int], patience: int) -> None:
     epochs, best = stop([float(value) for value in curve], patience)

@@ -108,7 +108,7 @@ def test_images_have_the_roles_and_labels_that_the_lists_say(shared: Path, truth
     assert batch.attributes["Male"].tolist() == truth[part(data, "train").rows[[3, 0]], 1].tolist()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(percent=st.integers(-80, 80))
 def test_each_split_and_condition_has_the_largest_set_of_its_correlation(prepared: Any, percent: int) -> None:
     c = percent / 100

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from latentbench_datasets.celeba.subsampling import cell_sizes, shuffled, subsample
 
-SETTINGS = settings(deadline=None, max_examples=100)
+SETTINGS = settings(max_examples=100)
 PLENTY = 10**6
 #: Two decimals, as people write correlations; all but -1 and 1.
 CORRELATIONS = st.integers(-99, 99).map(lambda percent: percent / 100)

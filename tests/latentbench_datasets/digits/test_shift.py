@@ -95,7 +95,7 @@ def test_no_digit_is_in_two_of_the_splits(label_of: dict[bytes, int]) -> None:
     assert len(set.union(*seen)) == 357
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(c=st.floats(-1, 1), validation=st.integers(4, 300), test=st.integers(1, 20))
 def test_cells_have_the_counts_and_the_weights_of_the_joint(c: float, validation: int, test: int) -> None:
     data = load(correlation=c, validation_pairs=validation, test_pairs=test)

@@ -23,7 +23,7 @@ def generator(seed: int) -> torch.Generator:
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS, size=st.sampled_from([32, 64, 100]))
 def test_a_defect_is_one_spot_and_leaves_the_surface_given_alone(name: str, seed: int, size: int) -> None:
     surface = blank(4, size)
@@ -41,7 +41,7 @@ def test_a_defect_looks_the_same_at_any_resolution(name: str) -> None:
     assert float((coarse - fine).square().mean()) < 0.1 * float(coarse.square().mean())
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_a_scratch_is_thin_and_of_one_contrast(seed: int) -> None:
     change = scratch(generator(seed), blank(4, 256)) - 128
@@ -54,7 +54,7 @@ def test_a_scratch_is_thin_and_of_one_contrast(seed: int) -> None:
         assert thickest < defects.SCRATCH_HALF_WIDTH[1] + 0.6  # a bend is a little wider
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_a_stain_darkens_every_colour_and_lies_in_the_image(seed: int) -> None:
     surface = blank(4, 128, 200.0)
@@ -67,7 +67,7 @@ def test_a_stain_darkens_every_colour_and_lies_in_the_image(seed: int) -> None:
         assert defects.STAIN_RADIUS[0] * 0.6 < radius < defects.STAIN_RADIUS[1] * 1.4
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_a_hole_shows_one_dark_level_whatever_the_surface(seed: int) -> None:
     low, high = defects.HOLE_LEVEL
@@ -81,7 +81,7 @@ def test_a_hole_shows_one_dark_level_whatever_the_surface(seed: int) -> None:
     assert bool((shared > 3).all())
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_a_misprint_darkens_one_colour_plane_in_a_rectangle(seed: int) -> None:
     surface = torch.rand(4, 3, 128, 128, generator=generator(1)) * 100 + 100

@@ -62,7 +62,7 @@ def coverage(images: Tensor) -> npt.NDArray[np.float64]:
     return (images[:, 0].numpy().astype(np.float64) - ground) / (red - ground)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     pixels=st.integers(16, 80),
     values=st.fixed_dictionaries({factor: st.integers(0, count - 1) for factor, count in FACTORS.items()}),

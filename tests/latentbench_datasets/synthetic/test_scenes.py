@@ -160,7 +160,7 @@ def test_factors_are_uniform_and_independent() -> None:
         assert chi2_contingency(table).pvalue > 1e-4
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     factors=st.lists(st.sampled_from(list(FACTORS)), min_size=1, max_size=6, unique=True),
     size=st.integers(16, 40),

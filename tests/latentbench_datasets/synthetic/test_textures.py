@@ -66,7 +66,7 @@ def test_splits_have_the_sizes_and_the_targets_that_they_should() -> None:
     np.testing.assert_array_equal(targets.mask.any((1, 2)), targets.anomaly == 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(list(SURFACES)),
     defect=st.sampled_from(list(DEFECTS)),

@@ -12,7 +12,7 @@ from markdown_it.token import Token
 
 from latentbench.boards.render.escaping import code_span, csv_text, latex_text, no_formula, plain_markdown, printable
 
-SETTINGS = settings(deadline=None, max_examples=200)
+SETTINGS = settings(max_examples=200)
 special = st.text(alphabet="`|\\<>&*_[]()!#~:/@=+-'\" \n\r\tab1.w$%^{}\x1b\x00\u202e\u0430é\ud800", max_size=30)
 texts = st.one_of(st.text(max_size=30), special)
 parser = MarkdownIt("commonmark").enable("table")

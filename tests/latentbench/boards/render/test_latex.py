@@ -92,7 +92,7 @@ def read(text: str) -> list[list[str]]:
 special = st.text(alphabet="\\{}$&#^_%~`'\"<>|[]*-=@ ab1\n\x1b\u202e", min_size=1, max_size=20)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(special, special, special)
 def test_nothing_from_a_record_ends_a_cell_a_line_or_a_group(name: str, title: str, message: str) -> None:
     failure = Failure(type="E", message=message, traceback="")

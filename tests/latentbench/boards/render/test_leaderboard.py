@@ -381,7 +381,7 @@ def test_a_reason_that_many_runs_share_is_told_once():
     assert text.count("no memory") == 2, "there, and in the list of failed runs"
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.one_of(

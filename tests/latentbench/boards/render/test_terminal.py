@@ -92,7 +92,7 @@ def test_more_columns_are_shown_where_more_fit_and_all_of_them_in_the_end() -> N
     assert (counts[0], counts[-1]) == (1, len(NAMES))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     width=st.integers(60, 200),
     labels=st.lists(st.text("abc-_", min_size=1, max_size=60), min_size=1, max_size=4, unique=True),
@@ -160,7 +160,7 @@ def test_what_the_encoding_lacks_is_shown_otherwise(encoding: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=40))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_what_records_hold_is_obeyed_by_no_terminal(text: str) -> None:
     evil = f"{text}\x1b[2J\r\n\u202e"
     failure = Failure(type="E", message=evil, traceback="")

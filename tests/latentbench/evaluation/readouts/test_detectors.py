@@ -53,7 +53,7 @@ def test_with_fewer_training_codes_than_k_the_farthest_counts(images):
     np.testing.assert_allclose(scores(KNN, train, codes), expected, rtol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), repeats=st.integers(K, 3 * K))
 def test_a_code_that_training_has_k_times_has_distance_zero(seed, repeats):
     train = np.repeat(gaussian(5, 3, seed), repeats, axis=0)

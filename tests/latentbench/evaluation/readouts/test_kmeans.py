@@ -92,7 +92,7 @@ def test_a_collapsed_dimension_has_no_say():
     assert agreement(found["k3"], labels) == 1
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(exponent=st.integers(-60, 60), shift=st.integers(-4, 4))
 def test_the_unit_and_the_origin_of_a_code_do_not_matter(exponent, shift):
     codes = np.random.default_rng(0).integers(-50, 50, (150, 3)).astype(np.float32)

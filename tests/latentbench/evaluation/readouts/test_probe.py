@@ -129,7 +129,7 @@ def test_an_attribute_that_training_does_not_have_is_refused():
         fit_probe(["a", "b"], gaussian(50, 2, 3, 0), None)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(scales=st.lists(st.integers(-10, 10), min_size=4, max_size=4))
 def test_the_scale_of_a_code_does_not_matter(scales):
     train, validation, test = (gaussian(150, 3, 4, seed, 2.0) for seed in range(3))
