@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from latentbench.boards.standings import grouped
 from latentbench.claims.evidence import named_values
 from latentbench.claims.ledger import Ledger, planning
-from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Order, Paper, Runs
+from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Order, Paper, Runs, Speedup, Timed
 from latentbench.errors import LatentbenchError, did_you_mean
 from latentbench.value_name import ValueName
 
@@ -37,7 +37,9 @@ def lint(ledger: Ledger, plugins: "Plugins") -> list[LatentbenchError]:
                 case Runs() as selection:
                     faults += [*_runs(selection, plugins), *_numbers(claim, metrics)]
                 case Computed() as selection:
-                    faults += _function(selection, plugins)
+                    faults += _function(selection.function, ("selection", "function"), plugins)
+                case Timed() as selection:
+                    faults += _timed(selection, claim, plugins)
             found += [paper.mistake(claim, *fault) for fault in faults]
     return found
 
@@ -87,11 +89,21 @@ def _runs(selection: Runs, plugins: "Plugins") -> Iterator[_Fault]:
         yield ("selection",), what, "name a board, or options that one has"
 
 
-def _function(selection: Computed, plugins: "Plugins") -> Iterator[_Fault]:
+def _function(name: str, place: tuple[str, str], plugins: "Plugins") -> Iterator[_Fault]:
     try:
-        plugins.function(selection.function)
+        plugins.function(name)
     except LatentbenchError as error:
-        yield ("selection", "function"), str(error), ""
+        yield place, str(error), ""
+
+
+def _timed(selection: Timed, claim: Claim, plugins: "Plugins") -> Iterator[_Fault]:
+    """Functions that are not there, and a bound that the published factor itself does not keep."""
+    assert isinstance(claim.test, Speedup)
+    yield from _function(selection.timed, ("selection", "timed"), plugins)
+    yield from _function(claim.test.over, ("test", "over"), plugins)
+    if claim.numbers[0] < claim.test.at_least:
+        what = f"the published factor of {claim.numbers[0]:g} is not {claim.test.at_least:g} at least"
+        yield ("test", "at_least"), what, "a factor above 1 is faster"
 
 
 def _numbers(claim: Claim, metrics: Mapping[str, "type[Metric]"]) -> Iterator[_Fault]:

@@ -3,13 +3,14 @@
 A refuted claim fails. One that differs, is inconclusive, was not run or is only cited is skipped, with its evidence as
 the reason. Where no other path is named on the command line, claims alone are collected.
 
-Published seconds hold for one machine, so they are citations. What this project promises of its own speed are ratios
-within one run, in ``tests/performance``, by pytest-benchmark.
+Claims about speed are timed by pytest-benchmark, whose report has them. They are ratios within one run: published
+seconds hold for one machine, and are citations.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from latentbench.claims.schema import Claim, Paper
     from latentbench.claims.verdicts import Judgement
+    from latentbench.plugins.registry import Plugins
 
 __all__ = ["pytest_addoption", "pytest_configure"]
 
@@ -76,6 +78,13 @@ class _Claims:
         self.files = [file.resolve() for file in claim_files(place)]
 
     @cached_property
+    def plugins(self) -> "Plugins":
+        """Those that are installed, and the files that are named."""
+        from latentbench.plugins.registry import Plugins
+
+        return Plugins.load(self._plugin_files)
+
+    @cached_property
     def judged(self) -> "dict[str, Judgement]":
         """The verdicts by the claim's name; made when the first claim is tested.
 
@@ -84,10 +93,8 @@ class _Claims:
         """
         from latentbench.claims.ledger import load_ledger
         from latentbench.claims.verdicts import judge
-        from latentbench.plugins.registry import Plugins
 
-        plugins = Plugins.load(self._plugin_files)
-        return {one.name: one for one in judge(load_ledger(self.files, plugins), self.results, plugins)}
+        return {one.name: one for one in judge(load_ledger(self.files, self.plugins), self.results, self.plugins)}
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> "_File | None":
         if file_path.resolve() not in self.files:
@@ -111,8 +118,8 @@ class _File(pytest.File):
 
     claims: _Claims
 
-    def collect(self) -> "Iterator[_Item]":
-        from latentbench.claims.schema import load_paper
+    def collect(self) -> "Iterator[_Claimed]":
+        from latentbench.claims.schema import Timed, load_paper
         from latentbench.errors import LatentbenchError
 
         try:
@@ -120,7 +127,12 @@ class _File(pytest.File):
         except LatentbenchError as error:
             raise self.CollectError(str(error)) from None
         for claim in paper.claims:
-            made: _Item = _Item.from_parent(self, name=f"{paper.full_name(claim)}: {claim.cell}")
+            name = f"{paper.full_name(claim)}: {claim.cell}"
+            made: _Claimed
+            if isinstance(claim.selection, Timed) and self.config.pluginmanager.hasplugin("benchmark"):
+                made = _TimedItem.from_parent(self, name=name, callobj=_timing(paper, claim, self.claims))
+            else:
+                made = _Item.from_parent(self, name=name)
             made.paper, made.claim, made.claims = paper, claim, self.claims
             made.add_marker("claim")
             yield made
@@ -130,25 +142,12 @@ class _RefutedError(Exception):
     """A published number that does not come out."""
 
 
-class _Item(pytest.Item):
+class _Claimed(pytest.Item):
     """A claim."""
 
     paper: "Paper"
     claim: "Claim"
     claims: _Claims
-
-    def runtest(self) -> None:
-        from latentbench.claims.telling import evidence_line, published_text
-
-        one = self.claims.judged[self.paper.full_name(self.claim)]
-        self.user_properties.append(("verdict", one.verdict))
-        told = f"published {published_text(one.claim)}; {evidence_line(one)}"
-        if one.command:
-            told += f" ({one.command})"
-        if one.verdict == "refuted":
-            raise _RefutedError(f"refuted: {told}")
-        if one.verdict != "reproduced":
-            pytest.skip(f"{one.verdict}: {told}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         from latentbench.errors import LatentbenchError
@@ -159,3 +158,56 @@ class _Item(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return self.path, self.paper.line(self.claim), self.name
+
+
+class _Item(_Claimed):
+    """A claim about what the records have, or about what is computed."""
+
+    def runtest(self) -> None:
+        one = self.claims.judged[self.paper.full_name(self.claim)]
+        _tell(one, lambda name, value: self.user_properties.append((name, value)))
+
+
+class _TimedItem(_Claimed, pytest.Function):
+    """A claim about speed: a test function that has the fixture of pytest-benchmark."""
+
+
+def _timing(paper: "Paper", claim: "Claim", claims: _Claims) -> Callable[..., None]:
+    """The test function of a claim about speed."""
+
+    def timing(benchmark: Any, record_property: Callable[[str, object], None]) -> None:
+        from latentbench.claims.schema import Timed
+        from latentbench.claims.timing import prepare, timed
+
+        assert isinstance(claim.selection, Timed)
+        if benchmark.disabled:
+            pytest.skip("not run: pytest-benchmark is disabled, as it is with -n")
+        first, other = prepare(paper, claim, claims.plugins)
+        others = []
+
+        def other_first() -> None:
+            start = perf_counter()
+            other()
+            others.append(perf_counter() - start)
+
+        rounds = claim.selection.rounds
+        benchmark.pedantic(first, setup=other_first, rounds=rounds, warmup_rounds=1)
+        one = timed(paper, claim, benchmark.stats.stats.data, others[-rounds:])
+        benchmark.extra_info["times as fast"] = one.computed
+        _tell(one, record_property)
+
+    return timing
+
+
+def _tell(one: "Judgement", record_property: Callable[[str, object], None]) -> None:
+    """Fail if the claim is refuted, and skip unless it is reproduced."""
+    from latentbench.claims.telling import evidence_line, published_text
+
+    record_property("verdict", one.verdict)
+    told = f"published {published_text(one.claim)}; {evidence_line(one)}"
+    if one.command:
+        told += f" ({one.command})"
+    if one.verdict == "refuted":
+        raise _RefutedError(f"refuted: {told}")
+    if one.verdict != "reproduced":
+        pytest.skip(f"{one.verdict}: {told}")

@@ -30,7 +30,9 @@ __all__ = [
     "Other",
     "Paper",
     "Runs",
+    "Speedup",
     "Spread",
+    "Timed",
     "json_schema",
     "load_paper",
 ]
@@ -100,27 +102,46 @@ class Runs(Options):
     metric_version: int = Field(1, ge=1, description="as of a selection on a board")
 
 
+#: ``package.module:function``, of a package that a plugin is in.
+FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+
+
 class Computed(Options):
     """The number as a function computes it: a closed form or a theorem."""
 
-    function: str = Field(
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-        description="package.module:function, of a package that a plugin is in; it returns a number",
+    function: FunctionName = Field(
+        description="package.module:function, of a package that a plugin is in; it returns a number"
     )
     arguments: dict[str, Any] = Field({}, description="by name")
 
 
+class Timed(Options):
+    """The number as ``pytest --claims`` times it: how many times as fast one thing is as another."""
+
+    timed: FunctionName = Field(
+        description="package.module:function, of a package that a plugin is in; it prepares, untimed, and returns what "
+        "is timed: a function without arguments"
+    )
+    arguments: dict[str, Any] = Field({}, description="by name, of this function and of the other one")
+    rounds: int = Field(30, ge=10, description="how often each of the two is timed, by turns")
+
+
+#: The key that a selection of each form has, and one of another form has not; of runs there is none.
+_FORMS: dict[str, type[Options]] = {"function": Computed, "timed": Timed, "board": OnBoard}
+
+
 def _form(value: Any) -> str:
     """Which of the forms a selection has, by its keys."""
-    if isinstance(value, OnBoard):
-        return "board"
-    if isinstance(value, Computed):
-        return "function"
-    return next((key for key in ("function", "board") if isinstance(value, dict) and key in value), "runs")
+    if isinstance(value, Options):
+        return type(value).__name__
+    return next((form.__name__ for key, form in _FORMS.items() if isinstance(value, dict) and key in value), "Runs")
 
 
 Selection = Annotated[
-    Annotated[OnBoard, Tag("board")] | Annotated[Runs, Tag("runs")] | Annotated[Computed, Tag("function")],
+    Annotated[OnBoard, Tag("OnBoard")]
+    | Annotated[Runs, Tag("Runs")]
+    | Annotated[Computed, Tag("Computed")]
+    | Annotated[Timed, Tag("Timed")],
     Discriminator(_form),
 ]
 
@@ -159,6 +180,14 @@ class Order(Options):
     ahead_of: list[Other] = Field(min_length=1, description="the other rows, best first")
 
 
+class Speedup(Options):
+    """What is timed is faster than something else, by at least such a factor; ``published`` is the printed factor."""
+
+    how: Literal["speedup"]
+    over: FunctionName = Field(description="prepares the other thing, as the selection's function does")
+    at_least: Finite = Field(1.0, gt=0, description="as a factor: 1 is as fast")
+
+
 class Citation(Options):
     """Shown and not tested."""
 
@@ -166,7 +195,7 @@ class Citation(Options):
     reason: str = Field(min_length=1, description="why it cannot be tested, or is not meant to be")
 
 
-Test = Annotated[Equivalence | Gap | Order | Citation, Field(discriminator="how")]
+Test = Annotated[Equivalence | Gap | Order | Speedup | Citation, Field(discriminator="how")]
 
 
 class Claim(Options):
@@ -223,6 +252,10 @@ def _contradictions(claim: Claim) -> Iterator[str]:
         yield "a claim of kind 'computed' selects a 'function', and no other kind does"
     if claim.kind == "computed" and not isinstance(test, Equivalence):
         yield "a computed number is tested for equivalence"
+    if isinstance(selection, Timed) != isinstance(test, Speedup):
+        yield "a test of 'speedup' selects what is 'timed', and no other test does"
+    if isinstance(test, Speedup) and claim.unit != "plain":
+        yield "a factor of speed has the unit 'plain'"
     if claim.kind == "second-hand" and not isinstance(test, Citation):
         yield "a second-hand number is no target: its test is 'citation'"
     if claim.protocol == "other" and not isinstance(test, Citation):
@@ -302,8 +335,8 @@ def _parts(error: ValidationError) -> dict[str, type[Options]]:
     """The form of each part of a file, by its key; of a selection and a test, those that the first error is about."""
     parts: dict[str, type[Options]] = {"claims": Claim, "cell": Cell, "spread": Spread, "over": Other}
     forms: dict[str, dict[str, type[Options]]] = {
-        "selection": {"board": OnBoard, "runs": Runs, "function": Computed},
-        "test": {"equivalence": Equivalence, "gap": Gap, "order": Order, "citation": Citation},
+        "selection": {form.__name__: form for form in (OnBoard, Runs, Computed, Timed)},
+        "test": {"equivalence": Equivalence, "gap": Gap, "order": Order, "speedup": Speedup, "citation": Citation},
     }
     for key, tags in forms.items():
         steps = next((item["loc"] for item in error.errors() if key in item["loc"][:-1]), ())

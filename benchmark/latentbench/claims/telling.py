@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from latentbench.boards.published import Published
 from latentbench.boards.standings import make_column
-from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Other
+from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Other, Speedup
 from latentbench.claims.verdicts import Judgement, Verdict
 from latentbench.errors import did_you_mean
 
@@ -24,6 +24,8 @@ __all__ = [
 
 def published_text(claim: Claim) -> str:
     """``82.4 %``; ``4.6 points ahead of shift-base`` for a gap; ``92 %, 84.2 %, 74.1 %`` for an order."""
+    if isinstance(claim.test, Speedup):
+        return f"{claim.numbers[0]:.4g} times as fast as {claim.test.over}"
     if isinstance(claim.test, Gap):
         return f"{_size(claim.numbers[0], claim)} ahead of {_other(claim.test.over)}"
     return ", ".join(_number(number, claim) for number in claim.numbers)
@@ -43,7 +45,7 @@ def measured_text(one: Judgement) -> str:
 def evidence_line(one: Judgement) -> str:
     """What a verdict rests on, in one line without a full stop."""
     parts = [_finding(one), *one.reasons]
-    if one.verdict == "inconclusive" and one.by_tests == "inconclusive":
+    if one.verdict == "inconclusive" and one.by_tests == "inconclusive" and one.evidence.sides:
         parts.append(
             f"{one.seeds_to_settle} seeds would settle it with a probability of 80 %"
             if one.seeds_to_settle
@@ -133,6 +135,11 @@ _GAP = {
     "refuted": "shown to be less than {}",
     "inconclusive": "not shown to be more than {}, nor less",
 }
+_SPEEDUP = {
+    "reproduced": "shown to be more than {:g}",
+    "refuted": "shown to be less than {:g}",
+    "inconclusive": "not shown to be more than {:g}, nor less",
+}
 _ORDER = {
     "reproduced": "shown to be in this order",
     "refuted": "shown not to be in the published order",
@@ -146,6 +153,9 @@ def _finding(one: Judgement) -> str:
     if isinstance(claim.selection, Computed) and isinstance(claim.test, Equivalence) and one.by_tests:
         said = _EQUIVALENCE[one.by_tests].format(_size(claim.test.margin, claim))
         return f"{measured} by {claim.selection.function}, {said}"
+    if isinstance(claim.test, Speedup) and one.by_tests:
+        said = _SPEEDUP[one.by_tests].format(claim.test.at_least)
+        return f"{measured} times as fast, the median of {one.rounds} rounds, {said} (p = {one.p:.2g})"
     counts = sorted({side.summary.n for side in one.evidence.sides})
     over = f" over {' and '.join(map(str, counts))} seed{'' if counts == [1] else 's'}"
     if one.by_tests is None:

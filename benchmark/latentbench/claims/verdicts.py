@@ -15,15 +15,17 @@ seeing them needs a correction of his own: evidence tells the p-value with Holm'
 speaks against a paper is corrected was decided when verdicts with a correction on both sides had been seen, on the
 records of that day; the alternative would leave some of what is reproduced inconclusive.
 
-**Rules.** Each names a verdict that a claim comes down to; none can raise one. Computed claims rest on no records, so
-neither seeds nor baselines matter to them.
+**Rules.** Each names a verdict that a claim comes down to; none can raise one. What is computed or timed rests on no
+records, so neither seeds nor baselines matter to it.
 """
 
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -33,13 +35,13 @@ from latentbench.boards.significance import CONFIDENCE
 from latentbench.boards.standings import grouped
 from latentbench.claims.evidence import Evidence, evidence
 from latentbench.claims.ledger import Ledger
-from latentbench.claims.schema import Citation, Claim, Computed, Equivalence, OnBoard, Paper
+from latentbench.claims.schema import Citation, Claim, Computed, Equivalence, OnBoard, Paper, Timed
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["LOWER", "RULES", "Judgement", "Rule", "Verdict", "judge"]
+__all__ = ["LOWER", "RULES", "Judgement", "Rule", "Verdict", "called", "judge", "ruled"]
 
 Verdict = Literal["reproduced", "refuted", "differs", "inconclusive", "not run", "not testable"]
 
@@ -72,7 +74,9 @@ class Judgement:
     """What mends that, if anything can."""
     evidence: Evidence = field(default_factory=Evidence)
     computed: float | None = None
-    """What a function gives, in the claim's unit."""
+    """What a function gives, in the claim's unit; of what was timed the median ratio."""
+    rounds: int = 0
+    """How often it was timed."""
     p: float | None = None
     """Of the decision, or of the one on whose side the number lies."""
     family: int = 1
@@ -132,7 +136,7 @@ def judge(ledger: Ledger, results: Path, plugins: "Plugins", boards: Collection[
     for place in baselines_first:
         one = judged[place]
         baseline = judged.get((one.paper.name, one.claim.baseline or ""))
-        judged[place] = _ruled(one, baseline)
+        judged[place] = ruled(one, baseline)
     return [judged[place] for place in wanted]
 
 
@@ -156,11 +160,14 @@ def _without_tests(paper: Paper, claim: Claim, found: Evidence, plugins: "Plugin
     if isinstance(claim.test, Citation):
         return Judgement(paper, claim, "not testable", reasons=[claim.test.reason], evidence=found)
     if isinstance(claim.selection, Computed):
-        value = _compute(paper, claim, claim.selection, plugins)
+        value = _computed(paper, claim, claim.selection, plugins)
         assert isinstance(claim.test, Equivalence)
         holds = abs(value - claim.numbers[0]) <= claim.test.margin + _ROUNDING * abs(value)
         outcome: Literal["reproduced", "refuted"] = "reproduced" if holds else "refuted"
         return Judgement(paper, claim, outcome, outcome, computed=value)
+    if isinstance(claim.selection, Timed):
+        command = shlex.join(["pytest", "--claims", _from_here(paper.path), "-k", paper.full_name(claim)])
+        return Judgement(paper, claim, "not run", reasons=["pytest alone times it"], command=command)
     if found.obstacle:
         verdict: Verdict = "not run" if found.obstacle.not_run else "inconclusive"
         reason, command = found.obstacle.reason, found.obstacle.command
@@ -168,16 +175,34 @@ def _without_tests(paper: Paper, claim: Claim, found: Evidence, plugins: "Plugin
     return Judgement(paper, claim, "inconclusive", evidence=found)
 
 
-def _compute(paper: Paper, claim: Claim, selection: Computed, plugins: "Plugins") -> float:
+def _from_here(path: Path | None) -> str:
+    """A path as it is typed in the current folder."""
+    path = path or Path()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _computed(paper: Paper, claim: Claim, selection: Computed, plugins: "Plugins") -> float:
     """What the claim's function gives, in the claim's unit."""
+    place = ("selection", "function")
+    value = called(paper, claim, selection.function, selection.arguments, place, plugins)
+    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
+        raise paper.mistake(claim, place, f"{selection.function} gives {value!r}, which is no number")
+    return float(value) / claim.factor
+
+
+def called(
+    paper: Paper, claim: Claim, name: str, arguments: Mapping[str, Any], place: tuple[str, str], plugins: "Plugins"
+) -> Any:
+    """What a function gives that a part of a claim, at ``place``, names.
+
+    Raises:
+        LatentbenchError: it is not there, or fails; with file and line.
+    """
     try:
-        value = plugins.function(selection.function)(**selection.arguments)
-        if isinstance(value, bool) or not isfinite(value):
-            raise LatentbenchError(f"{selection.function} gives {value!r}, which is no number")
+        return plugins.function(name)(**arguments)
     except Exception as error:
         what = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
-        raise paper.mistake(claim, ("selection", "function"), " ".join(what.split())) from error
-    return float(value) / claim.factor
+        raise paper.mistake(claim, place, " ".join(what.split())) from error
 
 
 def _decided(family: Sequence[Judgement]) -> Iterator[Judgement]:
@@ -232,9 +257,9 @@ def _baseline(one: Judgement, baseline: Judgement | None) -> tuple[Verdict, str]
 RULES: Sequence[Rule] = (_near, _abstract, _no_baseline, _baseline)
 
 
-def _ruled(one: Judgement, baseline: Judgement | None) -> Judgement:
+def ruled(one: Judgement, baseline: Judgement | None) -> Judgement:
     """The verdict after the rules."""
-    for rule in [_near] if isinstance(one.claim.selection, Computed) else RULES:
+    for rule in (_near, _abstract) if isinstance(one.claim.selection, Computed | Timed) else RULES:
         found = rule(one, baseline)
         if found and found[0] in LOWER.get(one.verdict, ()):
             one = replace(one, verdict=found[0], reasons=[*one.reasons, found[1]])

@@ -15,6 +15,9 @@ GAP = {"how": "gap", "over": "vae"}
 ORDER = {"how": "order", "ahead_of": ["vae"]}
 RUNS = {"dataset": "mnist-shift", "options": {"correlation": 0.9}, "model": "vae", "value": "auroc@test/correlated"}
 
+TIMED = {"timed": "latentbench_cmi.theory:toy_accuracy"}
+SPEEDUP = {"how": "speedup", "over": "latentbench_cmi.theory:toy_accuracy", "at_least": 0.5}
+
 
 @pytest.fixture(scope="module")
 def plugins() -> Plugins:
@@ -68,6 +71,9 @@ def test_a_sound_file_has_no_faults(tmp_path: Path, plugins: Plugins) -> None:
             {"kind": "computed", "role": None, "selection": {"function": "latentbench_cmi.theory:toy_acuracy"}},
             "there is no function 'latentbench_cmi.theory:toy_acuracy'",
         ),
+        ({"selection": {**TIMED, "timed": "latentbench_cmi.theory:toy"}, "test": SPEEDUP}, "no function"),
+        ({"selection": TIMED, "test": {**SPEEDUP, "over": "cmi.theory:toy"}}, "no plugin is in a package 'cmi'"),
+        ({"selection": TIMED, "test": {**SPEEDUP, "at_least": 2}}, "the published factor of 0.8 is not 2 at least"),
         (
             {"selection": {**SHIFT, "value": "facets@test"}, "unit": "percent", "published": 80},
             "facets has no bounds, so it is no percentage",

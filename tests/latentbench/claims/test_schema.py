@@ -44,6 +44,8 @@ def test_a_claim_is_read_with_its_selection_and_its_test(tmp_path: Path) -> None
     assert paper.line(second) + 1 == line_of(tmp_path, "id: b")
 
 
+TIMED = {"timed": "a.b:fast"}
+SPEEDUP = {"how": "speedup", "over": "a.b:slow"}
 COMPUTED = {"function": "package:function", "arguments": {"x": 1}}
 CITATION = {"how": "citation", "reason": "r"}
 ROW = {"board": "b", "dataset": "d", "row": "m"}
@@ -64,6 +66,7 @@ ROW = {"board": "b", "dataset": "d", "row": "m"}
         ({"selection": {"board": "b"}}, "has no 'dataset'"),
         ({"selection": {**ROW, "valeu": "a@t"}}, "unknown key 'valeu': did you mean"),
         ({"selection": {**ROW, "value": "auroc"}}, "is not of the form metric[part]"),
+        ({"selection": "m"}, "'claims.0.selection': Input should be a valid dictionary"),
         ({"selection": None}, "what is tested has a 'selection'"),
         ({"test": {"how": "equivalence"}}, "has no 'margin'"),
         ({"test": {"how": "equivalence", "margin": 0}}, "greater than 0"),
@@ -78,6 +81,12 @@ ROW = {"board": "b", "dataset": "d", "row": "m"}
         ({"selection": COMPUTED}, "a claim of kind 'computed' selects a 'function'"),
         ({"kind": "computed", "selection": {"function": "os.system"}}, "should match pattern"),
         ({"kind": "computed", "selection": COMPUTED, "test": CITATION}, "tested for equivalence"),
+        ({"selection": TIMED}, "a test of 'speedup' selects what is 'timed', and no other test does"),
+        ({"test": SPEEDUP}, "a test of 'speedup' selects what is 'timed', and no other test does"),
+        ({"selection": TIMED, "test": SPEEDUP, "unit": "percent"}, "a factor of speed has the unit 'plain'"),
+        ({"selection": {**TIMED, "rounds": 3}, "test": SPEEDUP}, "'claims.0.selection.rounds': Input"),
+        ({"selection": {**ROW, "metric_version": 0}}, "'claims.0.selection.metric_version': Input"),
+        ({"selection": TIMED, "test": {"how": "speedup"}}, "has no 'over'"),
         ({"baseline": "x"}, "a baseline has no 'baseline'"),
         ({"role": "method", "baseline": "x"}, "the file has no claim 'x'"),
         ({"role": "method", "baseline": "a"}, "claim 'a' has not the role of a baseline"),
