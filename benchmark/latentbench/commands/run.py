@@ -21,6 +21,7 @@ from latentbench.errors import LatentbenchError
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
     from latentbench.records.record import Record
+    from latentbench.records.store import Store
     from latentbench.running.work import Work
 
 __all__ = ["command"]
@@ -128,7 +129,8 @@ def command(
     refused = 0 if allowed else sum(bool(record.transductive) for record in done)
     if refused:
         click.echo(f"{refused} runs are transductive, which the board does not allow: its tables leave them out")
-    lacking = sum(_lacks(work.records[run.spec.key], the_board.values(run.entry), plugins) for run in work.runs)
+    shown = {run.spec.key: the_board.values(run.entry) for run in work.runs}
+    lacking = sum(_lacks(record, shown[record.key], work.store, plugins) for record in done)
     if lacking:
         evaluate = invocation.command_line("evaluate", board, *folder_words(results=out, data_root=data_root))
         click.echo(f"{lacking} finished runs lack a value that the board shows: {evaluate}")
@@ -181,14 +183,14 @@ def _tell_stale(stale: "Collection[Record]", finished: int, plugins: "Plugins") 
     )
 
 
-def _lacks(record: "Record | None", shown: list[str], plugins: "Plugins") -> bool:
+def _lacks(record: "Record", shown: list[str], store: "Store", plugins: "Plugins") -> bool:
     """Whether a finished run has no value of a metric that the board shows, though it can be had without training."""
-    from latentbench.evaluation.again import lacking
+    from latentbench.evaluation.again import lacking, obtainable
     from latentbench.value_name import ValueName
 
-    if record is None or record.status != "finished":
-        return False
-    return bool(lacking(record, plugins, [ValueName.parse(name).metric for name in shown]))
+    return bool(
+        obtainable(record, lacking(record, plugins, [ValueName.parse(name).metric for name in shown]), store, plugins)
+    )
 
 
 def _first_failure(record: "Record", show: str) -> str:

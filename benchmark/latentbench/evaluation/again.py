@@ -1,14 +1,16 @@
 """Metrics for a finished run: from what is stored with its record if that suffices, else from its weights."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from latentbench.capabilities import PER_IMAGE, capabilities_of
-from latentbench.data.splits import Data, Role
+from latentbench.data.splits import Data, Role, Split, Targets
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.check import readouts_of
 from latentbench.evaluation.evaluate import Measurement, Predictions, collect, measure, refuse_transductive
@@ -22,7 +24,7 @@ from latentbench.records.record import Measured, Record, Value
 from latentbench.records.store import Store
 from latentbench.value_name import ValueName
 
-__all__ = ["evaluate_again", "lacking"]
+__all__ = ["evaluate_again", "lacking", "obtainable"]
 
 
 def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None) -> list[str]:
@@ -46,6 +48,19 @@ def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None
         for name in sorted(set(offers) if among is None else set(among) & set(offers))
         if name not in has | tried and offers[name].value.capability in able and not why_unavailable(offers[name].value)
     ]
+
+
+def obtainable(record: Record, names: Iterable[str], store: Store, plugins: Plugins) -> list[str]:
+    """Those of some metrics that may apply to a split of the run, as far as its stored targets tell.
+
+    Args:
+        record: the run's record, in the store.
+        names: of metrics that plugins offer.
+        store: where the targets are.
+        plugins: where metrics come from.
+    """
+    targets = _targets(store.path(record.spec), record, store)
+    return [name for name in names if targets is None or _may_apply(plugins.get("metrics", name).value, targets)]
 
 
 def _is_current(value: Value, offers: Mapping[str, Any]) -> bool:
@@ -126,17 +141,26 @@ def _targets(path: Path, record: Record, store: Store) -> Data | None:
 
 
 def _may_apply(metric: type[Metric], targets: Data) -> bool:
-    """Whether the metric may apply to a split, by the stored targets, which only say whether there are masks."""
+    """Whether the metric may apply to a split, by the stored targets.
+
+    Of masks they only say which are known: those of anomalous images are taken to have pixels of both kinds.
+    """
     for split in targets.splits.values():
         if split.role is Role.TRAIN:
             continue
-        if "mask" in metric.targets:
-            fits = isinstance(split, KeptSplit) and split.masked
-        else:
-            fits = metric().applies(split.targets, split.conditions)
+        fits = metric().applies(_with_masks(split), split.conditions)
         if fits and (metric.capability != "sample" or split.role is Role.TEST):
             return True
     return False
+
+
+def _with_masks(split: Split) -> Targets:
+    """The targets of a kept split, with masks of two pixels where the dataset has masks."""
+    targets = split.targets
+    if not (isinstance(split, KeptSplit) and split.masked):
+        return targets
+    anomalous = np.ones(len(split), bool) if targets.anomaly is None else targets.anomaly == 1
+    return replace(targets, mask=np.stack([anomalous, np.zeros_like(anomalous)], axis=1)[:, None].astype(np.uint8))
 
 
 def _from_kept(

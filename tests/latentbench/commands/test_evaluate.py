@@ -167,3 +167,47 @@ def test_a_mistake_is_one_line(cli: Cli, arguments: list[str], message: str) -> 
     code, _, err = cli(*arguments)
     assert code == 2
     assert message in err
+
+
+MASKED = """\
+name: masked
+title: Masked
+datasets: [{{name: textures, options: {{train_images: 20, validation_images: 5, normal_test_images: 10}}}}]
+models: [null-local-contrast]
+rank: auroc@test
+columns: [pixel-auroc@test, {columns}]
+"""
+
+OVERLAP = """
+import numpy as np
+from latentbench import Metric, hookimpl
+
+class LaterOverlap(Metric):
+    name, title, source = "later-overlap", "overlap", "this file"
+    capability, targets, higher_is_better, bounds = "localize", ("mask",), True, (0.0, 1.0)
+    def applies(self, targets, conditions):
+        return super().applies(targets, conditions) and bool(np.any(targets.mask))
+    def compute(self, evaluation):
+        return float(np.mean(evaluation.output > 0))
+
+@hookimpl
+def latentbench_metrics():
+    return [LaterOverlap]
+"""
+
+
+def test_only_what_evaluate_can_give_is_told_as_lacking(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No mask is missing, so a count of missing masks never applies; a later metric of masks does."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "masked.yaml").write_text(MASKED.format(columns="missing-masks@test"))
+    (tmp_path / "overlap.py").write_text(OVERLAP)
+    assert main(["run", "masked.yaml"]) == 0
+    assert "lack a value" not in capsys.readouterr().out
+    (tmp_path / "masked.yaml").write_text(MASKED.format(columns="missing-masks@test, later-overlap@test"))
+    assert main(["--plugin", "overlap.py", "run", "masked.yaml"]) == 0
+    assert "1 finished runs lack a value that the board shows" in capsys.readouterr().out
+    assert main(["--plugin", "overlap.py", "evaluate", "masked.yaml"]) == 0
+    assert main(["--plugin", "overlap.py", "run", "masked.yaml"]) == 0
+    assert "lack a value" not in capsys.readouterr().out
