@@ -12,13 +12,31 @@ from latentbench.records.store import Store
 RESULTS = Path(__file__).parents[1] / "leaderboards" / "results"
 
 
-def test_the_committed_records_are_what_their_predictions_give(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check-records", str(RESULTS)]) == 0
+@pytest.mark.parametrize(
+    ("beginnings", "values"),
+    [
+        pytest.param("0123", 3_000, id="a quarter"),
+        pytest.param("456789abcdef", 9_000, id="the rest", marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+    ],
+)
+def test_the_committed_records_are_what_their_predictions_give(
+    beginnings: str, values: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A quarter of them, by their keys, in every run of the tests."""
+    for path in RESULTS.rglob("*"):
+        if path.is_file() and (len(path.relative_to(RESULTS).parts) < 3 or path.name[0] in beginnings):
+            link = tmp_path / path.relative_to(RESULTS)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+    assert main(["check-records", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     found = re.search(r"(\d+) records, ([\d,]+) values computed again", printed)
     assert found
-    assert int(found[2].replace(",", "")) > 10_000
-    # Only CelebA's targets are not here, for their licence; a value of any other split is computed again or says why.
+    assert int(found[2].replace(",", "")) > values
+
+
+def test_only_targets_that_a_licence_forbids_are_left_out() -> None:
+    """Of CelebA and MVTec AD; a value of any other split is computed again, or check-records says why not."""
     without = {record.spec.dataset for path, record in Store(RESULTS).records() if not _has_targets(path, record)}
     assert without <= {"celeba-subset", "celeba-subset-novelty", "mvtec-ad"}
 

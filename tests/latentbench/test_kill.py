@@ -64,7 +64,7 @@ def results(out: Path) -> dict[str, dict[str, object]]:
     return found
 
 
-@pytest.mark.parametrize("instants", [6, pytest.param(40, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("instants", [3, pytest.param(40, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_killed_at_any_instant_the_records_are_those_of_an_uninterrupted_run(
     instants: int, tmp_path: Path, toys: Path
 ) -> None:

@@ -14,12 +14,12 @@ from latentbench_autoencoders.vae import VAE
     [
         ((1, 16, 32), {}),
         ((3, 9, 13), {"reconstruction": "bernoulli"}),
-        ((1, 5, 6), {"trunk": "mlp", "precision": "bfloat16"}),
+        pytest.param((1, 5, 6), {"trunk": "mlp", "precision": "bfloat16"}, marks=pytest.mark.long),
         (
             (3, 8, 16),
             {"schedule": "cosine", "initialization": "mean_image", "memory_format": "channels_last", "smoothing": 1.5},
         ),
-        ((1, 8, 12), {"initialization": "mean_image", "tile": 4, "latent_dim": 12}),
+        pytest.param((1, 8, 12), {"initialization": "mean_image", "tile": 4, "latent_dim": 12}, marks=pytest.mark.long),
     ],
 )
 def test_each_keeps_what_a_model_promises(

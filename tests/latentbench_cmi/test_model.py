@@ -60,9 +60,9 @@ def batch() -> Batch:
     ("attributes", "options"),
     [
         ({"left": 2, "right": 2}, {}),
-        ({"shape": 3, "colour": 5, "place": 2}, {"subspace_dim": 2}),
+        pytest.param({"shape": 3, "colour": 5, "place": 2}, {"subspace_dim": 2}, marks=pytest.mark.long),
         ({"only": 4}, {"encoder": "conv", "score": "free_energy"}),
-        ({"left": 2, "right": 2}, {"precision": "bfloat16", "channel_copies": 3}),
+        pytest.param({"left": 2, "right": 2}, {"precision": "bfloat16", "channel_copies": 3}, marks=pytest.mark.long),
     ],
 )
 def test_each_keeps_what_a_model_promises(

@@ -57,7 +57,11 @@ def test_the_plugin_offers_it() -> None:
     ("shape", "options"),
     [
         ((1, 16, 16), {"mi": 0.0, "r1_every": 2}),
-        ((3, 28, 28), {"code_injection": "per_scale", "q_head": "separate", "precision": "bfloat16"}),
+        pytest.param(
+            (3, 28, 28),
+            {"code_injection": "per_scale", "q_head": "separate", "precision": "bfloat16"},
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_it_keeps_what_a_model_promises(

@@ -11,7 +11,7 @@ from latentbench_datasets.synthetic.scenes import Scenes
 from latentbench_mfcvae.model import MFCVAE
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_each_facet_takes_one_label_and_leaves_the_other(tmp_path: Path) -> None:
     """Chance is 1/4 for the shape and 1/6 for the background, and somewhat more with many clusters."""
     scenes = Scenes(Scenes.Config(image_size=16, factors=("shape", "colour", "background"), train_images=576))

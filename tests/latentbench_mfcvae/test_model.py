@@ -59,7 +59,7 @@ def test_the_plugin_offers_it() -> None:
     ("shape", "options"),
     [
         ((1, 8, 10), {**SMALL, "reconstruction": "bernoulli"}),
-        ((3, 16, 16), {**CONV, "sigmoid": True, "precision": "bfloat16"}),
+        pytest.param((3, 16, 16), {**CONV, "sigmoid": True, "precision": "bfloat16"}, marks=pytest.mark.long),
         ((1, 16, 32), {**CONV, "clusters": (5,), "dims": (2,), "covariance": "diagonal"}),
         ((3, 9, 13), {"clusters": (3, 4, 5), "dims": (3, 2, 2), "widths": (8, 8, 8), "samples": 3}),
     ],

@@ -39,7 +39,7 @@ def train(seed: int, **options: Any) -> tuple[float, dict[str, float]]:
     return loss, right
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_upper_facet_alone_has_the_loss_and_accuracy_on_digits_that_the_authors_code_has() -> None:
     """After 60 epochs, when their lower facet is still to come, it has 296 to 303 and 0.64 to 0.71 in three runs.
 

@@ -53,9 +53,17 @@ def test_the_plugin_offers_it() -> None:
     ("shape", "options"),
     [
         ((1, 32, 32), {}),
-        ((3, 37, 45), {"skips": "convex", "precision": "bfloat16", "symmetry": "flips", "average_flips": True}),
-        ((1, 32, 64), {"corruption": "grid_noise", "idempotence": 0.5, "schedule": "constant"}),
-        ((3, 32, 32), {"corruption": "pixel_noise", "added_noise": 0.1, "symmetry": "dihedral"}),
+        pytest.param(
+            (3, 37, 45),
+            {"skips": "convex", "precision": "bfloat16", "symmetry": "flips", "average_flips": True},
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            (1, 32, 64),
+            {"corruption": "grid_noise", "idempotence": 0.5, "schedule": "constant"},
+            marks=pytest.mark.long,
+        ),
+        ((3, 32, 32), {"skips": "convex", "corruption": "pixel_noise", "added_noise": 0.1, "symmetry": "dihedral"}),
     ],
 )
 def test_it_keeps_what_a_model_promises(shape: tuple[int, int, int], options: dict[str, Any]) -> None:

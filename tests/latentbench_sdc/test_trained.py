@@ -106,6 +106,7 @@ def test_its_residual_is_nearly_orthogonal_to_the_manifold(filtering: SDC, tange
     assert float(cosine.abs().mean()) < 0.15
 
 
+@pytest.mark.long
 def test_skips_let_defects_through_unless_the_network_was_trained_to_undo_some(images: Tensor) -> None:
     """Found are thin lines, lighter than the grating, which no corruption looks like."""
     defective, mask = images.clone(), torch.zeros_like(images, dtype=torch.bool)

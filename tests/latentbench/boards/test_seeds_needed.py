@@ -100,7 +100,7 @@ def test_with_equal_models_a_separation_is_not_in_sight():
     assert np.mean([one is None for one in ranges]) > 0.93
 
 
-@pytest.mark.parametrize("gap", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("gap", [1.0, *(pytest.param(gap, marks=pytest.mark.long) for gap in (2.0, 4.0))])
 def test_the_range_holds_the_number_that_separates_four_times_in_five(gap):
     rng = np.random.default_rng(int(gap))
     given = wrong = 0

@@ -62,7 +62,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mfcvae": {"options": {"clusters": (5, 5), "widths": (16, 24)}},
 }
 #: Models whose many choices make hundreds of fits, or whose fits take long.
-LONG = {"infostylegan", "sdc", "vae-lipschitz", "vae-sphere"}
+LONG = {"infostylegan", "mfcvae", "sdc", "vae", "vae-lipschitz", "vae-sphere"}
 
 PLUGINS = Plugins.load()
 

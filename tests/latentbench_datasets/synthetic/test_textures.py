@@ -157,6 +157,7 @@ def test_defects_are_neither_trivial_nor_impossible_for_a_linear_model(kind: str
     assert 0.6 < roc_auc_score(mask.ravel(), pixels.ravel()) < 0.95
 
 
+@pytest.mark.long
 @KINDS
 def test_the_splits_are_the_same_bytes_where_mkl_takes_its_path_for_other_cpus(kind: str) -> None:
     program = (
