@@ -161,6 +161,7 @@ class SDC(Model):
     kernel: Tensor
     passes: Tensor
     pooling: Tensor
+    held_out_ap: Tensor
     training_outliers: Tensor
 
     @classmethod
@@ -192,6 +193,7 @@ class SDC(Model):
         self.register_buffer("passes", torch.tensor(config.passes))
         chosen = config.pooling if config.pooling != "chosen" else "maximum"
         self.register_buffer("pooling", torch.tensor(POOLINGS.index(chosen)))
+        self.register_buffer("held_out_ap", torch.tensor(torch.nan))
         self.register_buffer("training_outliers", torch.tensor(0))
 
     def optimizers(self) -> torch.optim.Optimizer:
@@ -265,9 +267,14 @@ class SDC(Model):
         return torch.stack(found).mean((0, 2))
 
     def facts(self) -> dict[str, float]:
-        """The smoothing in pixels, and the extreme outliers among the training images."""
+        """The smoothing in pixels, what it was chosen by, and the extreme outliers among the training images.
+
+        ``held_out_ap`` is the average precision of the map for corrupted pixels of normal images held out of training: by
+        it settings can be compared without looking at test images.
+        """
         smoothing = Smoothing(int(self.kernel), int(self.passes))
-        return {
+        chosen_by = {} if self.held_out_ap.isnan() else {"held_out_ap": float(self.held_out_ap)}
+        return chosen_by | {
             "smoothing_side": smoothing.side(self.info.height, self.info.width),
             "smoothing_passes": smoothing.passes,
             "score_is_mean": float(POOLINGS[int(self.pooling)] == "mean"),
@@ -310,7 +317,8 @@ class SDC(Model):
                 masks.append(mask[:, 0] > 0.5)
         residual = torch.cat(residuals)
         if config.smoothing == "chosen":
-            best = best_smoothing(residual, torch.cat(masks))
+            precision, best = best_smoothing(residual, torch.cat(masks))
+            self.held_out_ap.fill_(precision)
             self.kernel.fill_(best.kernel)
             self.passes.fill_(best.passes)
         if config.pooling == "chosen":

@@ -61,18 +61,24 @@ def pool(maps: Tensor, pooling: Pooling) -> Tensor:
     return maps.amax((1, 2)) if pooling == "maximum" else maps.mean((1, 2))
 
 
-def best_smoothing(residuals: Tensor, corrupted: Tensor, candidates: Sequence[Smoothing] = CANDIDATES) -> Smoothing:
+def best_smoothing(
+    residuals: Tensor, corrupted: Tensor, candidates: Sequence[Smoothing] = CANDIDATES
+) -> tuple[float, Smoothing]:
     """The candidate whose maps have the greatest average precision for corrupted pixels; of equal ones, the first.
 
     Args:
         residuals: (N, H, W).
         corrupted: (N, H, W) bool; some of the pixels.
         candidates: what is chosen from.
+
+    Returns:
+        Its average precision, and the candidate.
     """
     from sklearn.metrics import average_precision_score
 
     truth = corrupted.flatten().cpu().numpy()
-    return max(candidates, key=lambda smooth: average_precision_score(truth, smooth(residuals).flatten().cpu().numpy()))
+    found = [average_precision_score(truth, smooth(residuals).flatten().cpu().numpy()) for smooth in candidates]
+    return max(zip(found, candidates, strict=True), key=lambda one: one[0])
 
 
 def best_pooling(clean: Tensor, corrupted: Tensor) -> Pooling:

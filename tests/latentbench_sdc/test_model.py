@@ -234,6 +234,7 @@ def test_smoothing_is_chosen_on_validation_images_and_becomes_part_of_the_state(
     model = fitted(stripes(24), stripes(8))
     facts = model.facts()
     assert facts["smoothing_passes"] in (1, 2, 3)
+    assert 0 < facts["held_out_ap"] <= 1
     other = make()
     other.load_state_dict(model.state_dict())
     assert other.facts() == facts
