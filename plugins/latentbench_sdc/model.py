@@ -269,8 +269,8 @@ class SDC(Model):
     def facts(self) -> dict[str, float]:
         """The smoothing in pixels, what it was chosen by, and the extreme outliers among the training images.
 
-        ``held_out_ap`` is the average precision of the map for corrupted pixels of normal images held out of training: by
-        it settings can be compared without looking at test images.
+        ``held_out_ap`` is the average precision of the map for corrupted pixels of normal images held out of training:
+        by it settings can be compared without looking at test images.
         """
         smoothing = Smoothing(int(self.kernel), int(self.passes))
         chosen_by = {} if self.held_out_ap.isnan() else {"held_out_ap": float(self.held_out_ap)}

@@ -22,8 +22,8 @@ _SYMMETRIES: dict[str, Symmetry] = {
 #: Surfaces of the made textures: tiles are lit from one corner.
 _MADE: dict[str, Symmetry] = {"weave": "flips", "grain": "mirror", "leather": "dihedral"}
 
-#: Photographs. With skips, as in the method's late version, because corrupted pixels of normal images that are held out of
-#: training are found better then: the fact ``held_out_ap`` of the runs of leaderboards/searches/industrial-corruption.
+#: Photographs. With skips, as in the method's late version, because corrupted pixels of normal images that are held out
+#: of training are found better then: the fact ``held_out_ap`` of the runs of the search industrial-corruption.
 _PHOTOGRAPHS = {"batch_size": 16, "memory_format": "channels_last", "skips": "convex"}
 
 PRESETS: dict[str | Where, Mapping[str, Any]] = {
