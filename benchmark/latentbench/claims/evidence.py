@@ -270,7 +270,7 @@ def _command(board: str, selection: OnBoard, label: str) -> str:
 
 def _of_runs(label: str, column: Column, runs: Iterable[Record]) -> Side | None:
     """The value of those of the finished runs that have it; None if none has."""
-    found = [(record, number) for record in runs if (number := column.number(record)) is not None]
+    found = column.having(runs)
     if not found:
         return None
     records, numbers = zip(*found, strict=True)
@@ -302,7 +302,7 @@ def _side_of_mean(
         return Obstacle(f"{label} has {column.name} on {len(labels) - len(lacking)} of {len(labels)} datasets", run)
     if column.name not in row.summaries:
         return Obstacle(f"no seed of {label} has {column.name} on every dataset", run)
-    records = [one for one in row.finished if column.number(one) is not None]
+    records = [one for one, _ in column.having(row.finished)]
     of_images = partial(averaged, row.parts, column, labels)
     return Side(label, column, records, row.summaries[column.name], row.deterministic, of_images)
 
