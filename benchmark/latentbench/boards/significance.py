@@ -66,7 +66,7 @@ def _summary(values: tuple[float, ...]) -> Summary:
     n = len(values)
     numerators, denominators = zip(*[value.as_integer_ratio() for value in values], strict=True)
     unit = max(denominators)  # these are powers of two
-    numbers = [numerator * (unit // denominator) for numerator, denominator in zip(numerators, denominators, strict=True)]
+    numbers = [one * (unit // denominator) for one, denominator in zip(numerators, denominators, strict=True)]
     total = sum(numbers)
     squares = n * sum(map(mul, numbers, numbers)) - total * total  # n^2 times the variance, in unit^-2
     std = _root(squares, n * (n - 1) * unit * unit) if n > 1 else None
