@@ -9,7 +9,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -69,8 +69,10 @@ def _begun(root: Path) -> tuple[int, IO[bytes]] | None:
     if process:
         return process, file
     try:
-        for place in record_places(root):
-            digest = hashlib.sha256(content_of(f"{root}/{place}")).hexdigest()
-            os.write(file.fileno(), os.fsencode(f"{digest}{place}\0"))
+        with suppress(OSError):  # a file that cannot be read: it and the rest are left to this one
+            for place in record_places(root):
+                digest = hashlib.sha256(content_of(f"{root}/{place}")).hexdigest()
+                file.write(os.fsencode(f"{digest}{place}\0"))
+        file.flush()
     finally:
         os._exit(0)
