@@ -1,9 +1,10 @@
 """5,000 claims against 20,000 records, the whole process, against a floor: a Python that only imports pandas.
 
-Importing pandas takes 0.4 s on a quiet core, so seven times that is the goal of three seconds. From 7.3 to 9.8 times
-were measured, so it is not reached; twelve times is asserted, against its getting slower. What is timed has the index
-of the records, and checks each record against it by content; making the index is reported. The seconds themselves
-depend on what else the machine does: they are reported, not asserted.
+Importing pandas takes 0.4 s on a quiet core, so seven times that is the goal of three seconds. From 5.8 to 7.7 times
+were measured on two cores that were busy otherwise, where the process that hashes the records gains nothing; so the
+goal is not reached with a margin, and ten times is asserted, against its getting slower. What is timed has the index of
+the records, and checks each record against it by content; making the index is reported. The seconds themselves depend
+on what else the machine does: they are reported, not asserted.
 """
 
 import json
@@ -102,7 +103,7 @@ def make_claims(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.benchmark(group="verify")
-def test_5000_claims_are_judged_by_20000_records_in_twelve_imports_of_pandas(benchmark, tmp_path: Path) -> None:
+def test_5000_claims_are_judged_by_20000_records_in_ten_imports_of_pandas(benchmark, tmp_path: Path) -> None:
     make_records(tmp_path / "results")
     make_claims(tmp_path / "claims")
     call = [sys.executable, "-c", CODE, "verify", "--claims", "claims"]
@@ -134,4 +135,4 @@ def test_5000_claims_are_judged_by_20000_records_in_twelve_imports_of_pandas(ben
         "seconds to import pandas": min(floors),
         "ratio": seconds / min(floors),
     }
-    assert seconds < 12 * min(floors)
+    assert seconds < 10 * min(floors)

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -38,6 +39,7 @@ _SUFFIXES = (".yaml", ".yml")
 _NO_LABEL = re.compile(r"[\s,=]")
 
 
+@cache
 def _value_name(value: str) -> str:
     try:
         return str(ValueName.parse(value))

@@ -162,10 +162,9 @@ def _moderated(
     rows: Sequence[Summary], fixed: npt.NDArray[np.bool_], beside: Sequence[Summary]
 ) -> tuple[Array, Array, Prior]:
     """The moderated variance of each row, its degrees of freedom, and what these and the rows beside have in common."""
-    every = [*rows, *beside]
-    pool = [(row.variance, row.n - 1) for row in every if row.variance > 0]
-    own, own_freedoms = np.array(pool, dtype=np.float64).reshape(-1, 2).T.copy()
-    prior = fit_prior(own, own_freedoms)
+    pool = [row for row in (*rows, *beside) if row.variance > 0]
+    own, own_freedoms = [row.variance for row in pool], [row.n - 1 for row in pool]
+    prior = fit_prior(np.array(own, dtype=np.float64), np.array(own_freedoms, dtype=np.float64))
     variances = np.array(
         [np.nan if row.std is None and not known else 0.0 for row, known in zip(rows, fixed, strict=True)]
     )

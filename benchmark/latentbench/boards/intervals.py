@@ -7,7 +7,7 @@ from typing import Literal
 from scipy.special import stdtrit
 
 from latentbench.boards.images import Images
-from latentbench.boards.significance import CONFIDENCE, Summary
+from latentbench.boards.significance import CONFIDENCE, Summary, freedom_of_sum
 
 __all__ = ["Interval", "interval"]
 
@@ -57,8 +57,7 @@ def interval(
     if not sources:
         return None
     variance = sum(part for part, _ in sources.values())
-    spread = sum(part**2 / freedom for part, freedom in sources.values())
-    width = _quantile(variance**2 / spread) * sqrt(variance) if spread else 0.0
+    width = _quantile(freedom_of_sum(sources.values())) * sqrt(variance) if variance else 0.0
     low, high = bounds
     return Interval(max(row.mean - width, low), min(row.mean + width, high), tuple(sources))
 

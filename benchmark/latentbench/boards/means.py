@@ -201,10 +201,7 @@ def _row(
 
 def averaged(parts: Mapping[str, Row], column: Column, over: Sequence[str], replicates: Replicates) -> Array | None:
     """(B, n), the replicates of the means over datasets, by seed; None where those of any run are not known."""
-    runs = [
-        {record.spec.seed: record.key for record in parts[label].finished if column.number(record) is not None}
-        for label in over
-    ]
+    runs = [{record.spec.seed: record.key for record, _ in column.having(parts[label].finished)} for label in over]
     means_of_seeds = []
     for seed in _shared(runs):
         of_datasets = [replicates.get(run[seed], {}).get(column.name) for run in runs]

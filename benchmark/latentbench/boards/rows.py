@@ -15,7 +15,7 @@ from latentbench.boards.intervals import Interval, interval
 from latentbench.boards.rank_sets import RankInterval
 from latentbench.boards.significance import Summary
 from latentbench.records.record import Readout, Record, Value
-from latentbench.records.values import number_of
+from latentbench.records.values import numbers_of
 from latentbench.value_name import ValueName
 
 __all__ = ["Beside", "Column", "Row", "Verdict"]
@@ -52,15 +52,15 @@ class Column:
 
     def value(self, record: Record) -> Value | None:
         """The column's value in ``record``; None if it is not there in the column's version and by its code."""
-        return None if self.number(record) is None else record.values[self.name]
+        return record.values[self.name] if self.having([record]) else None
 
-    def number(self, record: Record) -> float | None:
-        """The number of that value alone, which an indexed record gives sooner."""
-        return number_of(record, self.name, self.version, self.plugin)
+    def having(self, records: Iterable[Record]) -> list[tuple[Record, float]]:
+        """Those of ``records`` that have that value, each with its number, which indexed records give sooner."""
+        return numbers_of(records, self.name, self.version, self.plugin)
 
     def numbers(self, records: Iterable[Record]) -> dict[int, float]:
         """The column's numbers in ``records``, by seed, where they have them."""
-        return {one.spec.seed: number for one in records if (number := self.number(one)) is not None}
+        return {one.spec.seed: number for one, number in self.having(records)}
 
     def values(self, records: Iterable[Record]) -> list[Value]:
         """The column's values in ``records``, where they have them."""

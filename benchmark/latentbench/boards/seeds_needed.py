@@ -21,6 +21,7 @@ import numpy.typing as npt
 from scipy.special import gammaincinv, ndtr, stdtrit
 
 from latentbench.boards.comparison import Comparison, satterthwaite
+from latentbench.boards.significance import freedom_of_sum
 
 __all__ = ["MOST_SEEDS", "POWER", "SeedRange", "Uncertainty", "seeds_needed", "seeds_to_tell"]
 
@@ -106,8 +107,7 @@ class Uncertainty:
         """Degrees of freedom of the variance."""
         if not self.rest > 0:
             return self.freedom
-        seeds, freedom, rest = np.array(self.seeds), np.array(self.freedom), np.array(self.rest)
-        return float(satterthwaite(seeds, freedom, rest, self.rest_freedom))
+        return freedom_of_sum([(self.seeds, self.freedom), (self.rest, self.rest_freedom)])
 
 
 def seeds_to_tell(gap: float, of: Uncertainty, level: float) -> SeedRange | None:

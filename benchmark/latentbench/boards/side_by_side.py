@@ -146,12 +146,12 @@ def compare_sides(a: Side, b: Side, names: Collection[str] | None = None) -> Com
 def _row(side: Side, column: Column, beside: Side) -> Row:
     """The runs as a row with one column; the one value of a deterministic model stands for every seed."""
     records = side.records
-    having = [one for one in records if column.number(one) is not None]
-    by_seed = {one.spec.seed: one for one in sorted(having, key=lambda one: one.spec.seed)}
-    if len(by_seed) == 1 and (only := next(iter(by_seed.values()))).deterministic:
+    having = sorted(column.having(records), key=lambda one: one[0].spec.seed)
+    by_seed = {one.spec.seed: (one, number) for one, number in having}
+    if len(by_seed) == 1 and (only := next(iter(by_seed.values())))[0].deterministic:
         by_seed |= {one.spec.seed: only for one in beside.records}
-    numbers = {seed: number for seed, one in by_seed.items() if (number := column.number(one)) is not None}
-    found = stacked(column, [*by_seed.values()], side.replicates)
+    numbers = {seed: number for seed, (_, number) in by_seed.items()}
+    found = stacked(column, [one for one, _ in by_seed.values()], side.replicates)
     return Row(
         label="",
         model=records[0].spec.model,

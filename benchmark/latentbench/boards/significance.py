@@ -1,13 +1,14 @@
 """One quantity over seeds: its mean, its spread, and the interval of the mean."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from math import isqrt, sqrt
+from math import inf, isqrt, sqrt
+from operator import mul
 
 from scipy.special import stdtrit
 
-__all__ = ["CONFIDENCE", "RESOLUTION", "Summary"]
+__all__ = ["CONFIDENCE", "RESOLUTION", "Summary", "freedom_of_sum"]
 
 #: Confidence of the interval around a mean; its complement is the level of the tests of two means.
 CONFIDENCE = 0.95
@@ -46,15 +47,28 @@ class Summary:
         return quantile * self.std / sqrt(self.n)
 
 
+def freedom_of_sum(parts: Iterable[tuple[float, float]]) -> float:
+    """Satterthwaite's degrees of freedom of the sum of independent variances; infinite where they are all 0.
+
+    Args:
+        parts: each estimated variance, >= 0, and its degrees of freedom, > 0.
+    """
+    total = spread = 0.0
+    for variance, freedom in parts:
+        total += variance
+        spread += variance * variance / freedom
+    return total * total / spread if spread else inf
+
+
 @lru_cache(maxsize=2**14)
 def _summary(values: tuple[float, ...]) -> Summary:
     """A row's values are summarized for each of its comparisons, hence the cache."""
     n = len(values)
-    ratios = [value.as_integer_ratio() for value in values]  # the denominators are powers of two
-    unit = max(denominator for _, denominator in ratios)
-    numbers = [numerator * (unit // denominator) for numerator, denominator in ratios]
+    numerators, denominators = zip(*[value.as_integer_ratio() for value in values], strict=True)
+    unit = max(denominators)  # these are powers of two
+    numbers = [one * (unit // denominator) for one, denominator in zip(numerators, denominators, strict=True)]
     total = sum(numbers)
-    squares = n * sum(number * number for number in numbers) - total * total  # n^2 times the variance, in unit^-2
+    squares = n * sum(map(mul, numbers, numbers)) - total * total  # n^2 times the variance, in unit^-2
     std = _root(squares, n * (n - 1) * unit * unit) if n > 1 else None
     return Summary(n, total / (n * unit), std, min(values), max(values))
 

@@ -466,9 +466,9 @@ def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], repl
 
 def stacked(column: Column, finished: Sequence[Record], replicates: Replicates) -> npt.NDArray[np.float64] | None:
     """(B, n) replicates of a value of one row's runs, those that have it; None if those of any are not known."""
-    if not any(one.key in replicates for one in finished):
+    if replicates.keys().isdisjoint([one.key for one in finished]):
         return None
-    of_seeds = [replicates.get(one.key, {}).get(column.name) for one in finished if column.number(one) is not None]
+    of_seeds = [replicates.get(one.key, {}).get(column.name) for one, _ in column.having(finished)]
     known = [of_seed for of_seed in of_seeds if of_seed is not None]
     return np.stack(known, axis=1) if known and len(known) == len(of_seeds) else None
 

@@ -22,7 +22,7 @@ from scipy.special import ndtri, stdtr, stdtrit
 from latentbench.boards.comparison import Comparison
 from latentbench.boards.images import Images
 from latentbench.boards.seeds_needed import Uncertainty
-from latentbench.boards.significance import Summary
+from latentbench.boards.significance import Summary, freedom_of_sum
 from latentbench.claims.schema import Spread
 
 __all__ = ["Estimate", "Tested", "equivalence", "gap", "of_pair", "of_row", "order", "published_error"]
@@ -119,8 +119,6 @@ def of_row(row: Summary, published: float, images: Images | None, error: tuple[f
         parts.append((max(float(images.covariance[0, 0] - counted), 0.0), float(images.freedom)))
     if error is not None:
         parts.append((error[0] ** 2, error[1]))
-    rest = sum(part for part, _ in parts)
-    spread = sum(part**2 / freedom for part, freedom in parts)
     return Estimate(
         row.mean - published,
         Uncertainty(
@@ -129,8 +127,8 @@ def of_row(row: Summary, published: float, images: Images | None, error: tuple[f
             seeds=row.variance / row.n,
             freedom=float(row.n - 1) if varies else inf,
             later=lambda n: np.asarray(n - 1, dtype=np.float64),
-            rest=rest,
-            rest_freedom=rest**2 / spread if spread else inf,
+            rest=sum(part for part, _ in parts),
+            rest_freedom=freedom_of_sum(parts),
         ),
     )
 

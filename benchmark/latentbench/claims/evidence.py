@@ -23,6 +23,7 @@ from latentbench.claims.estimates import Estimate, Tested, equivalence, gap, of_
 from latentbench.claims.ledger import Ledger, planning
 from latentbench.claims.schema import Citation, Claim, Equivalence, Gap, OnBoard, Order, Other, Paper, Runs
 from latentbench.errors import LatentbenchError, command_line
+from latentbench.records.digests import Digests
 from latentbench.records.index import indexed_records, indexed_replicates
 from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
@@ -78,7 +79,11 @@ class Evidence:
 
 
 def evidence(
-    ledger: Ledger, claims: Iterable[tuple[Paper, Claim]], results: Path, plugins: "Plugins"
+    ledger: Ledger,
+    claims: Iterable[tuple[Paper, Claim]],
+    results: Path,
+    plugins: "Plugins",
+    digests: Digests | None = None,
 ) -> dict[tuple[str, str], Evidence]:
     """What the records in a folder have for each claim that selects runs, by the names of paper and claim.
 
@@ -87,9 +92,10 @@ def evidence(
         claims: of the ledger.
         results: the folder.
         plugins: whose boards are named where runs are missing.
+        digests: as of ``indexed_records``.
     """
     selecting = [(paper, claim) for paper, claim in claims if isinstance(claim.selection, OnBoard | Runs)]
-    rooms = _Records(ledger, selecting, results, plugins)
+    rooms = _Records(ledger, selecting, results, plugins, digests)
     found = {(paper.name, claim.id): rooms.look_up(paper, claim) for paper, claim in selecting}
     there = [side for sides in found.values() if not isinstance(sides, Obstacle) for side in sides]
     needed = {one.key: one for side in there for one in side.records}
@@ -104,7 +110,12 @@ class _Records:
     """The records in a folder, arranged as claims ask for them."""
 
     def __init__(
-        self, ledger: Ledger, selecting: Sequence[tuple[Paper, Claim]], results: Path, plugins: "Plugins"
+        self,
+        ledger: Ledger,
+        selecting: Sequence[tuple[Paper, Claim]],
+        results: Path,
+        plugins: "Plugins",
+        digests: Digests | None,
     ) -> None:
         self._ledger = ledger
         self._plugins = plugins
@@ -116,7 +127,7 @@ class _Records:
                 datasets.add(claim.selection.dataset)
             elif isinstance(claim.selection, OnBoard):
                 datasets.update(entry.name for entry in ledger.board(paper, claim.selection).datasets)
-        self._records = indexed_records(self.store, values, datasets)
+        self._records = indexed_records(self.store, values, datasets, digests)
         self._of_dataset = grouped(self._records, lambda one: one.spec.dataset)
         self._tables: dict[int, Sequence[_Table]] = {}
         self._parts: dict[int, Parts] = {}
@@ -270,7 +281,7 @@ def _command(board: str, selection: OnBoard, label: str) -> str:
 
 def _of_runs(label: str, column: Column, runs: Iterable[Record]) -> Side | None:
     """The value of those of the finished runs that have it; None if none has."""
-    found = [(record, number) for record in runs if (number := column.number(record)) is not None]
+    found = column.having(runs)
     if not found:
         return None
     records, numbers = zip(*found, strict=True)
@@ -302,7 +313,7 @@ def _side_of_mean(
         return Obstacle(f"{label} has {column.name} on {len(labels) - len(lacking)} of {len(labels)} datasets", run)
     if column.name not in row.summaries:
         return Obstacle(f"no seed of {label} has {column.name} on every dataset", run)
-    records = [one for one in row.finished if column.number(one) is not None]
+    records = [one for one, _ in column.having(row.finished)]
     of_images = partial(averaged, row.parts, column, labels)
     return Side(label, column, records, row.summaries[column.name], row.deterministic, of_images)
 

@@ -37,6 +37,7 @@ from latentbench.claims.evidence import Evidence, evidence
 from latentbench.claims.ledger import Ledger
 from latentbench.claims.schema import Citation, Claim, Computed, Equivalence, OnBoard, Paper, Timed
 from latentbench.errors import LatentbenchError
+from latentbench.records.digests import Digests
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
@@ -105,7 +106,13 @@ class Judgement:
         return [sign * (means[0] - means[1])]
 
 
-def judge(ledger: Ledger, results: Path, plugins: "Plugins", boards: Collection[str] | None = None) -> list[Judgement]:
+def judge(
+    ledger: Ledger,
+    results: Path,
+    plugins: "Plugins",
+    boards: Collection[str] | None = None,
+    digests: Digests | None = None,
+) -> list[Judgement]:
     """The verdict on every claim, in the order of the ledger.
 
     Args:
@@ -113,6 +120,7 @@ def judge(ledger: Ledger, results: Path, plugins: "Plugins", boards: Collection[
         results: the folder of the records.
         plugins: whose functions compute, and whose boards are named where runs are missing.
         boards: just the claims that select from boards of these names; None for all.
+        digests: of record files, where these have been read and hashed already.
 
     Raises:
         LatentbenchError: the function of a computed claim is not there, or fails; with file and line.
@@ -124,7 +132,7 @@ def judge(ledger: Ledger, results: Path, plugins: "Plugins", boards: Collection[
         if boards is None or (isinstance(claim.selection, OnBoard) and claim.selection.board_name in boards)
     ]
     needed = _with_what_they_rest_on(wanted, given)
-    found = evidence(ledger, [given[place] for place in needed], results, plugins)
+    found = evidence(ledger, [given[place] for place in needed], results, plugins, digests)
     judged: dict[_Place, Judgement] = {}
     for place in needed:
         judged[place] = _without_tests(*given[place], found.get(place, Evidence()), plugins)

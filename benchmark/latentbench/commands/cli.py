@@ -1,5 +1,6 @@
 """The command line ``latentbench``: its commands, imported when they are called, and its errors as one line."""
 
+import atexit
 import gc
 import logging
 import os
@@ -94,6 +95,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read what every distribution lists
     gc.set_threshold(_ALLOCATIONS)
+    atexit.register(gc.freeze)  # nor is anything gained by such a search when the process ends
     with shown_output(), _ending_when_told():
         return _run(args)
 

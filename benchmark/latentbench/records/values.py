@@ -10,7 +10,7 @@ from latentbench.records.record import Record, Value
 if TYPE_CHECKING:
     from array import array
 
-__all__ = ["FactsOf", "IndexedValues", "changed", "have_equal_facts", "number_of"]
+__all__ = ["FactsOf", "IndexedValues", "changed", "have_equal_facts", "numbers_of"]
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -51,25 +51,35 @@ class IndexedValues(Mapping[str, Value]):
         return repr(dict(self))
 
 
-def number_of(record: Record, name: str, version: int | None, plugin: str | None) -> float | None:
-    """The number of a value; None if the record has none in this version of the metric and by this code of it.
+def numbers_of(
+    records: Iterable[Record], name: str, version: int | None, plugin: str | None
+) -> list[tuple[Record, float]]:
+    """The records that have a value in this version of the metric and by this code of it, each with its number.
 
     Args:
-        record: from an index or from its file.
+        records: from an index or from their files.
         name: the value's.
         version: of the metric.
         plugin: as of ``Facts``.
     """
-    values: Mapping[str, Value] = record.values
-    if isinstance(values, IndexedValues):
-        place, value = values.facts.get(name, (0, None))
-        number = values.numbers[place] if value is not None else None
-    else:
-        value = values.get(name)
-        number = value.value if value is not None else None
-    if value is None or value.version != version or value.plugin != plugin:
-        return None
-    return number
+    found = []
+    facts: FactsOf | None = None  # those of the record before, which are often the same object
+    place = None
+    for record in records:
+        values: Mapping[str, Value] = record.values
+        if isinstance(values, IndexedValues):
+            if values.facts is not facts:
+                facts = values.facts
+                place, value = facts.get(name, (None, None))
+                if value is None or value.version != version or value.plugin != plugin:
+                    place = None
+            if place is not None:
+                found.append((record, values.numbers[place]))
+        else:
+            value = values.get(name)
+            if value is not None and value.version == version and value.plugin == plugin:
+                found.append((record, value.value))
+    return found
 
 
 def have_equal_facts(records: Iterable[Record]) -> bool:

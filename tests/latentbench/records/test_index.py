@@ -16,7 +16,7 @@ from latentbench.records.index import index_path, indexed_records, indexed_repli
 from latentbench.records.record import Artefact, BatchDependence, Record, Value
 from latentbench.records.replicates import REPLICATES, read_replicates, replicates_path, write_replicates
 from latentbench.records.store import Store, read_record
-from latentbench.records.values import number_of
+from latentbench.records.values import numbers_of
 
 COMMITTED = Path(__file__).parents[3] / "leaderboards" / "results"
 KEPT = ("key", "spec", "status", "null", "deterministic", "environment", "predictions", "targets", "finished")
@@ -170,10 +170,21 @@ def test_a_number_is_that_of_the_value_in_its_version_and_by_its_code(tmp_path: 
     value = Value(value=0.5, metric="accuracy", version=2, title="t", higher_is_better=True, plugin="toys 1")
     store.save_record(run("m", 0.5).model_copy(update={"values": {RANK: value}}))
     for record in (*(one for _, one in store.records()), *indexed_records(store, [RANK])):
-        assert number_of(record, RANK, 2, "toys 1") == 0.5
-        assert number_of(record, RANK, 1, "toys 1") is None
-        assert number_of(record, RANK, 2, None) is None
-        assert number_of(record, ERROR, 2, "toys 1") is None
+        assert numbers_of([record], RANK, 2, "toys 1") == [(record, 0.5)]
+        assert numbers_of([record], RANK, 1, "toys 1") == []
+        assert numbers_of([record], RANK, 2, None) == []
+        assert numbers_of([record], ERROR, 2, "toys 1") == []
+
+
+def test_numbers_of_records_whose_facts_differ_are_told_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    for seed, version in enumerate((2, 2, 1, 2)):
+        value = Value(value=seed / 10, metric="accuracy", version=version, title="t", higher_is_better=True)
+        store.save_record(run("m", 0.5, seed).model_copy(update={"values": {RANK: value}}))
+    parsed, indexed = [one for _, one in store.records()], indexed_records(store, [RANK])
+    for records in (parsed, indexed, [*parsed, *indexed], [*indexed, *parsed]):
+        found = [(one.spec.seed, number) for one, number in numbers_of(records, RANK, 2, None)]
+        assert found == [(one.spec.seed, one.spec.seed / 10) for one in records if one.spec.seed != 2]
 
 
 def test_an_index_that_is_damaged_or_of_other_code_is_made_again(
