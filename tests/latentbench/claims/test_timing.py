@@ -89,6 +89,7 @@ def test_verify_does_not_time_and_says_what_does(tmp_path: Path, monkeypatch: py
 def stranger(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder with claims about the speed of a local plugin."""
     monkeypatch.setenv("LATENTBENCH_CACHE", str(pytester.path / "cache"))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # by which pytest-benchmark would know of other workers
     (pytester.path / "loops.py").write_text(LOOPS)
     write(pytester.path, [], [speed("holds"), slow("fails"), slow("differs", **NEAR)])
     return pytester
@@ -100,7 +101,7 @@ def test_pytest_times_claims_and_reports_them(stranger: pytest.Pytester) -> None
     result.stdout.fnmatch_lines(
         [
             "refuted: published 3 times as fast as loops:short; * times as fast, the median of 20 rounds, shown to be"
-            " less than 2 (p = 9.5e-07)",
+            " less than 2 (p = *)",
         ]
     )
     result.stdout.fnmatch_lines(["*SKIPPED*differs: published 3 times*its protocol is not the paper's"])
