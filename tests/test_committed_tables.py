@@ -15,8 +15,7 @@ from latentbench.boards.render.findings import render_findings
 from latentbench.boards.render.leaderboard import render
 from latentbench.boards.standings import standings
 from latentbench.claims.filling import fill
-from latentbench.claims.ledger import load_ledger
-from latentbench.claims.places import claim_files
+from latentbench.claims.ledger import claim_files, load_ledger
 from latentbench.claims.render import render_claims
 from latentbench.claims.telling import names_of, published_on
 from latentbench.claims.verdicts import Judgement, judge

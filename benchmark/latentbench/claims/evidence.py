@@ -23,7 +23,6 @@ from latentbench.claims.estimates import Estimate, Tested, equivalence, gap, of_
 from latentbench.claims.ledger import Ledger, planning
 from latentbench.claims.schema import Citation, Claim, Equivalence, Gap, OnBoard, Order, Other, Paper, Runs
 from latentbench.errors import LatentbenchError, command_line
-from latentbench.records.digests import Digests
 from latentbench.records.index import indexed_records, indexed_replicates
 from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
@@ -79,11 +78,7 @@ class Evidence:
 
 
 def evidence(
-    ledger: Ledger,
-    claims: Iterable[tuple[Paper, Claim]],
-    results: Path,
-    plugins: "Plugins",
-    digests: Digests | None = None,
+    ledger: Ledger, claims: Iterable[tuple[Paper, Claim]], results: Path, plugins: "Plugins"
 ) -> dict[tuple[str, str], Evidence]:
     """What the records in a folder have for each claim that selects runs, by the names of paper and claim.
 
@@ -92,10 +87,9 @@ def evidence(
         claims: of the ledger.
         results: the folder.
         plugins: whose boards are named where runs are missing.
-        digests: as of ``indexed_records``.
     """
     selecting = [(paper, claim) for paper, claim in claims if isinstance(claim.selection, OnBoard | Runs)]
-    rooms = _Records(ledger, selecting, results, plugins, digests)
+    rooms = _Records(ledger, selecting, results, plugins)
     found = {(paper.name, claim.id): rooms.look_up(paper, claim) for paper, claim in selecting}
     there = [side for sides in found.values() if not isinstance(sides, Obstacle) for side in sides]
     needed = {one.key: one for side in there for one in side.records}
@@ -110,12 +104,7 @@ class _Records:
     """The records in a folder, arranged as claims ask for them."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        selecting: Sequence[tuple[Paper, Claim]],
-        results: Path,
-        plugins: "Plugins",
-        digests: Digests | None,
+        self, ledger: Ledger, selecting: Sequence[tuple[Paper, Claim]], results: Path, plugins: "Plugins"
     ) -> None:
         self._ledger = ledger
         self._plugins = plugins
@@ -127,7 +116,7 @@ class _Records:
                 datasets.add(claim.selection.dataset)
             elif isinstance(claim.selection, OnBoard):
                 datasets.update(entry.name for entry in ledger.board(paper, claim.selection).datasets)
-        self._records = indexed_records(self.store, values, datasets, digests)
+        self._records = indexed_records(self.store, values, datasets)
         self._of_dataset = grouped(self._records, lambda one: one.spec.dataset)
         self._tables: dict[int, Sequence[_Table]] = {}
         self._parts: dict[int, Parts] = {}

@@ -13,7 +13,7 @@ from latentbench.errors import LatentbenchError, did_you_mean
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
 
-__all__ = ["Ledger", "load_ledger", "planning"]
+__all__ = ["Ledger", "claim_files", "load_ledger", "planning", "records_beside"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,23 @@ class Ledger:
         """What the command line calls that board: its name, or the path of its file."""
         at_path = is_board_file(selection.board) and paper.path
         return str(paper.path.parent / selection.board) if at_path and paper.path else selection.board
+
+
+def claim_files(path: Path) -> list[Path]:
+    """The files of claims at a path: the file itself, or those of a folder.
+
+    Raises:
+        LatentbenchError: there is nothing.
+    """
+    files = sorted(path.glob("*.yaml")) if path.is_dir() else [path] if path.exists() else []
+    if not files:
+        raise LatentbenchError(f"no claims at {path}", "name a folder of YAML files with claims, or one such file")
+    return files
+
+
+def records_beside(claims: Path) -> Path:
+    """The folder of the records that go with claims at a path, a folder or a file: ``results``, beside that folder."""
+    return (claims if claims.is_dir() else claims.parent).parent / "results"
 
 
 def load_ledger(files: Sequence[Path], plugins: "Plugins") -> Ledger:

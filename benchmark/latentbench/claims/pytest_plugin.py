@@ -69,7 +69,7 @@ class _Claims:
     """The claims that are asked for, and the hooks that make tests of them."""
 
     def __init__(self, config: pytest.Config, place: Path) -> None:
-        from latentbench.claims.places import claim_files, records_beside
+        from latentbench.claims.ledger import claim_files, records_beside
 
         root = config.invocation_params.dir
         named = config.getoption("claims_results")

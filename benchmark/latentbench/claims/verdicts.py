@@ -37,7 +37,6 @@ from latentbench.claims.evidence import Evidence, evidence
 from latentbench.claims.ledger import Ledger
 from latentbench.claims.schema import Citation, Claim, Computed, Equivalence, OnBoard, Paper, Timed
 from latentbench.errors import LatentbenchError
-from latentbench.records.digests import Digests
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
@@ -106,13 +105,7 @@ class Judgement:
         return [sign * (means[0] - means[1])]
 
 
-def judge(
-    ledger: Ledger,
-    results: Path,
-    plugins: "Plugins",
-    boards: Collection[str] | None = None,
-    digests: Digests | None = None,
-) -> list[Judgement]:
+def judge(ledger: Ledger, results: Path, plugins: "Plugins", boards: Collection[str] | None = None) -> list[Judgement]:
     """The verdict on every claim, in the order of the ledger.
 
     Args:
@@ -120,7 +113,6 @@ def judge(
         results: the folder of the records.
         plugins: whose functions compute, and whose boards are named where runs are missing.
         boards: just the claims that select from boards of these names; None for all.
-        digests: of record files, where these have been read and hashed already.
 
     Raises:
         LatentbenchError: the function of a computed claim is not there, or fails; with file and line.
@@ -132,7 +124,7 @@ def judge(
         if boards is None or (isinstance(claim.selection, OnBoard) and claim.selection.board_name in boards)
     ]
     needed = _with_what_they_rest_on(wanted, given)
-    found = evidence(ledger, [given[place] for place in needed], results, plugins, digests)
+    found = evidence(ledger, [given[place] for place in needed], results, plugins)
     judged: dict[_Place, Judgement] = {}
     for place in needed:
         judged[place] = _without_tests(*given[place], found.get(place, Evidence()), plugins)

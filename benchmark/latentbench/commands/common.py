@@ -35,7 +35,6 @@ __all__ = [
     "folder_words",
     "ledger_at",
     "pass_invocation",
-    "places_of",
     "print_or_write",
     "results_option",
     "to_option",
@@ -247,20 +246,11 @@ def ledger_at(claims: Path | None, results: Path | None, plugins: "Plugins") -> 
     Raises:
         LatentbenchError: there are none, or a mistake in them.
     """
-    from latentbench.claims.ledger import load_ledger
-    from latentbench.claims.places import claim_files
+    from latentbench.claims.ledger import claim_files, load_ledger, records_beside
 
-    found, results = places_of(claims, results)
+    found = claims or (CLAIMS if CLAIMS.is_dir() else claims_beside(results) if results else None)
     ledger = load_ledger(claim_files(found) if found else [], plugins)
     if not ledger.papers:
         what = f"no claims: there is no folder {CLAIMS}, and no plugin brings any"
         raise LatentbenchError(what, "name their folder with --claims")
-    return ledger, results
-
-
-def places_of(claims: Path | None, results: Path | None) -> tuple[Path | None, Path]:
-    """Where the claims are that the options name, None if there is no such place, and where the records beside them."""
-    from latentbench.claims.places import records_beside
-
-    found = claims or (CLAIMS if CLAIMS.is_dir() else claims_beside(results) if results else None)
-    return found, results or records_beside(found or CLAIMS)
+    return ledger, results or records_beside(found or CLAIMS)

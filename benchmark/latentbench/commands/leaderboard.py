@@ -139,8 +139,7 @@ def _published(
     folder = claims or claims_beside(results)
     if not (folder or plugins.offers("claims")):
         return lambda _: []
-    from latentbench.claims.ledger import load_ledger
-    from latentbench.claims.places import claim_files
+    from latentbench.claims.ledger import claim_files, load_ledger
     from latentbench.claims.telling import published_on
     from latentbench.claims.verdicts import judge
 

@@ -18,10 +18,8 @@ from latentbench.commands.common import (
     device_option,
     ledger_at,
     pass_invocation,
-    places_of,
 )
 from latentbench.errors import LatentbenchError
-from latentbench.records.digests import digested_meanwhile
 
 if TYPE_CHECKING:
     from latentbench.claims.verdicts import Judgement
@@ -69,7 +67,7 @@ def command(
     code 1 if anything does not come out.
     """
     if own:
-        from latentbench.claims.places import records_beside
+        from latentbench.claims.ledger import records_beside
 
         results = results or records_beside(claims or CLAIMS)
         found = _own(invocation, names, results, sample, budget, sample_seed, data_root, device, as_json)
@@ -78,12 +76,11 @@ def command(
         return
     if sample or budget is not None:
         raise LatentbenchError("--sample and --budget are for --own", "give it, too")
-    with digested_meanwhile(places_of(claims, results)[1]) as digests:
-        from latentbench.claims.telling import as_json as told
-        from latentbench.claims.verdicts import judge
+    from latentbench.claims.telling import as_json as told
+    from latentbench.claims.verdicts import judge
 
-        ledger, results = ledger_at(claims, results, invocation.plugins)
-        judged = _chosen(judge(ledger, results, invocation.plugins, digests=digests), names)
+    ledger, results = ledger_at(claims, results, invocation.plugins)
+    judged = _chosen(judge(ledger, results, invocation.plugins), names)
     if as_json:
         click.echo(json.dumps([told(one) for one in judged], indent=1, ensure_ascii=False))
     else:

@@ -26,7 +26,6 @@ import numpy.typing as npt
 
 from latentbench.errors import LatentbenchError
 from latentbench.files import cache_folder, content_of, names_in
-from latentbench.records.digests import Digests
 from latentbench.records.record import Artefact, Facts, Record, Value
 from latentbench.records.replicates import REPLICATES, kept_replicates, replicates_name, replicates_path, unpacked
 from latentbench.records.store import Store, read_record
@@ -58,9 +57,7 @@ CREATE TABLE records (
 """
 
 
-def indexed_records(
-    store: Store, values: Collection[str], datasets: Collection[str] | None = None, digests: Digests | None = None
-) -> list[Record]:
+def indexed_records(store: Store, values: Collection[str], datasets: Collection[str] | None = None) -> list[Record]:
     """The records of a store, in the order of their places, without what takes long to read.
 
     They have their key, spec, status, environment, the files of their predictions and targets, the capabilities by
@@ -71,7 +68,6 @@ def indexed_records(
         store: the results folder.
         values: names of the values to give.
         datasets: names of the datasets whose records are wanted; None for all.
-        digests: of files of the store that this command has read and hashed already.
     """
 
     def wanted(place: str) -> bool:
@@ -80,12 +76,7 @@ def indexed_records(
     with _opened(index_path(store)) as index:
         known = {place: _Row(*row) for place, *row in index.execute("SELECT * FROM records")}
         places = [place for place in store.places() if wanted(place)]
-        fresh = digests() if digests else {}
-        rows = {
-            place: row
-            for place in places
-            if (row := _row(store.root, place, fresh.get(place), known.get(place), index))
-        }
+        rows = {place: row for place in places if (row := _row(store.root, place, known.get(place), index))}
         gone = {place for place in known if wanted(place)}.difference(rows)
         index.executemany("DELETE FROM records WHERE path = ?", [(place,) for place in gone])
         index.commit()
@@ -188,13 +179,8 @@ def _key(place: str) -> str:
     return place.rpartition("/")[2].removesuffix(".json")
 
 
-def _row(root: Path, place: str, fresh: str | None, known: _Row | None, index: sqlite3.Connection) -> _Row | None:
-    """What the index has of the file as it is now, indexing it if it is another one; None if it is no record.
-
-    ``fresh`` is the digest of the file, where it has just been read.
-    """
-    if known and known.digest == fresh:
-        return known
+def _row(root: Path, place: str, known: _Row | None, index: sqlite3.Connection) -> _Row | None:
+    """What the index has of the file as it is now, indexing it if it is another one; None if it is no record."""
     try:
         content = content_of(f"{root}/{place}")
     except OSError as error:

@@ -27,9 +27,8 @@ import numpy.typing as npt
 
 from latentbench.config import differing, format_options
 from latentbench.errors import LatentbenchError
-from latentbench.files import StorageError, replacing, taken
+from latentbench.files import StorageError, names_in, replacing, taken
 from latentbench.records.arrays import SUFFIX, pack, unpack
-from latentbench.records.digests import record_places
 from latentbench.records.form import decode, encode
 from latentbench.records.migrate import NewerRecordError
 from latentbench.records.record import Artefact, Record
@@ -93,7 +92,14 @@ class Store:
 
     def places(self) -> list[str]:
         """The places of all records below the root, ``dataset/model/key.json``, sorted by these parts."""
-        return [*record_places(self.root)]
+        return [
+            f"{dataset}/{model}/{name}"
+            for dataset in names_in(self.root)
+            if not dataset.startswith(".")
+            for model in names_in(self.root / dataset)
+            for name in names_in(self.root / dataset / model)
+            if name.endswith(".json")
+        ]
 
     def records(self) -> Iterator[tuple[Path, Record]]:
         """Every record with its path, in the order of the paths; a file that is no record is warned of and left out."""
