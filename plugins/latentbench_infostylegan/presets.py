@@ -19,7 +19,7 @@ PRESETS: dict[str | Where, Mapping[str, Any]] = {
     # all that of Q; in a trial at 16 pixels with rates half as high again, samples were worse.
     "scenes": {
         "memory_format": "channels_last",
-        "batch_size": 16,
+        "batch_size": 20,
         "epochs": 1,
         "width": 8,
         "widest": 32,
@@ -31,7 +31,7 @@ PRESETS: dict[str | Where, Mapping[str, Any]] = {
         "reader_steps": 100,
         "references": 1000,
     },
-    Where("scenes", image_size=16): {"batch_size": 32, "epochs": 4, "reader_steps": 200},
+    Where("scenes", image_size=16): {"batch_size": 32, "epochs": 3, "reader_steps": 200},
     "textures": {
         "memory_format": "channels_last",
         "batch_size": 16,

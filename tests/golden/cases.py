@@ -108,6 +108,7 @@ _CASES = (
         "infostylegan",
         "scenes",
         {
+            "batch_size": 16,
             "epochs": 2,
             "generator_learning_rate": 2e-3,
             "discriminator_learning_rate": 2e-3,

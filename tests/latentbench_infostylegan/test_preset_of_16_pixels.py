@@ -25,12 +25,12 @@ def facts(mi: float, seed: int) -> dict[str, float]:
         return model.facts()
 
 
-def test_scenes_of_16_pixels_have_a_preset_of_their_own_for_500_steps() -> None:
+def test_scenes_of_16_pixels_have_a_preset_of_their_own_for_375_steps() -> None:
     config, larger = (InfoStyleGAN.configure("scenes", {}, options) for options in (SCENES, Scenes.Config()))
     assert isinstance(config, InfoStyleGAN.Config)
     assert isinstance(larger, InfoStyleGAN.Config)
-    assert config.epochs * SCENES.train_images // config.batch_size == 500
-    assert larger.epochs * SCENES.train_images // larger.batch_size == 250
+    assert config.epochs * SCENES.train_images // config.batch_size == 375
+    assert larger.epochs * SCENES.train_images // larger.batch_size == 200
     assert config.mi == larger.mi == 0.1
 
 
