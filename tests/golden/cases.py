@@ -103,7 +103,20 @@ _CASES = (
             "batch_size": 8,
         },
     ),
-    Case("infostylegan", "infostylegan", "scenes", {"reader_steps": 10, "references": 100}),
+    Case(
+        "infostylegan",
+        "infostylegan",
+        "scenes",
+        {
+            "batch_size": 16,
+            "epochs": 2,
+            "generator_learning_rate": 2e-3,
+            "discriminator_learning_rate": 2e-3,
+            "q_learning_rate": 1e-3,
+            "reader_steps": 10,
+            "references": 100,
+        },
+    ),
     Case(
         "infostylegan-per-scale",
         "infostylegan",
