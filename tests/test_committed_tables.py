@@ -235,7 +235,7 @@ def test_no_line_of_a_committed_table_is_guessed_and_none_has_a_long_label() -> 
             assert table.guessed == []
             labels = [row.label for row in table.rows]
             assert len(set(labels)) == len(labels)
-            assert max(map(len, labels)) <= 30
+            assert max(map(len, labels), default=0) <= 30  # a table may have nulls alone
 
 
 def test_every_committed_run_is_in_the_csv_of_some_board() -> None:
