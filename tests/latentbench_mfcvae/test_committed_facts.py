@@ -22,10 +22,8 @@ def accuracies() -> dict[str, list[float]]:
         if record.spec.untrained or VALUE not in record.values:
             continue
         config = record.spec.config
-        kind = "one facet" if len(config["clusters"]) == 1 else "both at once"
-        found["progressive" if kind != "one facet" and config["progressive"] else kind].append(
-            record.values[VALUE].value
-        )
+        several = "progressive" if config.get("progressive") else "both at once"
+        found["one facet" if len(config["clusters"]) == 1 else several].append(record.values[VALUE].value)
     return found
 
 

@@ -135,11 +135,6 @@ _GAP = {
     "refuted": "shown to be less than {}",
     "inconclusive": "not shown to be more than {}, nor less",
 }
-_SPEEDUP = {
-    "reproduced": "shown to be more than {:g}",
-    "refuted": "shown to be less than {:g}",
-    "inconclusive": "not shown to be more than {:g}, nor less",
-}
 _ORDER = {
     "reproduced": "shown to be in this order",
     "refuted": "shown not to be in the published order",
@@ -154,7 +149,7 @@ def _finding(one: Judgement) -> str:
         said = _EQUIVALENCE[one.by_tests].format(_size(claim.test.margin, claim))
         return f"{measured} by {claim.selection.function}, {said}"
     if isinstance(claim.test, Speedup) and one.by_tests:
-        said = _SPEEDUP[one.by_tests].format(claim.test.at_least)
+        said = _GAP[one.by_tests].format(f"{claim.test.at_least:g}")
         return f"{measured} times as fast, the median of {one.rounds} rounds, {said} (p = {one.p:.2g})"
     counts = sorted({side.summary.n for side in one.evidence.sides})
     over = f" over {' and '.join(map(str, counts))} seed{'' if counts == [1] else 's'}"

@@ -7,7 +7,7 @@ of the process that were timed: which other ones agree, no number of rounds can 
 
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from scipy.stats import binomtest
 
@@ -30,12 +30,15 @@ def prepare(paper: Paper, claim: Claim, plugins: "Plugins") -> tuple[Callable[[]
     selection, test = claim.selection, claim.test
     assert isinstance(selection, Timed)
     assert isinstance(test, Speedup)
-    places = ((selection.timed, ("selection", "timed")), (test.over, ("test", "over")))
-    first, second = (called(paper, claim, name, selection.arguments, place, plugins) for name, place in places)
-    for made, (name, place) in zip((first, second), places, strict=True):
+    arguments = selection.arguments
+
+    def prepared(name: str, place: tuple[str, str]) -> Callable[[], Any]:
+        made = called(paper, claim, name, arguments, place, plugins)
         if not callable(made):
             raise paper.mistake(claim, place, f"{name} gives {made!r}, which cannot be called")
-    return first, second
+        return cast(Callable[[], Any], made)
+
+    return prepared(selection.timed, ("selection", "timed")), prepared(test.over, ("test", "over"))
 
 
 def timed(paper: Paper, claim: Claim, seconds: Sequence[float], others: Sequence[float]) -> Judgement:

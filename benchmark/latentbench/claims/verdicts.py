@@ -166,19 +166,13 @@ def _without_tests(paper: Paper, claim: Claim, found: Evidence, plugins: "Plugin
         outcome: Literal["reproduced", "refuted"] = "reproduced" if holds else "refuted"
         return Judgement(paper, claim, outcome, outcome, computed=value)
     if isinstance(claim.selection, Timed):
-        command = shlex.join(["pytest", "--claims", _from_here(paper.path), "-k", paper.full_name(claim)])
+        command = shlex.join(["pytest", "--claims", str(paper.path or ""), "-k", paper.full_name(claim)])
         return Judgement(paper, claim, "not run", reasons=["pytest alone times it"], command=command)
     if found.obstacle:
         verdict: Verdict = "not run" if found.obstacle.not_run else "inconclusive"
         reason, command = found.obstacle.reason, found.obstacle.command
         return Judgement(paper, claim, verdict, reasons=[reason], command=command, evidence=found)
     return Judgement(paper, claim, "inconclusive", evidence=found)
-
-
-def _from_here(path: Path | None) -> str:
-    """A path as it is typed in the current folder."""
-    path = path or Path()
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _computed(paper: Paper, claim: Claim, selection: Computed, plugins: "Plugins") -> float:

@@ -188,9 +188,8 @@ def _lacks(record: "Record", shown: list[str], store: "Store", plugins: "Plugins
     from latentbench.evaluation.again import lacking, obtainable
     from latentbench.value_name import ValueName
 
-    return bool(
-        obtainable(record, lacking(record, plugins, [ValueName.parse(name).metric for name in shown]), store, plugins)
-    )
+    names = lacking(record, plugins, [ValueName.parse(name).metric for name in shown])
+    return bool(names and obtainable(record, names, store, plugins))
 
 
 def _first_failure(record: "Record", show: str) -> str:

@@ -62,23 +62,25 @@ def numbers_of(
         version: of the metric.
         plugin: as of ``Facts``.
     """
+
+    def fits(value: Value | None) -> bool:
+        return value is not None and value.version == version and value.plugin == plugin
+
     found = []
     facts: FactsOf | None = None  # those of the record before, which are often the same object
-    place = None
+    place, fitting = 0, False
     for record in records:
         values: Mapping[str, Value] = record.values
-        if isinstance(values, IndexedValues):
-            if values.facts is not facts:
-                facts = values.facts
-                place, value = facts.get(name, (None, None))
-                if value is None or value.version != version or value.plugin != plugin:
-                    place = None
-            if place is not None:
-                found.append((record, values.numbers[place]))
-        else:
-            value = values.get(name)
-            if value is not None and value.version == version and value.plugin == plugin:
-                found.append((record, value.value))
+        if not isinstance(values, IndexedValues):
+            if fits(values.get(name)):
+                found.append((record, values[name].value))
+            continue
+        if values.facts is not facts:
+            facts = values.facts
+            place, value = facts.get(name, (0, None))
+            fitting = fits(value)
+        if fitting:
+            found.append((record, values.numbers[place]))
     return found
 
 

@@ -80,7 +80,7 @@ def test_rounds_that_are_just_as_fast_as_the_bound_speak_for_neither_side() -> N
 
 def test_verify_does_not_time_and_says_what_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    one = verdicts(tmp_path, [], [speed()])["a"]
+    one = verdicts(Path(), [], [speed()])["a"]
     assert (one.verdict, one.command) == ("not run", "pytest --claims claims/p.yaml -k p/a")
     assert evidence_line(one) == "pytest alone times it"
 
