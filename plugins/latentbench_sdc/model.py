@@ -12,11 +12,12 @@ the residual of a single pass over the whole image, is the anomaly map:
 
     map(x) = G_k * ... * G_k * mean over channels of (x - f(x))^2                      (``residuals``)
 
-Only abstracts and descriptions by others were at hand. What they leave open is an option, with a default of ours.
+A residual can also be measured by what is usual at its place in training images, which is ours. Only abstracts and
+descriptions by others were at hand. What they leave open is an option, with a default of ours.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -31,7 +32,19 @@ from latentbench_augment import Corrupted, Corruption, GridNoise, read_textures
 from latentbench_sdc.network import Denoiser, Size, Skips, fitting
 from latentbench_sdc.objective import Weighting, restoration_error
 from latentbench_sdc.presets import PRESETS
-from latentbench_sdc.residuals import POOLINGS, Pooling, Smoothing, best_pooling, best_smoothing, outliers, pool
+from latentbench_sdc.residuals import (
+    CANDIDATES,
+    MEASURES,
+    POOLINGS,
+    Measure,
+    Pooling,
+    Smoothing,
+    Usual,
+    best_map,
+    best_pooling,
+    outliers,
+    pool,
+)
 from latentbench_sdc.symmetries import SQUARE, Symmetry, transformed
 
 if TYPE_CHECKING:
@@ -45,11 +58,11 @@ __all__ = ["SDC"]
 _SHORTEST = 32
 #: With fewer training images, a warning is logged.
 _FEW = 10
-#: Corrupted images, at least, and images, at most, on which smoothing and pooling are chosen.
+#: Corrupted images, at least, and images, at most, on which the map and its pooling are chosen.
 _CHOSEN_ON = 64
 #: Images that are passed through the network at a time after training.
 _AT_ONCE = 16
-#: What is undone for the choice of smoothing and pooling, whatever the network was trained to undo.
+#: What is undone for the choice of the map and its pooling, whatever the network was trained to undo.
 _YARDSTICK = Corruption(clean=0)
 #: Images in the model's own picture.
 _SHOWN = 8
@@ -99,6 +112,11 @@ class SDC(Model):
         symmetry: Symmetry = Field("none", description="random symmetries of training images")
         learning_rate: float = Field(2e-3, gt=0, description="of Adam")
         schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate; cosine: to 0")
+        residual: Literal["chosen"] | Measure = Field(
+            "chosen",
+            description="of a pixel: squared, or standardized by the residuals of training images at its place; or "
+            "chosen on corrupted validation images",
+        )
         smoothing: Literal["chosen", "fixed"] = Field(
             "chosen", description="of the map: chosen on corrupted validation images, or fixed to kernel and passes"
         )
@@ -158,6 +176,9 @@ class SDC(Model):
 
     config: Config
     presets = PRESETS
+    usual_mean: Tensor
+    usual_variance: Tensor
+    measure: Tensor
     kernel: Tensor
     passes: Tensor
     pooling: Tensor
@@ -189,10 +210,14 @@ class SDC(Model):
             info.channels, config.size, fitting(config.dilations, info.height, info.width), config.skips
         )
         self.textures: Tensor | None = None
+        self.register_buffer("usual_mean", torch.zeros(info.channels, info.height, info.width))
+        self.register_buffer("usual_variance", torch.ones(info.channels, info.height, info.width))
+        measure = config.residual if config.residual != "chosen" else "squared"
+        self.register_buffer("measure", torch.tensor(MEASURES.index(measure)))
         self.register_buffer("kernel", torch.tensor(config.kernel))
         self.register_buffer("passes", torch.tensor(config.passes))
-        chosen = config.pooling if config.pooling != "chosen" else "maximum"
-        self.register_buffer("pooling", torch.tensor(POOLINGS.index(chosen)))
+        pooling = config.pooling if config.pooling != "chosen" else "maximum"
+        self.register_buffer("pooling", torch.tensor(POOLINGS.index(pooling)))
         self.register_buffer("held_out_ap", torch.tensor(torch.nan))
         self.register_buffer("training_outliers", torch.tensor(0))
 
@@ -207,9 +232,10 @@ class SDC(Model):
         return CosineAnnealingLR(optimizers, self.progress.total_steps)
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
-        """Train in the harness's loop; then choose smoothing and pooling, and look for outliers in training.
+        """Train in the harness's loop; then note what is usual, choose map and pooling, look for outliers in training.
 
-        Both look at normal images alone: those for validation, or where there are none, those for training.
+        All look at normal images alone. Map and pooling are chosen on those for validation, or where there are none, on
+        those for training.
 
         Raises:
             LatentbenchError: the folder of textures has no image, or one that cannot be read.
@@ -223,6 +249,7 @@ class SDC(Model):
         super().fit(train, validation, trainer)
         self.eval()
         with torch.no_grad():
+            self._note_what_is_usual(train, trainer)
             self._choose(train if validation is None else validation, trainer)
             self._look_for_outliers(train, trainer)
 
@@ -253,30 +280,29 @@ class SDC(Model):
         return restored.clamp(0, 1)
 
     def localize(self, images: Tensor) -> Tensor:
-        """(B, H, W): the smoothed squared residual."""
-        return Smoothing(int(self.kernel), int(self.passes))(self.residuals(images))
+        """(B, H, W): the smoothed residual."""
+        return self._smooth(self._measured(self.residuals(images), MEASURES[int(self.measure)]))
 
     def score(self, images: Tensor) -> Tensor:
         """(B,): the largest value of the map, or its mean."""
         return pool(self.localize(images), POOLINGS[int(self.pooling)])
 
     def residuals(self, images: Tensor) -> Tensor:
-        """(B, H, W): (x - f(x))^2, its mean over channels; also over the flips of x, if that is wanted."""
+        """(1, B, C, H, W): x - f(x); or (4, B, C, H, W) over the flips of x, flipped back, if that is wanted."""
         flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if self.config.average_flips else ((),)
-        found = [(x - self.reconstruct(x)).square().flip(flip) for flip in flips for x in (images.flip(flip),)]
-        return torch.stack(found).mean((0, 2))
+        return torch.stack([(x - self.reconstruct(x)).flip(flip) for flip in flips for x in (images.flip(flip),)])
 
     def facts(self) -> dict[str, float]:
-        """The smoothing in pixels, what it was chosen by, and the extreme outliers among the training images.
+        """The map, its smoothing in pixels, what both were chosen by, and the extreme outliers among training images.
 
         ``held_out_ap`` is the average precision of the map for corrupted pixels of normal images held out of training:
         by it settings can be compared without looking at test images.
         """
-        smoothing = Smoothing(int(self.kernel), int(self.passes))
         chosen_by = {} if self.held_out_ap.isnan() else {"held_out_ap": float(self.held_out_ap)}
         return chosen_by | {
-            "smoothing_side": smoothing.side(self.info.height, self.info.width),
-            "smoothing_passes": smoothing.passes,
+            "residual_is_standardized": float(MEASURES[int(self.measure)] == "standardized"),
+            "smoothing_side": self._smooth.side(self.info.height, self.info.width),
+            "smoothing_passes": self._smooth.passes,
             "score_is_mean": float(POOLINGS[int(self.pooling)] == "mean"),
             "training_outliers": float(self.training_outliers),
         }
@@ -300,36 +326,54 @@ class SDC(Model):
             case "none":
                 return Corrupted(x, torch.zeros_like(x[:, :1]))
 
+    @property
+    def _smooth(self) -> Smoothing:
+        return Smoothing(int(self.kernel), int(self.passes))
+
+    def _measured(self, residuals: Tensor, measure: Measure) -> Tensor:
+        """(F, B, C, H, W) -> (B, H, W): squared, or standardized by what is usual; means over flips and channels."""
+        if measure == "squared":
+            return residuals.square().mean((0, 2))
+        return Usual(self.usual_mean, self.usual_variance).standardized(residuals).mean((0, 2))
+
+    def _note_what_is_usual(self, train: Split, trainer: "Trainer") -> None:
+        """Keep mean and variance of the residuals of training images, as they are without symmetries."""
+        usual = Usual.of(self.residuals(images).flatten(0, 1) for images in self._in_parts(train, trainer))
+        self.usual_mean.copy_(usual.mean)
+        self.usual_variance.copy_(usual.variance)
+
     def _choose(self, held_out: Split, trainer: "Trainer") -> None:
-        """Choose smoothing and pooling by how well they find corruptions of normal images."""
+        """Choose residual, smoothing and pooling by how well they find corruptions of normal images."""
         config = self.config
-        if config.smoothing == "fixed" and config.pooling != "chosen":
+        if "chosen" not in (config.residual, config.smoothing, config.pooling):
             return
         count = min(len(held_out), _CHOSEN_ON)
-        index = torch.arange(count, device=trainer.device)
-        clean, residuals, masks = [], [], []
-        for part in torch.split(index, _AT_ONCE):
-            images = held_out.batch(part, trainer.generator).images
+        clean, corrupted, masks = [], [], []
+        for images in self._in_parts(held_out, trainer, count):
             clean.append(self.residuals(images))
             for _ in range(ceil(_CHOSEN_ON / count)):
-                corrupted, mask = _YARDSTICK(images, trainer.generator)
-                residuals.append(self.residuals(corrupted))
+                defective, mask = _YARDSTICK(images, trainer.generator)
+                corrupted.append(self.residuals(defective))
                 masks.append(mask[:, 0] > 0.5)
-        residual = torch.cat(residuals)
-        if config.smoothing == "chosen":
-            precision, best = best_smoothing(residual, torch.cat(masks))
+        measures = MEASURES if config.residual == "chosen" else (config.residual,)
+        found = {measure: self._measured(torch.cat(corrupted, 1), measure) for measure in measures}
+        if "chosen" in (config.residual, config.smoothing):
+            candidates = CANDIDATES if config.smoothing == "chosen" else (self._smooth,)
+            precision, measure, smooth = best_map(found, torch.cat(masks), candidates)
             self.held_out_ap.fill_(precision)
-            self.kernel.fill_(best.kernel)
-            self.passes.fill_(best.passes)
+            self.measure.fill_(MEASURES.index(measure))
+            self.kernel.fill_(smooth.kernel)
+            self.passes.fill_(smooth.passes)
         if config.pooling == "chosen":
-            smooth = Smoothing(int(self.kernel), int(self.passes))
-            self.pooling.fill_(POOLINGS.index(best_pooling(smooth(torch.cat(clean)), smooth(residual))))
+            measure = MEASURES[int(self.measure)]
+            normal = self._measured(torch.cat(clean, 1), measure)
+            self.pooling.fill_(POOLINGS.index(best_pooling(self._smooth(normal), self._smooth(found[measure]))))
 
     def _look_for_outliers(self, train: Split, trainer: "Trainer") -> None:
         """Count the training images that are restored far worse than the others; there may be defects in them."""
-        index = torch.arange(len(train), device=trainer.device)
-        batches = (train.batch(part, trainer.generator).images for part in torch.split(index, _AT_ONCE))
-        found = outliers(torch.cat([self.score(images) for images in batches]))
+        squared = (self._measured(self.residuals(images), "squared") for images in self._in_parts(train, trainer))
+        pooling = POOLINGS[int(self.pooling)]
+        found = outliers(torch.cat([pool(self._smooth(residuals), pooling) for residuals in squared]))
         self.training_outliers.fill_(found.sum())
         if found.any():
             places = found.nonzero().flatten().tolist()
@@ -337,6 +381,11 @@ class SDC(Model):
                 "model 'sdc': %d of %d training images have extreme residuals, the first at place %d: look for defects",
                 len(places), len(train), places[0],
             )  # fmt: skip
+
+    def _in_parts(self, split: Split, trainer: "Trainer", count: int | None = None) -> Iterator[Tensor]:
+        """The first images of a split, or all, a few at a time."""
+        index = torch.arange(len(split) if count is None else count, device=trainer.device)
+        return (split.batch(part, trainer.generator).images for part in torch.split(index, _AT_ONCE))
 
 
 def _generator(device: torch.device) -> torch.Generator:

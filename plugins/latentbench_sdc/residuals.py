@@ -1,24 +1,68 @@
-"""From residuals to anomaly maps and scores: smoothing, and its choice on normal images that were corrupted."""
+"""From residuals to anomaly maps and scores: what is usual, smoothing, and a choice on corrupted normal images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-__all__ = ["CANDIDATES", "POOLINGS", "Pooling", "Smoothing", "best_pooling", "best_smoothing", "outliers", "pool"]
+__all__ = [
+    "CANDIDATES",
+    "MEASURES",
+    "POOLINGS",
+    "Measure",
+    "Pooling",
+    "Smoothing",
+    "Usual",
+    "best_map",
+    "best_pooling",
+    "outliers",
+    "pool",
+]
 
+Measure = Literal["squared", "standardized"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 Pooling = Literal["maximum", "mean"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 #: Kernels have the stated size on images whose shorter side has so many pixels.
 _SIDE = 256
+#: Share of the mean variance that is added to each: where training images are all restored alike, as backgrounds are,
+#: a small residual means little.
+_FLOOR = 0.1
 #: Robust standard deviations above the median of log scores from which a score is an extreme outlier.
 _FAR = 8.0
 #: The standard deviation of a Gaussian over its median absolute deviation.
 _GAUSSIAN = 1.4826
+
+
+@dataclass(frozen=True)
+class Usual:
+    """Mean and variance of the residuals of training images in each channel and at each place."""
+
+    mean: Tensor
+    """(C, H, W)."""
+    variance: Tensor
+    """(C, H, W)."""
+
+    @classmethod
+    def of(cls, residuals: Iterable[Tensor]) -> Self:
+        """Of one or more batches (B, C, H, W) together."""
+        count, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
+        for batch in residuals:
+            count += len(batch)
+            # in float64, since a variance is the small difference of two of these
+            total = total.to(batch.device) + batch.double().sum(0)
+            squares = squares.to(batch.device) + batch.double().square().sum(0)
+        mean = total / count
+        return cls(mean.float(), (squares / count - mean.square()).clamp(min=0).float())
+
+    def standardized(self, residuals: Tensor) -> Tensor:
+        """(..., C, H, W): squared distances to the mean, over variances to which a tenth of their mean is added."""
+        variance = self.variance + _FLOOR * self.variance.mean()
+        return (residuals - self.mean).square() / variance.clamp(min=torch.finfo(variance.dtype).eps)
 
 
 @dataclass(frozen=True)
@@ -61,24 +105,30 @@ def pool(maps: Tensor, pooling: Pooling) -> Tensor:
     return maps.amax((1, 2)) if pooling == "maximum" else maps.mean((1, 2))
 
 
-def best_smoothing(
-    residuals: Tensor, corrupted: Tensor, candidates: Sequence[Smoothing] = CANDIDATES
-) -> tuple[float, Smoothing]:
-    """The candidate whose maps have the greatest average precision for corrupted pixels; of equal ones, the first.
+def best_map(
+    residuals: Mapping[Measure, Tensor], corrupted: Tensor, candidates: Sequence[Smoothing] = CANDIDATES
+) -> tuple[float, Measure, Smoothing]:
+    """The residual and smoothing whose maps have the greatest average precision for corrupted pixels.
+
+    Of equal ones it is the first.
 
     Args:
-        residuals: (N, H, W).
+        residuals: (N, H, W) of each measure.
         corrupted: (N, H, W) bool; some of the pixels.
-        candidates: what is chosen from.
+        candidates: smoothings to choose from.
 
     Returns:
-        Its average precision, and the candidate.
+        Its average precision, the measure and the smoothing.
     """
     from sklearn.metrics import average_precision_score
 
     truth = corrupted.flatten().cpu().numpy()
-    found = [average_precision_score(truth, smooth(residuals).flatten().cpu().numpy()) for smooth in candidates]
-    return max(zip(found, candidates, strict=True), key=lambda one: one[0])
+    found = (
+        (average_precision_score(truth, smooth(residuals[measure]).flatten().cpu().numpy()), measure, smooth)
+        for measure in residuals
+        for smooth in candidates
+    )
+    return max(found, key=lambda one: one[0])
 
 
 def best_pooling(clean: Tensor, corrupted: Tensor) -> Pooling:
