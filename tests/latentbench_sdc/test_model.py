@@ -18,7 +18,7 @@ from latentbench_datasets.mvtec.dataset import CATEGORIES
 from latentbench_sdc import latentbench_models
 from latentbench_sdc.model import SDC
 from latentbench_sdc.presets import PRESETS
-from latentbench_sdc.residuals import Smoothing
+from latentbench_sdc.residuals import Smoothing, Usual
 
 INFO = DataInfo(channels=1, height=32, width=32, train_size=24)
 
@@ -126,14 +126,49 @@ def test_a_symmetry_that_turns_needs_squares() -> None:
         make(DataInfo(1, 32, 64, 10), symmetry="rotations")
 
 
-def test_the_residual_is_the_squared_difference_averaged_over_channels() -> None:
-    model = make(DataInfo(3, 32, 32, 10), smoothing="fixed", kernel=24, passes=1)
+def test_the_map_is_of_squared_differences_averaged_over_channels() -> None:
+    model = make(DataInfo(3, 32, 32, 10), residual="squared", smoothing="fixed", kernel=24, passes=1)
     images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
         residual = (images - model.network(images).clamp(0, 1)).square().mean(1)
-        torch.testing.assert_close(model.residuals(images), residual)
         torch.testing.assert_close(model.localize(images), Smoothing(24, 1)(residual))
         torch.testing.assert_close(model.score(images), Smoothing(24, 1)(residual).amax((1, 2)))
+
+
+@pytest.mark.parametrize("average_flips", [False, True])
+def test_standardized_it_is_measured_by_the_residuals_of_training_images_at_its_place(average_flips: bool) -> None:
+    """Symmetries of training are left out: what is usual is that of the images as they are."""
+    pixels = stripes(24, channels=3)
+    model = fitted(pixels, residual="standardized", smoothing="fixed", symmetry="dihedral", average_flips=average_flips)
+    assert model.facts()["residual_is_standardized"] == 1
+    flips: list[tuple[int, ...]] = [(), (2,), (3,), (2, 3)] if average_flips else [()]
+
+    def residuals(x: Tensor) -> Tensor:
+        return torch.stack([(x - model.reconstruct(x.flip(flip)).flip(flip)) for flip in flips])
+
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        training = residuals(pixels.float() / 255).flatten(0, 1)
+        usual = Usual(training.mean(0), training.var(0, correction=0))
+        expected = usual.standardized(residuals(images)).mean((0, 2))
+        torch.testing.assert_close(model.localize(images), Smoothing(11, 2)(expected), rtol=1e-3, atol=1e-4)
+
+
+def test_the_residual_is_chosen_and_becomes_part_of_the_state() -> None:
+    """On noise that differs by place, what is usual there tells more than the residual alone."""
+    spread = torch.where(torch.arange(32) < 16, 60, 2)
+    noise = spread * torch.randn(48, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    pixels = (128 + noise).clamp(0, 255).to(torch.uint8)
+    model = fitted(pixels[:32], pixels[32:], epochs=3)
+    assert model.facts()["residual_is_standardized"] == 1
+    other = make()
+    other.load_state_dict(model.state_dict())
+    images = pixels[32:36].float() / 255
+    with torch.inference_mode():
+        assert torch.equal(other.localize(images), model.localize(images))
+    squared = fitted(pixels[:32], pixels[32:], epochs=3, residual="squared")
+    assert squared.facts()["residual_is_standardized"] == 0
+    assert squared.facts()["held_out_ap"] < model.facts()["held_out_ap"]
 
 
 def test_averaging_over_flips_makes_the_map_turn_with_the_image() -> None:
@@ -244,14 +279,20 @@ def test_smoothing_is_chosen_on_validation_images_and_becomes_part_of_the_state(
 
 
 def test_what_is_fixed_is_not_chosen() -> None:
-    model = fitted(stripes(24), stripes(8), smoothing="fixed", kernel=24, passes=4, pooling="mean")
-    assert model.facts() == {
-        "smoothing_side": 3, "smoothing_passes": 4, "score_is_mean": 1, "training_outliers": 0
-    }  # fmt: skip
+    fixed = {"residual": "squared", "smoothing": "fixed", "kernel": 24, "passes": 4}
+    model = fitted(stripes(24), stripes(8), **fixed, pooling="mean")
+    facts = {"smoothing_side": 3, "smoothing_passes": 4, "training_outliers": 0, "residual_is_standardized": 0}
+    assert model.facts() == {**facts, "score_is_mean": 1}
+    only_pooling = fitted(stripes(24), stripes(8), **fixed).facts()
+    assert {name: only_pooling[name] for name in facts} == facts
+    assert "held_out_ap" not in only_pooling
+    only_residual = fitted(stripes(24), stripes(8), **{**fixed, "residual": "chosen"}, pooling="mean").facts()
+    assert only_residual["held_out_ap"] > 0
+    assert only_residual["smoothing_passes"] == 4
 
 
 def test_the_choice_does_not_change_what_was_learned() -> None:
-    chosen, fixed = fitted(stripes(24)), fitted(stripes(24), smoothing="fixed", pooling="mean")
+    chosen, fixed = fitted(stripes(24)), fitted(stripes(24), residual="squared", smoothing="fixed", pooling="mean")
     for name, weight in chosen.network.state_dict().items():
         assert torch.equal(weight, fixed.network.state_dict()[name]), name
 

@@ -1,4 +1,4 @@
-"""Smoothing against SciPy, its choice on made residuals, and what counts as an outlier."""
+"""What is usual against NumPy, smoothing against SciPy, the choice on made residuals, and what counts as an outlier."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,27 @@ import torch
 from scipy.ndimage import uniform_filter
 from sklearn.metrics import average_precision_score
 
-from latentbench_sdc.residuals import CANDIDATES, Smoothing, best_pooling, best_smoothing, outliers, pool
+from latentbench_sdc.residuals import CANDIDATES, Measure, Smoothing, Usual, best_map, best_pooling, outliers, pool
+
+
+@pytest.mark.parametrize("sizes", [(7,), (1, 4, 2)])
+def test_what_is_usual_is_numpys_mean_and_variance_however_images_are_batched(sizes):
+    residuals = np.random.default_rng(0).normal(0.3, 0.01, (7, 3, 5, 6)).astype(np.float32)
+    usual = Usual.of(torch.from_numpy(residuals).split(sizes))
+    np.testing.assert_allclose(usual.mean, residuals.mean(0, np.float64), rtol=1e-6)
+    np.testing.assert_allclose(usual.variance, residuals.var(0, dtype=np.float64), rtol=1e-4)
+
+
+def test_a_standardized_residual_is_a_squared_distance_in_variances_of_its_place():
+    usual = Usual(mean=torch.tensor([[[0.1, -0.1]]]), variance=torch.tensor([[[0.04, 0.16]]]))
+    found = usual.standardized(torch.tensor([[[[0.4, 0.3]]], [[[0.1, -0.1]]]]))
+    torch.testing.assert_close(found, torch.tensor([[[[0.09 / 0.05, 0.16 / 0.17]]], [[[0.0, 0.0]]]]))
+
+
+def test_where_all_training_images_are_restored_alike_standardized_residuals_stay_finite():
+    usual = Usual.of([torch.full((4, 1, 2, 2), 0.5)])
+    assert torch.equal(usual.standardized(torch.full((1, 1, 2, 2), 0.5)), torch.zeros(1, 1, 2, 2))
+    assert torch.isfinite(usual.standardized(torch.rand(1, 1, 2, 2))).all()
 
 
 @pytest.mark.parametrize(("kernel", "passes"), [(11, 1), (21, 2), (31, 3), (5, 4)])
@@ -71,10 +91,31 @@ def test_the_choice_is_the_best_of_the_candidates_by_scikit_learn_and_grows_with
         smooth: average_precision_score(corrupted.ravel(), smooth(torch.from_numpy(residuals)).numpy().ravel())
         for smooth in CANDIDATES
     }
-    precision, best = best_smoothing(torch.from_numpy(residuals), torch.from_numpy(corrupted))
+    precision, measure, best = best_map({"squared": torch.from_numpy(residuals)}, torch.from_numpy(corrupted))
+    assert measure == "squared"
     assert precision == values[best] == max(values.values())
     width = best.passes * (best.side(128, 128) ** 2 - 1) / 12
     assert (width < 4) if radius == 1 else (width > 4) if radius == 10 else True
+
+
+def test_the_measure_is_standardized_where_places_differ_and_squared_where_both_find_the_same():
+    """Half of an image is restored three times worse than the other, and defects lie in both."""
+    rng = np.random.default_rng(0)
+    spread = np.where(np.arange(64) < 32, 0.1, 0.03).astype(np.float32)
+    defects = np.zeros((8, 1, 64, 64), np.float32)
+    defects[:, :, 20:26, 10:16] = defects[:, :, 40:46, 50:56] = 3
+    training = torch.from_numpy(spread * rng.normal(0, 1, (32, 1, 64, 64)).astype(np.float32))
+    residuals = torch.from_numpy(spread * (defects + rng.normal(0, 1, (8, 1, 64, 64)).astype(np.float32)))
+    maps: dict[Measure, torch.Tensor] = {
+        "squared": residuals.square().mean(1),
+        "standardized": Usual.of([training]).standardized(residuals).mean(1),
+    }
+    truth = torch.from_numpy(defects[:, 0] > 0)
+    precision, measure, smooth = best_map(maps, truth)
+    assert measure == "standardized"
+    assert precision == average_precision_score(truth.flatten(), smooth(maps[measure]).flatten())
+    assert precision > 1.3 * best_map({"squared": maps["squared"]}, truth)[0]
+    assert best_map({"squared": maps["squared"], "standardized": maps["squared"]}, truth)[1] == "squared"
 
 
 def test_pooling_is_the_maximum_for_small_defects_and_the_mean_for_a_change_of_everything():

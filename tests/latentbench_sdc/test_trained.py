@@ -30,7 +30,14 @@ def phases(count: int, seed: int) -> Tensor:
 
 def trained(**options: object) -> SDC:
     torch.manual_seed(0)
-    values = {"epochs": 25, "batch_size": 8, "learning_rate": 3e-3, "smoothing": "fixed", **options}
+    values = {
+        "epochs": 25,
+        "batch_size": 8,
+        "learning_rate": 3e-3,
+        "residual": "squared",
+        "smoothing": "fixed",
+        **options,
+    }
     model = SDC(SDC.Config.parse(values, "model 'sdc'"), DataInfo(1, SIDE, SIDE, train_size=120))
     split = StoredSplit(Role.TRAIN, (gratings(phases(120, 0)) * 255).round().to(torch.uint8))
     model.fit(split, None, TrainingLoop(device=torch.device("cpu"), seed=0))
