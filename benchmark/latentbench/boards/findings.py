@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from latentbench.boards.board import Board, Label, ValueText, load_board
+from latentbench.boards.gathering import make_column
 from latentbench.boards.references import against
 from latentbench.boards.rows import Beside, Column, Row
-from latentbench.boards.standings import Table, make_column, ranked
+from latentbench.boards.standings import Table, ranked
 from latentbench.boards.yaml_source import Source, read_form
 from latentbench.config import Options
 from latentbench.errors import LatentbenchError, did_you_mean

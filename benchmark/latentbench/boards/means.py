@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from latentbench.boards.board import Board
+from latentbench.boards.gathering import grouped, make_column
 from latentbench.boards.rows import Column, Row
-from latentbench.boards.standings import Group, Table, grouped, in_groups, make_column
+from latentbench.boards.standings import Group, Table, in_groups
 from latentbench.config import canonical
 from latentbench.records.code import code_of, latest_code
 from latentbench.records.replicates import Replicates

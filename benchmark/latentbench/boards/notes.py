@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from latentbench.boards.board import Board
+from latentbench.boards.gathering import grouped
 from latentbench.boards.means import MeanRow, Means
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.seeds_needed import seeds_needed
-from latentbench.boards.standings import Group, Table, grouped
+from latentbench.boards.standings import Group, Table
 from latentbench.config import format_options
 from latentbench.records.record import Record
 from latentbench.value_name import ValueName

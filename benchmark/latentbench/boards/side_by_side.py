@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from latentbench.boards.board import Board
+from latentbench.boards.gathering import make_column, stacked
 from latentbench.boards.images import Images
 from latentbench.boards.intervals import Interval, interval
 from latentbench.boards.lineup import Lineup
 from latentbench.boards.paired import paired_difference, paired_replicates, shared_seeds
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.significance import Summary
-from latentbench.boards.standings import make_column, stacked, standings
+from latentbench.boards.standings import standings
 from latentbench.config import canonical, differing, format_options
 from latentbench.records.code import code_of
 from latentbench.records.record import Record

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from latentbench.boards.board import Board
 from latentbench.boards.comparison import compare
+from latentbench.boards.gathering import Gathered, gather, grouped, make_column, stacked
 from latentbench.boards.images import Images
 from latentbench.boards.lineup import read_lineup
 from latentbench.boards.means import MeanRow, Parts, averaged
 from latentbench.boards.published import MEANS
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.significance import Summary
-from latentbench.boards.standings import Gathered, gather, grouped, make_column, stacked
 from latentbench.claims.estimates import Estimate, Tested, equivalence, gap, of_pair, of_row, order, published_error
 from latentbench.claims.ledger import Ledger, planning
 from latentbench.claims.schema import Citation, Claim, Equivalence, Gap, OnBoard, Order, Other, Paper, Runs

@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from latentbench.boards.standings import grouped
+from latentbench.boards.gathering import grouped
 from latentbench.claims.evidence import named_values
 from latentbench.claims.ledger import Ledger, planning
 from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Order, Paper, Runs, Speedup, Timed

@@ -6,8 +6,8 @@ from typing import get_args
 
 from tabulate import tabulate
 
+from latentbench.boards.gathering import grouped
 from latentbench.boards.render.escaping import code_span
-from latentbench.boards.standings import grouped
 from latentbench.claims.evidence import LEAST_SEEDS
 from latentbench.claims.telling import evidence_line, published_text
 from latentbench.claims.verdicts import Judgement, Verdict

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
+from latentbench.boards.gathering import make_column
 from latentbench.boards.published import Published
-from latentbench.boards.standings import make_column
 from latentbench.claims.schema import Claim, Computed, Equivalence, Gap, OnBoard, Other, Speedup
 from latentbench.claims.verdicts import Judgement, Verdict
 from latentbench.errors import did_you_mean

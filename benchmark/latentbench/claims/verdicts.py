@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from latentbench.boards.gathering import grouped
 from latentbench.boards.rank_sets import holm
 from latentbench.boards.seeds_needed import SeedRange, seeds_to_tell
 from latentbench.boards.significance import CONFIDENCE
-from latentbench.boards.standings import grouped
 from latentbench.claims.evidence import Evidence, evidence
 from latentbench.claims.ledger import Ledger
 from latentbench.claims.schema import Citation, Claim, Computed, Equivalence, OnBoard, Paper, Timed

@@ -13,8 +13,8 @@ from scipy import stats
 from tests.latentbench.boards.test_references import ERROR, null, run, runs
 from tests.latentbench.claims.given import BOARD, claim, ledger, row, rows, verdicts, write
 
+from latentbench.boards.gathering import gather
 from latentbench.boards.rank_sets import holm
-from latentbench.boards.standings import gather
 from latentbench.claims import verdicts as module
 from latentbench.claims.evidence import evidence
 from latentbench.claims.telling import evidence_line

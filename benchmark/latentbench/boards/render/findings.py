@@ -8,12 +8,13 @@ from tabulate import tabulate
 
 from latentbench.boards.board import Board
 from latentbench.boards.findings import Evidence, Finding, Findings, Other, Outcome, evidence
+from latentbench.boards.gathering import grouped
 from latentbench.boards.lineup import Lineup
 from latentbench.boards.notes import class_split
 from latentbench.boards.render.escaping import code_span
 from latentbench.boards.render.markdown import sentence
 from latentbench.boards.rows import Column
-from latentbench.boards.standings import grouped, standings
+from latentbench.boards.standings import standings
 from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
 

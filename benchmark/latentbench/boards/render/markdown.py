@@ -8,6 +8,7 @@ from typing import TypeVar
 from tabulate import tabulate
 
 from latentbench.boards.board import Board
+from latentbench.boards.gathering import grouped
 from latentbench.boards.means import Means
 from latentbench.boards.notes import (
     Code,
@@ -40,7 +41,7 @@ from latentbench.boards.render.grids import (
 )
 from latentbench.boards.render.reading import introduction, reading
 from latentbench.boards.rows import Column, Row
-from latentbench.boards.standings import Group, Table, grouped
+from latentbench.boards.standings import Group, Table
 
 __all__ = ["markdown", "sentence"]
 
