@@ -22,8 +22,9 @@ _SYMMETRIES: dict[str, Symmetry] = {
 #: Surfaces of the made textures: tiles are lit from one corner.
 _MADE: dict[str, Symmetry] = {"weave": "flips", "grain": "mirror", "leather": "dihedral"}
 
-#: Photographs. With skips, as in the method's late version, and with equal weights: the search industrial-settings found
-#: corrupted pixels of normal images held out of training no worse with each on the bottle, and better on the grid.
+#: Photographs. With skips, as in the method's late version, and with equal weights: in the search industrial-settings
+#: corrupted pixels of normal images held out of training were found no worse with each on the bottle, and better on the
+#: grid.
 _PHOTOGRAPHS = {
     "batch_size": 16,
     "memory_format": "channels_last",
