@@ -370,9 +370,10 @@ class SDC(Model):
             self.pooling.fill_(POOLINGS.index(best_pooling(self._smooth(normal), self._smooth(found[measure]))))
 
     def _look_for_outliers(self, train: Split, trainer: "Trainer") -> None:
-        """Count the training images whose mean squared residual is far above the others; there may be defects in them."""
+        """Count the training images that are restored far worse than the others; there may be defects in them."""
         squared = (self._measured(self.residuals(images), "squared") for images in self._in_parts(train, trainer))
-        found = outliers(torch.cat([pool(residuals, "mean") for residuals in squared]))
+        pooling = POOLINGS[int(self.pooling)]
+        found = outliers(torch.cat([pool(self._smooth(residuals), pooling) for residuals in squared]))
         self.training_outliers.fill_(found.sum())
         if found.any():
             places = found.nonzero().flatten().tolist()

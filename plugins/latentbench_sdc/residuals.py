@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Literal, Self, get_args
 
 import torch
@@ -32,10 +33,12 @@ _SIDE = 256
 #: Share of the mean variance that is added to each: where training images are all restored alike, as backgrounds are,
 #: a small residual means little.
 _FLOOR = 0.1
-#: Robust standard deviations above the median of log scores from which a score is an extreme outlier.
+#: An extreme outlier is a score whose logarithm is so many robust standard deviations above the median, ...
 _FAR = 8.0
-#: The standard deviation of a Gaussian over its median absolute deviation.
-_GAUSSIAN = 1.4826
+#: ... and which is at least so many times the median.
+_TIMES = 2.0
+#: The upper quartile of a standard Gaussian, which is also its median absolute deviation.
+_QUARTILE = 0.6745
 
 
 @dataclass(frozen=True)
@@ -148,8 +151,11 @@ def best_pooling(clean: Tensor, corrupted: Tensor) -> Pooling:
 def outliers(scores: Tensor) -> Tensor:
     """Which scores (N,), all positive, stand far above the others: (N,) bool.
 
-    Their logarithm is more than 8 robust standard deviations above the median.
+    They are at least twice the median, and their logarithm is more than 8 robust standard deviations above it. The
+    standard deviation is that of a Gaussian with the median absolute deviation or, if that is greater, the distance of
+    the upper quartile: where a third of the images has a bright spot, these are no outliers.
     """
     logarithm = scores.clamp(min=torch.finfo(scores.dtype).tiny).log()
     above = logarithm - logarithm.median()
-    return above > _FAR * _GAUSSIAN * above.abs().median().clamp(min=torch.finfo(scores.dtype).eps)
+    deviation = torch.maximum(above.abs().median(), above.quantile(0.75)) / _QUARTILE
+    return (above > _FAR * deviation) & (above > log(_TIMES))

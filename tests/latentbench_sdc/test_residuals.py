@@ -142,6 +142,17 @@ def test_scores_of_one_kind_have_no_outliers_and_a_few_far_above_them_are_found(
     assert outliers(scores).nonzero().flatten().tolist() == [1, 5]
 
 
+def test_neither_a_third_of_the_scores_nor_a_slight_rise_above_equal_ones_are_outliers():
+    generator = np.random.default_rng(0)
+    spots = torch.from_numpy(np.concatenate([generator.lognormal(-4, 0.01, 120), generator.lognormal(-3, 0.4, 60)]))
+    assert not outliers(spots).any()
+    nearly_equal = torch.from_numpy(generator.normal(0.05, 1e-4, 100))
+    nearly_equal[:3] = 0.09
+    assert not outliers(nearly_equal).any()
+    nearly_equal[:3] = 0.2
+    assert outliers(nearly_equal).nonzero().flatten().tolist() == [0, 1, 2]
+
+
 def test_equal_scores_and_zeros_have_no_outliers():
     assert not outliers(torch.full((20,), 0.1)).any()
     assert not outliers(torch.zeros(20)).any()
