@@ -22,6 +22,12 @@ def real_data_root() -> Path:
     return Path(os.environ.get("LATENTBENCH_DATA_ROOT") or REPOSITORY.parent / "shared" / "data")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: one that begins last would leave the other workers idle at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("real") and not (real_data_root() / "MNIST" / "raw").is_dir():
         pytest.skip(f"no real data: no MNIST/raw in {real_data_root()} (LATENTBENCH_DATA_ROOT names another folder)")

@@ -1,6 +1,7 @@
 """Every command that README.md and CONTRIBUTING.md show is executed, in a temporary folder, on embedded data.
 
 A command that needs more than that is skipped with the reason; that the program would take it is checked all the same.
+Python code is run by tests/test_snippets.py, and that of README.md by tests/latentbench/commands/test_score.py.
 """
 
 import importlib
@@ -15,7 +16,7 @@ import latentbench
 from latentbench.commands import VERBS
 from latentbench.commands.cli import main
 from latentbench.plugins.registry import Plugins
-from tests.documents import REPOSITORY, Block, blocks, inline, plugin_files
+from tests.documents import REPOSITORY, blocks, inline, plugin_files
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 #: Commands that are not executed here -> why.
@@ -145,17 +146,6 @@ def test_every_command_within_the_text_that_trains_nothing_does_what_it_should(
     for words in arguments_of(command):
         code = main([PLACEHOLDERS.get(word, word) for word in words])
         assert code == 0, capsys.readouterr().err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("block", blocks("README.md", "python"), ids=str)
-def test_every_snippet_of_the_readme_runs_after_its_commands(
-    block: Block, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those of CONTRIBUTING.md are run by tests/test_snippets.py."""
-    skip_what_is_not_for_here(block.text.partition("\n")[0])
-    monkeypatch.chdir(folders["README.md"])
-    exec(compile(block.text, "shown.py", "exec"), {"__name__": "shown"})
 
 
 @pytest.mark.slow

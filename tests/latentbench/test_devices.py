@@ -152,7 +152,7 @@ def test_a_checkpoint_moves_between_devices_and_the_user_is_told(
 def test_a_board_runs_on_the_simulated_device_is_killed_resumed_and_equals_the_cpu(toys: Path, tmp_path: Path) -> None:
     """None of its models draws from the global generator in its fit, and the kernels are the same: so are the bits."""
     (tmp_path / "toys.yaml").write_text(BOARD)
-    options = ["--set", "epochs=60", "--set", "batch_size=8", "--checkpoint-seconds", "0.02", "--jobs", "1"]
+    options = ["--set", "epochs=20", "--set", "batch_size=8", "--checkpoint-seconds", "0.02", "--jobs", "1"]
     run = ["--plugin", str(toys), "run", str(tmp_path / "toys.yaml"), *options]
     assert main([*run, "--device", "cpu", "--out", str(tmp_path / "cpu")]) == 0
 

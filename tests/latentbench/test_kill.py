@@ -32,14 +32,14 @@ OPTIONS = ["--set", "epochs=60", "--checkpoint-seconds", "0.02"]
 
 #: Kills the command without killing the imports before it: the process is forked when they are done.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
-    ["latentbench.running.execute", "latentbench.running.plan", "latentbench_metrics.fidelity", "torch._dynamo"]
-)
+_OF_LATENTBENCH = ["latentbench.running.execute", "latentbench.running.plan", "latentbench_metrics.fidelity"]
+_OF_OTHERS = ["torch._dynamo", "sklearn.cluster", "sklearn.linear_model", "sklearn.neighbors"]
+_context.set_forkserver_preload([*_OF_LATENTBENCH, *_OF_OTHERS])
 
 
-def _start(folder: Path, toys: Path, out: str) -> multiprocessing.process.BaseProcess:
+def _start(folder: Path, toys: Path, out: str, executor: str) -> multiprocessing.process.BaseProcess:
     arguments = ["--plugin", str(toys), "run", str(folder / "toys.yaml"), "--out", str(folder / out), "--jobs", "1"]
-    process = _context.Process(target=main, args=([*arguments, *OPTIONS],))
+    process = _context.Process(target=main, args=([*arguments, *OPTIONS, "--executor", executor],))
     process.start()
     return process
 
@@ -64,14 +64,18 @@ def results(out: Path) -> dict[str, dict[str, object]]:
     return found
 
 
-@pytest.mark.parametrize("instants", [3, pytest.param(40, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize(
+    ("executor", "instants"),
+    [("here", 6), pytest.param("local", 40, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
+)
 def test_killed_at_any_instant_the_records_are_those_of_an_uninterrupted_run(
-    instants: int, tmp_path: Path, toys: Path
+    executor: str, instants: int, tmp_path: Path, toys: Path
 ) -> None:
+    """The process that writes is killed itself (``here``), or the one above it, after which it ends (``local``)."""
     (tmp_path / "toys.yaml").write_text(BOARD)
     for out in ("first", "whole"):  # the first one pays for what a process does once
         start = time.monotonic()
-        process = _start(tmp_path, toys, out)
+        process = _start(tmp_path, toys, out, executor)
         process.join()
         duration = time.monotonic() - start
     whole = results(tmp_path / "whole")
@@ -81,7 +85,7 @@ def test_killed_at_any_instant_the_records_are_those_of_an_uninterrupted_run(
     resumed = 0
     for number in range(instants):
         out = f"killed-{number}"
-        process = _start(tmp_path, toys, out)
+        process = _start(tmp_path, toys, out, executor)
         if number % 2:  # most of a command's time is its start, so every other instant is one after a checkpoint
             while process.is_alive() and not list((tmp_path / out).glob(".work/*/checkpoint.pt")):
                 time.sleep(0.002)
@@ -93,7 +97,7 @@ def test_killed_at_any_instant_the_records_are_those_of_an_uninterrupted_run(
         partial = results(tmp_path / out)
         assert partial.items() <= whole.items()
 
-        process = _start(tmp_path, toys, out)
+        process = _start(tmp_path, toys, out, executor)
         process.join()
         assert results(tmp_path / out) == whole
         assert not list((tmp_path / out / ".work").iterdir())

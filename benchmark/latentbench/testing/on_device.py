@@ -54,8 +54,9 @@ def check_model_on_device(
         if trainer.training is not None:
             with promises.that("on an accelerator a fit that is cut off and resumed equals one that is not"):
                 resumed, _ = _cut_off_and_resume(model_class, config, data, device, device)
+                found = resumed.state_dict()
                 for name, value in model.state_dict().items():
-                    expect(torch.equal(resumed.state_dict()[name], value), f"'{name}' differs")
+                    expect(torch.equal(found[name], value), f"'{name}' differs")
             for start, end in ((_CPU, device), (device, _CPU)):
                 with promises.that(f"a checkpoint made on '{start.type}' is resumed on '{end.type}'"):
                     resumed, loop = _cut_off_and_resume(model_class, config, data, start, end)

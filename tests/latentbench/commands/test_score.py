@@ -351,11 +351,13 @@ def test_importing_latentbench_imports_no_torch_until_it_is_needed() -> None:
     assert result.stdout.split() == ["False", "True"]
 
 
-#: The tutorial of the README.
 @pytest.mark.slow
 def test_the_tutorial_runs_as_a_plain_script(tmp_path: Path) -> None:
-    """A script without a guard: its runs have processes of their own, which do not run the script again."""
-    (tutorial,) = (block for block in blocks("README.md", "python") if block.heading == "From Python")
+    """A script without a guard: its runs have processes of their own, which do not run the script again.
+
+    It is all the Python code of README.md: code that is added there has to be run, too.
+    """
+    (tutorial,) = blocks("README.md", "python")
     (tmp_path / "tutorial.py").write_text(tutorial.text)
     result = subprocess.run([sys.executable, "tutorial.py"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 0, result.stderr
