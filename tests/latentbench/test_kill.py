@@ -66,7 +66,7 @@ def results(out: Path) -> dict[str, dict[str, object]]:
 
 @pytest.mark.parametrize(
     ("executor", "instants"),
-    [("here", 6), pytest.param("local", 40, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
+    [("here", 3), ("local", 3), pytest.param("local", 40, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
 )
 def test_killed_at_any_instant_the_records_are_those_of_an_uninterrupted_run(
     executor: str, instants: int, tmp_path: Path, toys: Path

@@ -61,8 +61,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "mfcvae": {"options": {"clusters": (5, 5), "widths": (16, 24)}},
 }
-#: Models whose many choices make hundreds of fits, or whose fits take long. Of autoencoders, "ae" stays.
-LONG = {"beta-vae", "infostylegan", "mfcvae", "sdc", "vae", "vae-lipschitz", "vae-sphere"}
+#: Models whose many choices make hundreds of fits, or whose fits take long. Of autoencoders, "ae" and "beta-vae" stay.
+LONG = {"infostylegan", "mfcvae", "sdc", "vae", "vae-lipschitz", "vae-sphere"}
 
 PLUGINS = Plugins.load()
 
