@@ -32,9 +32,17 @@ OPTIONS = ["--set", "epochs=60", "--checkpoint-seconds", "0.02"]
 
 #: Kills the command without killing the imports before it: the process is forked when they are done.
 _context = multiprocessing.get_context("forkserver")
-_OF_LATENTBENCH = ["latentbench.running.execute", "latentbench.running.plan", "latentbench_metrics.fidelity"]
-_OF_OTHERS = ["torch._dynamo", "sklearn.cluster", "sklearn.linear_model", "sklearn.neighbors"]
-_context.set_forkserver_preload([*_OF_LATENTBENCH, *_OF_OTHERS])
+_context.set_forkserver_preload(
+    [
+        "latentbench.running.execute",
+        "latentbench.running.plan",
+        "latentbench_metrics.fidelity",
+        "torch._dynamo",
+        "sklearn.cluster",
+        "sklearn.linear_model",
+        "sklearn.neighbors",
+    ]
+)
 
 
 def _start(folder: Path, toys: Path, out: str, executor: str) -> multiprocessing.process.BaseProcess:

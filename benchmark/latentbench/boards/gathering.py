@@ -13,7 +13,7 @@ import numpy.typing as npt
 from latentbench.boards.board import Board, BoardDataset, Variant
 from latentbench.boards.lineup import Lineup
 from latentbench.boards.rows import Column, Row
-from latentbench.config import canonical
+from latentbench.config import canonical, differing
 from latentbench.records.code import code_of, describe_code, latest_code
 from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
@@ -330,11 +330,7 @@ def _finished(records: Iterable[Record]) -> int:
 
 
 def _differing(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    if config is base:
-        return {}
-    return {
-        name: value for name, value in config.items() if name not in base or canonical(value) != canonical(base[name])
-    }
+    return {} if config is base else differing([config, base])[0]
 
 
 def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], replicates: Replicates) -> Row:
