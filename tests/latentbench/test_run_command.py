@@ -417,6 +417,27 @@ def test_a_failed_run_is_a_record_and_the_others_go_on(cli: Cli, model: str, mes
     assert "Traceback" in failure.traceback
 
 
+def test_what_is_left_of_a_run_that_was_stopped_once_its_record_was_written_is_cleared(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    command = ("run", "toys.yaml", "--seeds", "1", "--models", "centre-distance", "--executor", "here")
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", stop)
+        assert cli(*command)[0] == 130
+    (path,) = Path("results").glob("*/*/*.json")
+    work = Path("results/.work") / path.stem
+    assert work.exists()
+    before = path.read_bytes()
+    code, out, _ = cli(*command)
+    assert code == 0
+    assert "1 done before" in out
+    assert path.read_bytes() == before
+    assert not work.exists()
+
+
 def test_a_failed_run_is_made_again_only_on_request(cli: Cli, toys: Path, tmp_path: Path) -> None:
     Path("toys.yaml").write_text(BOARD.replace("[centre-distance, pca]", "[nan-loss]").replace("seeds: 2", "seeds: 1"))
     assert cli("run", "toys.yaml")[0] == 2

@@ -205,6 +205,15 @@ class Store:
         if not resumable:
             shutil.rmtree(self.work(record.spec), ignore_errors=True)
 
+    def clear_work(self, spec: RunSpec) -> None:
+        """Drop the work folder of a finished run: a process that was killed once its record was written left it.
+
+        It stays where a process is at it, or where it cannot be written.
+        """
+        if self.work(spec).exists():
+            with suppress(BusyError, StorageError), self.lock(spec, patience=1.0):
+                shutil.rmtree(self.work(spec), ignore_errors=True)
+
     def discard_record(self, spec: RunSpec) -> None:
         """Remove the record of a run that is to be made again: from here on the run is unfinished."""
         path = self.path(spec)

@@ -124,6 +124,9 @@ class Work:
             StorageError: the folder of the records cannot be written.
         """
         write_lineup(self.store.root, self.board, self.lineup)
+        for ended in self.finished:
+            if ended.key not in self.to_do:
+                self.store.clear_work(ended.spec)
         lost: list[str] = []
         silent = dict(self.to_do)
         tasks = [Task(run.spec, how) for run in self.to_do.values()]

@@ -222,8 +222,12 @@ def test_a_run_is_held_by_one_process_and_let_go_by_a_killed_one(tmp_path: Path)
         Store(tmp_path).lock(spec(), 0.2),
     ):
         pass
+    Store(tmp_path).clear_work(spec())
+    assert (Store(tmp_path).work(spec()) / "lock").exists()
     assert process.pid
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     with Store(tmp_path).lock(spec(), 5.0):
         assert (Store(tmp_path).work(spec()) / "lock").exists()
+    Store(tmp_path).clear_work(spec())
+    assert not Store(tmp_path).work(spec()).exists()
