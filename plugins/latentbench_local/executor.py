@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from types import ModuleType
 from typing import ClassVar
 
-from latentbench import Executor, Outcome, Progress, Task, execute, give_up, nth_device
+from latentbench import Executor, LatentbenchError, Outcome, Progress, Task, execute, give_up, nth_device
 
 __all__ = ["LocalExecutor"]
 
@@ -74,8 +74,12 @@ class _Run:
         self._process: ForkServerProcess = _context.Process(
             target=_carry_out, args=(theirs, task, slot, dict(os.environ), level), daemon=True
         )
-        with _nothing_at_the_top():
-            self._process.start()
+        try:
+            with _nothing_at_the_top():
+                self._process.start()
+        except (EOFError, ConnectionError) as error:
+            what = "the process from which runs are forked ended before it forked one"
+            raise LatentbenchError(what, "start the command again, with fewer --jobs if memory is short") from error
         theirs.close()
         timeout = task.execution.timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,6 +186,30 @@ def test_a_plugin_that_patches_torch_when_it_is_imported_is_told_of_in_every_rec
     loaded = records["honest"].environment.loaded
     assert set(loaded) == {"toys", "faults", "patch"}
     assert re.fullmatch(r"patch\.py sha256:[0-9a-f]{12}", loaded["patch"])
+
+
+#: As when the system kills the process from which runs are forked, for want of memory.
+NO_SERVER = """
+import sys
+from latentbench.commands.cli import main
+from latentbench_local import executor
+executor._context.set_forkserver_preload(["ends"])
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_fork_server_that_ends_is_told_of_and_is_no_interrupt(toys: Path, tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text("import os; os._exit(1)")
+    (tmp_path / "one.yaml").write_text(
+        "name: one\ntitle: One\ndatasets: [toy-blobs]\nmodels: [pca]\nrank: auroc@test\n"
+    )
+    (tmp_path / "start.py").write_text(NO_SERVER)
+    command = [sys.executable, "start.py", "--plugin", str(toys), "run", "one.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("latentbench: error: ")
+    assert "the process from which runs are forked ended before it forked one: start the command again" in line
 
 
 def test_an_executor_that_says_nothing_has_finished_nothing(run: Run) -> None:

@@ -143,15 +143,21 @@ def _run(args: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
         return 1
     except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes it for the end of what a user types
+            return _fail_by(error.__cause__, invocation.debug)
         word, code = (
             ("terminated", 143) if _Terminated in (type(error), type(error.__cause__)) else ("interrupted", 130)
         )
         return _fail(f"{word}: what is finished is kept, and the same command resumes the rest", code)
     except Exception as error:
-        if invocation.debug:
-            traceback.print_exc()
-        return _fail(_one_line(error, invocation.debug))
+        return _fail_by(error, invocation.debug)
     return code or 0
+
+
+def _fail_by(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    return _fail(_one_line(error, debug))
 
 
 def _one_line(error: Exception, debug: bool) -> str:

@@ -181,6 +181,7 @@ FAULTS = [
     ("raise ValueError('a\\nb')", 2, f"error: ValueError: a b{AGAIN}"),
     ("open('/no/such/folder')", 2, "error: /no/such/folder: No such file or directory"),
     ("with open('/dev/full', 'w') as full:\n    full.write('x')", 2, "error: No space left on device"),
+    ("raise EOFError('cut short')", 2, f"error: EOFError: cut short{AGAIN}"),
     ("raise KeyboardInterrupt", 130, "error: interrupted: what is finished is kept"),
 ]
 
@@ -194,7 +195,7 @@ def test_whatever_a_command_raises_is_one_line_and_no_traceback(tmp_path, capsys
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
-@pytest.mark.parametrize("body", ["1 / 0", "raise LatentbenchError('no water')"])
+@pytest.mark.parametrize("body", ["1 / 0", "raise EOFError", "raise LatentbenchError('no water')"])
 def test_debug_shows_the_traceback_of_any_error(tmp_path, capsys, body, place):
     plugin = ["--plugin", str(command_file(tmp_path, body, decorators="@common_options"))]
     assert main([*plugin, "--debug", "act"] if place == "before" else [*plugin, "act", "--debug"]) == 2
