@@ -45,7 +45,7 @@ class BetaVAE(VAE):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The negative of the objective, eq. 4: reconstruction + beta KL, its mean over the batch."""
         losses = super().training_step(batch)
-        return {**losses, "loss": losses["reconstruction"] + self.config.beta * losses["kl"]}
+        return {**losses, "loss": losses["reconstruction"] + self.config.beta * self.kl_weight() * losses["kl"]}
 
     def facts(self) -> dict[str, float]:
         """The normalized beta, beta M / N for M dimensions of z and N values of an image, as the paper has it (4.2)."""

@@ -3,18 +3,23 @@
 How a VAE scores images as a detector is in ``latentbench_autoencoders.detector``.
 """
 
+from math import log
 from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
-from latentbench import Batch
+from latentbench import Batch, DataInfo
 from latentbench_autoencoders.autoencoder import Autoencoder
 from latentbench_autoencoders.detector import MECHANISM, OF_DRAWS, VariationalDetector
 from latentbench_autoencoders.posteriors import Gaussian, Posterior
 
-__all__ = ["VAE"]
+__all__ = ["NARROW", "VAE"]
+
+
+#: Standard deviation at which q(z | x) begins where the KL term warms up; ours.
+NARROW = 0.05
 
 
 class VAE(VariationalDetector):
@@ -35,6 +40,14 @@ class VAE(VariationalDetector):
             "probability of 1; threshold: always, at 1/2",
             exclude_if=lambda binarize: binarize == "no",
         )
+        kl_warmup: float = Field(
+            0.0,
+            ge=0,
+            le=1,
+            description="share of the steps in which the KL term is first left out, then rises to its weight; q(z | x) "
+            "begins narrow; 0: none",
+            exclude_if=lambda share: share == 0,
+        )
 
         @model_validator(mode="after")
         def _binary_pixels_are_bernoulli(self) -> Self:
@@ -47,6 +60,11 @@ class VAE(VariationalDetector):
     # two compare. (Their table 6 has a convolutional network, which ``trunk: conv`` is not.)
     presets = {
         **Autoencoder.presets,
+        **{
+            place: {**preset, "kl_warmup": 0.3}
+            for place, preset in Autoencoder.presets.items()
+            if preset.get("initialization") == "mean_image"
+        },
         "ood": {
             **Autoencoder.presets["ood"],
             "reconstruction": "bernoulli",
@@ -57,6 +75,18 @@ class VAE(VariationalDetector):
             "importance_samples": 200,
         },
     }
+
+    def build(self, info: DataInfo) -> None:
+        """Make the networks and the likelihood; a model whose KL term warms up begins as an autoencoder almost."""
+        super().build(info)
+        if self.config.kl_warmup:
+            self.narrow_posterior()
+
+    def narrow_posterior(self) -> None:
+        """Let sigma of q(z | x) be about ``NARROW`` before training, by the biases of log sigma^2."""
+        *_, last = (layer for layer in self.encoder.modules() if isinstance(layer, nn.Linear))
+        with torch.no_grad():
+            last.bias[last.out_features // 2 :] = 2 * log(NARROW)
 
     @property
     def encoder_outputs(self) -> int:
@@ -79,13 +109,27 @@ class VAE(VariationalDetector):
         return Gaussian(mu, log_var)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """The negative ELBO with one draw of z for each image (eq. 10 with L = 1), its mean over the batch."""
+        """The negative ELBO with one draw of z for each image (eq. 10 with L = 1), its mean over the batch.
+
+        While the KL term warms up, it weighs less (``kl_weight``).
+        """
         x = self.observed(batch.images)
         q = self.posterior(x)
         z = q.rsample()
         reconstruction = self.likelihood.negative_log(self.outputs(z), x).mean()
         kl = q.kl().mean()
-        return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
+        return {"loss": reconstruction + self.kl_weight() * kl, "reconstruction": reconstruction, "kl": kl}
+
+    def kl_weight(self) -> float:
+        """1; while the KL term warms up, 0 for the first half of that time, then rising to 1 in equal steps.
+
+        From a deterministic autoencoder to a variational one, as Sonderby et al. do it (Ladder variational
+        autoencoders, NeurIPS 2016, section 2.3). Without it, q(z | x) can collapse to the prior where images differ
+        little from their mean: what the decoder sees at first is noise, and mu is 0 before it uses z. That half of the
+        time has no KL term at all is ours: Adam follows a gradient that is alone, however small its weight.
+        """
+        steps = self.config.kl_warmup * self.progress.total_steps
+        return min(max(2 * self.progress.step / steps - 1, 0.0), 1.0) if self.training and steps else 1.0
 
     def noise(self, count: int) -> Tensor:
         """(count, 1, D): eps ~ N(0, I), from which z = mu + sigma eps (section 2.4)."""

@@ -2,14 +2,15 @@
 
 from typing import Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
 from latentbench import Where
 from latentbench_autoencoders.detector import ScoreName
 from latentbench_autoencoders.posteriors import Posterior
-from latentbench_autoencoders.vae import VAE
+from latentbench_autoencoders.vae import NARROW, VAE
 from latentbench_compact.power_spherical import PowerSpherical
 from latentbench_compact.presets import ELSEWHERE, ON_OOD, N
 from latentbench_compact.spherical import Spherical, log_area, stereographic, uniform
@@ -80,6 +81,12 @@ class VAESphere(VAE):
     def encoder_outputs(self) -> int:
         """The values that mu is made from, and one for kappa."""
         return self.config.latent_dim + (self.config.direction == "normalize")
+
+    def narrow_posterior(self) -> None:
+        """Let kappa of q(z | x) be about 1 / ``NARROW``^2 before training, by its bias: as narrow as a VAE's."""
+        *_, last = (layer for layer in self.encoder.modules() if isinstance(layer, nn.Linear))
+        with torch.no_grad():
+            last.bias[-1] = NARROW**-2
 
     def posterior(self, x: Tensor) -> OnSphere:
         """q(z | x) of the images x, (B, C, H, W)."""

@@ -12,6 +12,7 @@ from torch import distributions as dist
 import latentbench_autoencoders
 from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit, Where
 from latentbench.capabilities import capabilities_of
+from latentbench.model import TrainingProgress
 from latentbench.plugins.registry import Plugins
 from latentbench.running.training import TrainingLoop
 from latentbench_autoencoders import detector
@@ -19,7 +20,7 @@ from latentbench_autoencoders.ae import AE
 from latentbench_autoencoders.autoencoder import Autoencoder
 from latentbench_autoencoders.beta_vae import BetaVAE
 from latentbench_autoencoders.posteriors import Gaussian, kl_divergence
-from latentbench_autoencoders.vae import VAE
+from latentbench_autoencoders.vae import NARROW, VAE
 
 INFO = DataInfo(channels=1, height=8, width=16, train_size=12)
 OF_DRAWS = ["negative_log_likelihood", "hole_indicator", "log_ratio_std", "typicality", "input_complexity"]
@@ -128,6 +129,29 @@ def test_the_step_is_the_negative_elbo_of_a_reparametrized_sample(images: Tensor
     torch.testing.assert_close(losses["reconstruction"], -log_p_x.sum((1, 2, 3)).mean())
     torch.testing.assert_close(losses["kl"], kl.sum(1).mean())
     torch.testing.assert_close(losses["loss"], losses["reconstruction"] + losses["kl"])
+
+
+@pytest.mark.parametrize(("cls", "beta"), [(VAE, 1), (BetaVAE, 3)])
+def test_the_kl_term_is_left_out_and_then_rises_while_it_warms_up(cls: type[VAE], beta: float, images: Tensor) -> None:
+    """Of 40 steps the first 10; validation has the whole term, so that all epochs are compared by one loss."""
+    options: dict[str, Any] = {"kl_warmup": 0.25} | ({"beta": beta} if cls is BetaVAE else {})
+    model = _make(cls, **options)
+    for step, weight in (0, 0.0), (5, 0.0), (8, 0.6), (10, 1.0), (39, 1.0):
+        model.progress = TrainingProgress(step=step, total_steps=40)
+        for training in True, False:
+            losses = model.train(training).training_step(Batch(images))
+            weighted = losses["reconstruction"] + beta * (weight if training else 1) * losses["kl"]
+            torch.testing.assert_close(losses["loss"], weighted)
+    assert "kl_warmup" not in cls.Config().model_dump()
+
+
+@pytest.mark.parametrize("options", [{}, {"trunk": "mlp"}, {"tile": 8, "initialization": "mean_image"}])
+def test_where_the_kl_term_warms_up_the_posterior_begins_narrow(options: dict[str, Any], images: Tensor) -> None:
+    narrow, plain = _make(VAE, kl_warmup=0.5, **options), _make(VAE, **options)
+    (mu, log_var), (mu_plain, log_var_plain) = _posterior(narrow, images), _posterior(plain, images)
+    assert torch.equal(mu, mu_plain)
+    assert ((log_var / 2).exp() < 3 * NARROW).all()
+    assert ((log_var_plain / 2).exp() > 0.3).all()
 
 
 def test_with_the_exact_posterior_one_importance_sample_gives_the_exact_log_likelihood() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
 from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
-from latentbench_autoencoders.vae import VAE
+from latentbench_autoencoders.vae import NARROW, VAE
 from latentbench_compact import latentbench_models
 from latentbench_compact.lipschitz import LipschitzEncoder
 from latentbench_compact.lipschitz_vae import VAELipschitz
@@ -51,7 +51,7 @@ def test_the_plugin_offers_both() -> None:
     [
         (VAESphere, {}),
         (VAESphere, {"latent_dim": 2, "reconstruction": "bernoulli", "trunk": "mlp"}),
-        (VAESphere, {"latent_dim": 5, "direction": "stereographic"}),
+        (VAESphere, {"latent_dim": 5, "direction": "stereographic", "kl_warmup": 0.5}),
         (VAESphere, {"posterior": "power_spherical", "precision": "bfloat16"}),
         (VAELipschitz, {}),
         (VAELipschitz, {"rows": "sphere", "group": None, "trunk": "mlp"}),
@@ -144,6 +144,15 @@ def test_an_encoder_that_is_very_sure_has_finite_losses_and_gradients(m: int, ra
     assert all(value.isfinite() for value in losses.values())
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
     assert model.posterior(images).q.concentration.min() >= 1
+
+
+def test_where_the_kl_term_warms_up_draws_are_near_the_mean_at_first(images: Tensor) -> None:
+    """By as much in each of the other 7 directions as a Gaussian of deviation NARROW."""
+    model = _make(VAESphere, latent_dim=8, kl_warmup=0.5)
+    q = model.posterior(images)
+    torch.manual_seed(0)
+    distance = torch.stack([(q.rsample() - q.mean).square().sum(1) for _ in range(200)]).mean()
+    assert distance.item() == pytest.approx(7 * NARROW**2, rel=0.1)
 
 
 def test_the_sphere_needs_two_dimensions() -> None:
