@@ -88,7 +88,14 @@ class Autoencoder(Model, ABC):
         "mvtec-ad": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 16, "epochs": 20},
         "magnetic-tile": {"latent_dim": 64, "learning_rate": 2e-3, "batch_size": 16, "epochs": 8},
         "scenes": {"width": 8, "learning_rate": 3e-3, "batch_size": 64, "epochs": 10},
-        "textures": {"latent_dim": 64, "width": 8, "learning_rate": 3e-3, "batch_size": 8, "epochs": 30},
+        "textures": {
+            "latent_dim": 64,
+            "width": 8,
+            "learning_rate": 3e-3,
+            "batch_size": 8,
+            "epochs": 30,
+            "initialization": "mean_image",
+        },
         "mnist": {"learning_rate": 3e-3, "epochs": 5},
         # Some 1,200 to 1,400 steps each, 2,400 for the colour images of bottle and 3,600 for screws at any angle, whose
         # corrupted pixels, on normal images held out of training, are found best in maps that are smoothed so far.
