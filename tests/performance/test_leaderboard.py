@@ -67,7 +67,6 @@ def test_200_records_become_a_leaderboard_in_at_most_two_imports_of_pandas(bench
         lambda: subprocess.run([sys.executable, *call], check=True, stdout=subprocess.DEVNULL),
         setup=floor,
         rounds=10,
-        warmup_rounds=1,
     )
     assert (tmp_path / "many.csv").read_text().count("\n") == 1 + MODELS * VALUES
     seconds = benchmark.stats.stats.min

@@ -77,7 +77,7 @@ def test_a_step_is_a_tenth_faster_than_the_five_terms_with_reassignment(benchmar
     while len(ratios) < ATTEMPTS and max(ratios, default=0.0) < 1.1:
         fast, slow = least_seconds(ours, plain)
         ratios.append(slow / fast)
-    (half,) = least_seconds(bfloat16, rounds=3)
+    (half,) = least_seconds(bfloat16, rounds=1)  # reported, not asserted
     benchmark.extra_info |= {
         "step, ms": 1e3 * fast,
         "step with the five terms, ms": 1e3 * slow,
@@ -118,12 +118,10 @@ def test_the_rest_of_a_run_takes_less_than_a_twentieth_of_it(benchmark: Any) -> 
             model.count(train, trainer)
             model.train()
 
-    (step,) = least_seconds(stepper(build("bfloat16")))
-    begun = perf_counter()
-    rest()
-    part = (perf_counter() - begun) / share / (PUBLISHED_STEPS * step)
-    benchmark.extra_info["share of the run"] = part
+    (step,) = least_seconds(stepper(build("bfloat16")), rounds=2)
     benchmark.pedantic(rest, rounds=1)
+    part = benchmark.stats.stats.min / share / (PUBLISHED_STEPS * step)
+    benchmark.extra_info["share of the run"] = part
     assert part < 0.05
 
 
