@@ -1,4 +1,7 @@
-"""``pytest --claims`` in a stranger's folder with claims, a board and records of their own; without it, nothing."""
+"""``pytest --claims`` in a stranger's folder with claims, a board and records of their own; without it, nothing.
+
+It runs in this process, but where what is imported, or what other processes find, is tested.
+"""
 
 from pathlib import Path
 
@@ -7,7 +10,12 @@ import yaml
 from tests.latentbench.boards.test_references import runs
 from tests.latentbench.claims.given import claim, row, rows, write
 
+from latentbench.plugins.registry import Plugins
+
 pytest_plugins = ["pytester"]
+
+#: Loaded before pytester looks which modules there are, for it drops those that are imported later.
+PLUGINS = Plugins.load()
 
 RECORDS = rows(m=[0.80, 0.801, 0.802], x=[0.5, 0.501, 0.502], y=[0.3, 0.6, 0.9])
 NEAR = {"protocol": "near", "differences": ["Smaller."]}
@@ -44,7 +52,7 @@ def test_without_the_option_nothing_is_collected_and_nothing_imported(stranger: 
 
 
 def test_each_claim_is_a_test_named_by_paper_and_cell(stranger: pytest.Pytester) -> None:
-    result = stranger.runpytest_subprocess("--claims", "-v", "-rs")
+    result = stranger.runpytest_inprocess("--claims", "-v", "-rs")
     result.assert_outcomes(passed=1, failed=1, skipped=4)
     text = result.stdout.str()
     result.stdout.fnmatch_lines(
@@ -64,18 +72,18 @@ def test_each_claim_is_a_test_named_by_paper_and_cell(stranger: pytest.Pytester)
 
 
 def test_other_paths_are_tested_beside_the_claims_and_claims_can_be_chosen(stranger: pytest.Pytester) -> None:
-    stranger.runpytest_subprocess("test_own.py", "--claims").assert_outcomes(passed=2, failed=1, skipped=4)
-    stranger.runpytest_subprocess("--claims", "-k", "good or cited").assert_outcomes(passed=1, skipped=1, deselected=4)
-    stranger.runpytest_subprocess("test_own.py", "--claims", "-m", "claim", "--strict-markers").assert_outcomes(
+    stranger.runpytest_inprocess("test_own.py", "--claims").assert_outcomes(passed=2, failed=1, skipped=4)
+    stranger.runpytest_inprocess("--claims", "-k", "good or cited").assert_outcomes(passed=1, skipped=1, deselected=4)
+    stranger.runpytest_inprocess("test_own.py", "--claims", "-m", "claim", "--strict-markers").assert_outcomes(
         passed=1, failed=1, skipped=4, deselected=1
     )
 
 
 def test_a_file_and_a_folder_of_records_can_be_named(stranger: pytest.Pytester) -> None:
     (stranger.path / "results").rename(stranger.path / "records")
-    stranger.runpytest_subprocess("--claims", "claims/p.yaml").assert_outcomes(skipped=6)
+    stranger.runpytest_inprocess("--claims", "claims/p.yaml").assert_outcomes(skipped=6)
     named = ("--claims", "claims/p.yaml", "--claims-results", "records")
-    stranger.runpytest_subprocess(*named).assert_outcomes(passed=1, failed=1, skipped=4)
+    stranger.runpytest_inprocess(*named).assert_outcomes(passed=1, failed=1, skipped=4)
 
 
 def test_workers_give_the_same_verdicts(stranger: pytest.Pytester) -> None:
@@ -91,8 +99,8 @@ def test_a_computed_claim_of_a_local_plugin(stranger: pytest.Pytester) -> None:
     )
     selection = {"function": "formulas:half", "arguments": {"x": 1}}
     write(stranger.path, [], [claim("a", 0.5, kind="computed", role=None, selection=selection)])
-    stranger.runpytest_subprocess("--claims", "--claims-plugin", "formulas.py").assert_outcomes(passed=1)
-    result = stranger.runpytest_subprocess("--claims")
+    stranger.runpytest_inprocess("--claims", "--claims-plugin", "formulas.py").assert_outcomes(passed=1)
+    result = stranger.runpytest_inprocess("--claims")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*p.yaml:*: claim 'a': no plugin is in a package 'formulas'*"])
     assert "Traceback" not in result.stdout.str()
@@ -103,16 +111,16 @@ def test_a_mistake_in_a_file_is_one_line_and_no_claims_are_an_error_of_use(stran
     content = yaml.safe_load(file.read_text())
     content["claims"][1]["spread"] = {"value": 1}
     file.write_text(yaml.safe_dump(content, sort_keys=False))
-    result = stranger.runpytest_subprocess("--claims")
+    result = stranger.runpytest_inprocess("--claims")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*p.yaml:*: claims.1.spread has no 'kind'"])
-    missing = stranger.runpytest_subprocess("--claims", "nowhere")
+    missing = stranger.runpytest_inprocess("--claims", "nowhere")
     assert missing.ret == pytest.ExitCode.USAGE_ERROR
     assert "no claims at nowhere: name their folder with --claims PATH" in missing.stderr.str()
 
 
 def test_records_that_come_later_are_read(stranger: pytest.Pytester) -> None:
     write(stranger.path, runs("z", [0.80, 0.801, 0.802]), CLAIMS)
-    stranger.runpytest_subprocess("--claims", "-k", "missing").assert_outcomes(passed=1, deselected=5)
+    stranger.runpytest_inprocess("--claims", "-k", "missing").assert_outcomes(passed=1, deselected=5)
     folder: Path = stranger.path / "results"
     assert len(list(folder.glob("*/*/*.json"))) == 12

@@ -12,8 +12,12 @@ from tests.latentbench.claims.given import claim, verdicts, write
 from latentbench.claims.schema import Claim, Paper
 from latentbench.claims.telling import evidence_line
 from latentbench.claims.timing import timed
+from latentbench.plugins.registry import Plugins
 
 pytest_plugins = ["pytester"]
+
+#: Loaded before pytester looks which modules there are, for it drops those that are imported later.
+PLUGINS = Plugins.load()
 
 LOOPS = """
 from latentbench import hookimpl
@@ -120,7 +124,7 @@ def test_pytest_times_claims_and_reports_them(stranger: pytest.Pytester) -> None
 def test_where_pytest_benchmark_cannot_time_a_claim_is_not_run(
     stranger: pytest.Pytester, arguments: list[str], said: str
 ) -> None:
-    result = stranger.runpytest_subprocess("--claims", "--claims-plugin", "loops.py", "-rs", *arguments)
+    result = stranger.runpytest_inprocess("--claims", "--claims-plugin", "loops.py", "-rs", *arguments)
     result.assert_outcomes(skipped=3)
     result.stdout.fnmatch_lines([said])
 
@@ -136,7 +140,7 @@ def test_where_pytest_benchmark_cannot_time_a_claim_is_not_run(
 )
 def test_what_cannot_be_timed_is_one_line(stranger: pytest.Pytester, wrong: dict[str, Any], said: str) -> None:
     write(stranger.path, [], [speed(**wrong)])
-    result = stranger.runpytest_subprocess("--claims", "--claims-plugin", "loops.py")
+    result = stranger.runpytest_inprocess("--claims", "--claims-plugin", "loops.py")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"*p.yaml:*: claim 'a': {said}"])
     assert "Traceback" not in result.stdout.str()
