@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+import scipy.linalg  # noqa: F401  (its BLAS is another than NumPy's, and limits hold for what is loaded)
 import torch
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -13,8 +15,10 @@ REPOSITORY = Path(__file__).parents[1]
 settings.register_profile("latentbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("latentbench")
 
-# As a run has it: the last bits of a sum depend on how many threads share it.
+# As a run has it: the last bits of a sum depend on how many threads share it. And where processes test side by side,
+# threads of linear algebra would wait for each other, which takes more time than what they compute.
 torch.set_num_threads(1)
+threadpool_limits(1, user_api="blas")
 
 
 def real_data_root() -> Path:
