@@ -29,8 +29,8 @@ Limits:
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -194,11 +194,12 @@ class _SimulatedTensor(torch.Tensor):
 
 def _run(op: Any, args: Any, kwargs: Any) -> Any:
     """Run one ATen operation that takes or makes tensors of the simulated device."""
-    name = op._schema.name.removeprefix("aten::")
-    leaves = _leaves((args, kwargs))
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    simulated = [tensor for tensor in tensors if isinstance(tensor, _SimulatedTensor)]
-    device = next((leaf for leaf in leaves if isinstance(leaf, torch.device)), None)
+    name, draws = _facts(op)
+    found: list[Any] = []
+    on_host, options = _on_host(args, found), _on_host(kwargs, found)
+    simulated = [leaf for leaf in found if isinstance(leaf, _SimulatedTensor)]
+    host = [leaf for leaf in found if isinstance(leaf, Tensor) and not isinstance(leaf, _SimulatedTensor)]
+    device = next((leaf for leaf in found if isinstance(leaf, torch.device)), None)
     if name == "_has_compatible_shallow_copy_type":
         return len(simulated) != 1
     if name == "copy_":
@@ -206,38 +207,57 @@ def _run(op: Any, args: Any, kwargs: Any) -> Any:
     elif name == "_to_copy" and device is not None and device.type != NAME:
         _count_copy(None, *args, **kwargs)
     else:
-        _refuse_both_devices(op, name, args, tensors)
+        if simulated and host:
+            _refuse_both_devices(op, name, args, host)
         _count(name, args, kwargs)
 
-    own_numbers = torch.Tag.nondeterministic_seeded in op.tags and not any(
-        isinstance(leaf, torch._C.Generator) for leaf in leaves
-    )
-    with _global_generator.in_use() if own_numbers else nullcontext():
-        result = op(*_mapped(_on_host, args), **_mapped(_on_host, kwargs))
+    if draws and not any(isinstance(leaf, torch._C.Generator) for leaf in found):
+        with _global_generator.in_use():
+            result = op(*on_host, **options)
+    else:
+        result = op(*on_host, **options)
 
     on_device = bool(simulated) if device is None else device.type == NAME
-    known = {id(tensor._host): tensor for tensor in simulated}
 
     def on_simulated(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or isinstance(leaf, _SimulatedTensor):
             return leaf
-        if id(leaf) in known:  # changed in place
-            return known[id(leaf)]._follow()
-        if not on_device or any(leaf is tensor for tensor in tensors):
+        for tensor in reversed(simulated):
+            if tensor._host is leaf:  # changed in place
+                return tensor._follow()
+        if not on_device or any(leaf is tensor for tensor in host):
             return leaf
-        with torch.inference_mode(leaf.is_inference()):  # a view of an ordinary tensor is one in inference mode, too
+        inference = leaf.is_inference()  # a view of an ordinary tensor is one in inference mode, too
+        if inference == torch.is_inference_mode_enabled():
+            return _SimulatedTensor(leaf)
+        with torch.inference_mode(inference):
             return _SimulatedTensor(leaf)
 
     return _mapped(on_simulated, result)
 
 
-def _leaves(tree: Any) -> list[Any]:
-    """What lies in nested tuples, lists and dictionaries, which are all that operations take and give."""
+@cache
+def _facts(op: Any) -> tuple[str, bool]:
+    """The operation's name, and whether it draws random numbers."""
+    return op._schema.name.removeprefix("aten::"), torch.Tag.nondeterministic_seeded in op.tags
+
+
+def _on_host(tree: Any, found: list[Any]) -> Any:
+    """Nested tuples, lists and dictionaries, which are all that operations take, with values and devices of the host.
+
+    What was given of tensors, devices and generators is appended to ``found``.
+    """
     if isinstance(tree, (tuple, list)):
-        return [leaf for branch in tree for leaf in _leaves(branch)]
+        return type(tree)([_on_host(branch, found) for branch in tree])
     if isinstance(tree, dict):
-        return [leaf for branch in tree.values() for leaf in _leaves(branch)]
-    return [tree]
+        return {name: _on_host(branch, found) for name, branch in tree.items()}
+    if isinstance(tree, (Tensor, torch.device, torch._C.Generator)):
+        found.append(tree)
+        if isinstance(tree, _SimulatedTensor):
+            return tree._host
+        if isinstance(tree, torch.device):
+            return torch.device("cpu")
+    return tree
 
 
 def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:
@@ -249,17 +269,8 @@ def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree)
 
 
-def _on_host(leaf: Any) -> Any:
-    if isinstance(leaf, _SimulatedTensor):
-        return leaf._host
-    return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
-
-
-def _refuse_both_devices(op: Any, name: str, args: Any, tensors: list[Tensor]) -> None:
-    """Raise as CUDA does if tensors of both devices are given."""
-    host = [tensor for tensor in tensors if not isinstance(tensor, _SimulatedTensor)]
-    if not host or len(host) == len(tensors):
-        return
+def _refuse_both_devices(op: Any, name: str, args: Any, host: list[Tensor]) -> None:
+    """Raise as CUDA does where tensors of the host are given, too, and may not be."""
     if name in _INDEXING and isinstance(args[0], _SimulatedTensor):
         indices = {id(index) for index in args[1]}
         host = [tensor for tensor in host if id(tensor) not in indices]
@@ -369,7 +380,9 @@ def _from_python(function: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
 
 def _refuse_other_generator(generator: torch.Generator, args: Any, device: Any) -> None:
     """Raise as CUDA does if the generator is not of the device that is drawn on."""
-    tensor = next((leaf for leaf in _leaves(args) if isinstance(leaf, Tensor)), None)
+    found: list[Any] = []
+    _on_host(args, found)
+    tensor = next((leaf for leaf in found if isinstance(leaf, Tensor)), None)
     on = torch.device(device) if device is not None else tensor.device if tensor is not None else torch.device("cpu")
     if on.type != generator.device.type:
         raise RuntimeError(f"Expected a '{on.type}' device type for generator but found '{generator.device.type}'")
