@@ -77,26 +77,22 @@ def test_the_installed_script_and_the_module_are_the_same_command_line():
     assert (result.returncode, result.stdout) == (0, f"latentbench, version {version('latentbench')}\n")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["--version"],
-        ["list", "boards"],
-        ["list", "boards", "--json"],
-        ["runs"],
-        ["show", "last"],
-        ["rm", "last"],
-    ],
-)
-def test_verbs_that_train_nothing_import_nothing_heavy(arguments):
-    code = "import sys; from latentbench.commands.cli import main; main(sys.argv[1:]); print(*sys.modules)"
+def test_verbs_that_train_nothing_import_nothing_heavy():
+    """One after the other in one process: what has been imported by any of them is still there after it."""
+    verbs = ["--help", "--version", "list boards", "list boards --json", "runs", "show last", "rm last"]
+    code = (
+        "import sys; from latentbench.commands.cli import main\n"
+        "for verb in sys.argv[1:]: main(verb.split()); print('\\nAfter', verb, *sys.modules, sep='\\t')"
+    )
     where = {**os.environ, "LATENTBENCH_RESULTS": str(REPOSITORY / "leaderboards" / "results")}
-    program = [sys.executable, "-c", code, *arguments]
+    program = [sys.executable, "-c", code, *verbs]
     result = subprocess.run(program, capture_output=True, text=True, check=True, env=where, stdin=subprocess.DEVNULL)
-    modules = {name.split(".")[0] for name in result.stdout.splitlines()[-1].split()}
-    assert "latentbench" in modules
-    assert modules & HEAVY == set()
+    lines = [line.split("\t")[1:] for line in result.stdout.splitlines() if line.startswith("After\t")]
+    assert [verb for verb, *_ in lines] == verbs
+    for verb, *names in lines:
+        modules = {name.split(".")[0] for name in names}
+        assert "latentbench" in modules
+        assert modules & HEAVY == set(), verb
 
 
 def test_the_help_imports_no_verb():
