@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from latentbench import Batch, DataInfo, Where
+from latentbench import Batch, DataInfo
 from latentbench_autoencoders.autoencoder import Autoencoder
 from latentbench_autoencoders.detector import MECHANISM, OF_DRAWS, VariationalDetector
 from latentbench_autoencoders.posteriors import Gaussian, Posterior
@@ -63,7 +63,7 @@ class VAE(VariationalDetector):
         **{
             place: {**preset, "kl_warmup": 0.3}
             for place, preset in Autoencoder.presets.items()
-            if isinstance(place, Where) and preset.get("initialization") == "mean_image"
+            if preset.get("initialization") == "mean_image"
         },
         "ood": {
             **Autoencoder.presets["ood"],
