@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from latentbench import Batch, DataInfo
+from latentbench import Batch, DataInfo, Where
 from latentbench_autoencoders.autoencoder import Autoencoder
 from latentbench_autoencoders.detector import MECHANISM, OF_DRAWS, VariationalDetector
 from latentbench_autoencoders.posteriors import Gaussian, Posterior
@@ -20,6 +20,12 @@ __all__ = ["NARROW", "VAE"]
 
 #: Standard deviation at which q(z | x) begins where the KL term warms up; ours.
 NARROW = 0.05
+#: Presets in which q(z | x) collapses to the prior, or takes long to leave it, where the KL term does not warm up.
+_COLLAPSING = (
+    "textures",
+    Where("mvtec-ad", image_size=128, category="bottle"),
+    Where("kolektor-sdd", image_size=(320, 128)),
+)
 
 
 class VAE(VariationalDetector):
@@ -60,11 +66,7 @@ class VAE(VariationalDetector):
     # two compare. (Their table 6 has a convolutional network, which ``trunk: conv`` is not.)
     presets = {
         **Autoencoder.presets,
-        **{
-            place: {**preset, "kl_warmup": 0.3}
-            for place, preset in Autoencoder.presets.items()
-            if preset.get("initialization") == "mean_image"
-        },
+        **{place: {**Autoencoder.presets[place], "kl_warmup": 0.3} for place in _COLLAPSING},
         "ood": {
             **Autoencoder.presets["ood"],
             "reconstruction": "bernoulli",
