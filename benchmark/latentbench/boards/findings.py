@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from latentbench.boards.board import Board, Label, ValueText, load_board
+from latentbench.boards.board import Board, Label, ValueText, find_board, is_board_file
 from latentbench.boards.gathering import make_column
 from latentbench.boards.references import against
 from latentbench.boards.rows import Beside, Column, Row
@@ -65,7 +65,7 @@ class Finding(Options):
     title: str
     headline: str = Field(description="what the paper says")
     source: str = Field("", description="where it says so: a table, a figure")
-    board: str
+    board: str = Field(description="its name; or the path of its file, from the folder of this one")
     row: Label = Field(description="the paper's method: a model or variant of the board")
     places: list[Place] = Field(min_length=1)
     against: list[Reference] = Field([], description="rows beside the best null and the untrained twin")
@@ -100,6 +100,11 @@ class Findings(Options):
             for place, finding in enumerate(paper.findings):
                 yield ("papers", number, "findings", place), finding
 
+    @property
+    def folder(self) -> Path:
+        """Of the file that they were read from."""
+        return self._source.path.parent if self._source else Path()
+
     def mistake(self, loc: Sequence[int | str], what: str, mend: str = "") -> LatentbenchError:
         """An error about one part, with file and line where it was read from a file."""
         return self._source.mistake(loc, what, mend) if self._source else LatentbenchError(what, mend)
@@ -118,18 +123,22 @@ def load_findings(path: Path) -> Findings:
 
 
 def boards_of(findings: Findings, plugins: "Plugins") -> dict[str, Board]:
-    """The boards that the findings name, by name.
+    """The boards that the findings name, by what they call them.
 
     Raises:
         LatentbenchError: there is no such board, dataset or row, or the board does not show such a value.
     """
     offers, boards = plugins.offers("boards"), dict[str, Board]()
     for loc, finding in findings.each():
-        if finding.board not in offers:
+        path = findings.folder / finding.board if is_board_file(finding.board) else None
+        if path is not None and not path.is_file():
+            what = f"there is no board {path}"
+            raise findings.mistake((*loc, "board"), what, "give its path from the folder of this file")
+        if path is None and finding.board not in offers:
             what = f"there is no board '{finding.board}'"
             raise findings.mistake((*loc, "board"), what, did_you_mean(finding.board, offers))
         if finding.board not in boards:
-            boards[finding.board] = load_board(offers[finding.board].value)
+            boards[finding.board] = find_board(str(path or finding.board), plugins)
         for part, what, mend in _mistakes(finding, boards[finding.board], list(plugins.offers("models"))):
             raise findings.mistake((*loc, *part), what, mend)
     return boards

@@ -36,6 +36,24 @@ def test_without_records_the_command_that_makes_them_is_told(file: Path, capsys:
     assert "`latentbench run quick --datasets digits-shift` makes them." in printed
 
 
+def test_a_board_can_be_a_file_that_is_found_from_the_folder_of_the_findings(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(FILE.replace("board: quick", "board: boards/mini.yaml"))
+    assert main(["findings", str(file)]) == 2
+    path = file.parent / "boards" / "mini.yaml"
+    assert f"{file}:8: there is no board {path}: give its path from the folder" in capsys.readouterr().err
+    path.parent.mkdir()
+    path.write_text(
+        "name: mini\ntitle: M\ndatasets: [{name: digits-shift, options: {correlation: 0.9}}]\n"
+        "models: [ae, pca]\nrank: auroc@test/correlated\n"
+    )
+    assert main(["findings", str(file), "--results", str(file.parent / "none")]) == 0
+    printed = capsys.readouterr().out
+    assert "on the board `mini`" in printed
+    assert f"`latentbench run {path} --datasets digits-shift` makes them." in printed
+
+
 def test_what_a_run_has_left_is_written_and_is_what_would_be_printed(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

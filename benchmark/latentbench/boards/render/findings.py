@@ -48,7 +48,7 @@ def render_findings(
 
     Args:
         findings: what is asked.
-        boards: by the names in the findings.
+        boards: by what the findings call them.
         records: of any boards, in any order.
         lineups: of the boards, by the same names.
         replicates: of the values that rank, as far as they are known.
@@ -65,7 +65,7 @@ def render_findings(
         if paper.differences:
             blocks += ["What may differ from the paper:", _items(map(_text, paper.differences))]
         for place, finding in enumerate(paper.findings):
-            blocks += _finding(finding, found["papers", number, "findings", place])
+            blocks += _finding(finding, boards[finding.board], found["papers", number, "findings", place])
     return "\n\n".join([*blocks, *map(_text, findings.closing)]) + "\n"
 
 
@@ -109,11 +109,11 @@ def _tally(same: Sequence[Other]) -> str:
     return ", ".join(f"{word} on {count}" if len(same) > 1 else word for word, count in told)
 
 
-def _finding(finding: Finding, found: Sequence[Evidence]) -> Iterator[str]:
+def _finding(finding: Finding, board: Board, found: Sequence[Evidence]) -> Iterator[str]:
     """The headline, the values, the verdicts, and what may differ in the protocol."""
     yield f"### {finding.title}"
     yield f"**Published.** {_text(finding.headline)}{f' ({_text(finding.source)})' if finding.source else ''}"
-    yield f"**Measured**, on the board {code_span(finding.board)}:"
+    yield f"**Measured**, on the board {code_span(board.name)}:"
     yield _grid(finding, found)
     yield "**What is left of it.**"
     tables = {one.place.dataset: one.table for one in found if one.table}
@@ -122,7 +122,7 @@ def _finding(finding: Finding, found: Sequence[Evidence]) -> Iterator[str]:
         for label, table in tables.items()
         if table.diagnosis
     ]
-    yield _items([*_verdicts(finding, found), *splits])
+    yield _items([*_verdicts(finding, board, found), *splits])
     if finding.differences:
         yield "What may differ from the paper here:"
         yield _items(map(_text, finding.differences))
@@ -156,11 +156,11 @@ def _cell(other: Other, column: Column) -> str:
     return f"{summary.mean:z.3f}{around}, {summary.n} seed{'s' if summary.n > 1 else ''}"
 
 
-def _verdicts(finding: Finding, found: Sequence[Evidence]) -> Iterator[str]:
+def _verdicts(finding: Finding, board: Board, found: Sequence[Evidence]) -> Iterator[str]:
     """The verdicts, each with the places of which the same is to be said."""
     alike = grouped(found, lambda one: (_lead(one), tuple(_comparisons(finding, one)), _missing(one)))
     for (lead, said, missing), same in alike.items():
-        yield f"{lead} on {_places(same)}: {' '.join([*said, *_mends(finding, missing, same)])}"
+        yield f"{lead} on {_places(same)}: {' '.join([*said, *_mends(board, missing, same)])}"
 
 
 def _lead(one: Evidence) -> str:
@@ -202,7 +202,7 @@ def _missing(one: Evidence) -> tuple[tuple[Outcome, str, str], ...]:
     return tuple(found)
 
 
-def _mends(finding: Finding, missing: Sequence[tuple[Outcome, str, str]], found: Sequence[Evidence]) -> Iterator[str]:
+def _mends(board: Board, missing: Sequence[tuple[Outcome, str, str]], found: Sequence[Evidence]) -> Iterator[str]:
     """What is missing, and the command that makes it."""
     datasets = ",".join(dict.fromkeys(one.place.dataset for one in found))
     for outcome, same in grouped(missing, lambda one: one[0]).items():
@@ -210,13 +210,13 @@ def _mends(finding: Finding, missing: Sequence[tuple[Outcome, str, str]], found:
         nulls = "" in labels
         them = "them" if nulls or len(same) > 1 else "it"
         models = "" if nulls else f" --models {','.join(labels)}"
-        run = f"latentbench run {finding.board} --datasets {datasets}{models}"
+        run = f"latentbench run {board.on_the_command_line} --datasets {datasets}{models}"
         if outcome == "no record":
             yield f"No record yet of {names}: {code_span(run)} makes {them}."
         elif outcome == "failed":
             yield f"Every run of {names} failed: {code_span(f'{run} --retry-failed')} makes {them} again."
         else:
-            evaluate = code_span(f"latentbench evaluate {finding.board}")
+            evaluate = code_span(f"latentbench evaluate {board.on_the_command_line}")
             yield f"The records of {names} lack this value: {evaluate} computes it if what they kept suffices."
 
 
