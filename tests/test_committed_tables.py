@@ -217,8 +217,11 @@ def test_the_committed_tables_are_those_of_the_committed_records() -> None:
     assert [name for name, text in rendered().items() if found[name] != text.encode()] == [], MEND
 
 
-def test_the_committed_findings_are_those_of_the_committed_records(plugins: Plugins) -> None:
-    findings = load_findings(LEADERBOARDS / "findings.yaml")
+def test_the_committed_findings_are_those_of_the_committed_records(
+    plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(LEADERBOARDS.parent)  # commands name the files of searches as they are named from there
+    findings = load_findings(Path("leaderboards/findings.yaml"))
     boards = boards_of(findings, plugins)
     lineups = {name: read_lineup(RESULTS, board) for name, board in boards.items()}
     mend = (
