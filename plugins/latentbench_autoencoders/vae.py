@@ -21,11 +21,7 @@ __all__ = ["NARROW", "VAE"]
 #: Standard deviation at which q(z | x) begins where the KL term warms up; ours.
 NARROW = 0.05
 #: Presets in which q(z | x) collapses to the prior, or takes long to leave it, where the KL term does not warm up.
-_COLLAPSING = (
-    "textures",
-    Where("mvtec-ad", image_size=128, category="bottle"),
-    Where("kolektor-sdd", image_size=(320, 128)),
-)
+_COLLAPSING = ("textures", Where("mvtec-ad", image_size=128, category="bottle"))
 
 
 class VAE(VariationalDetector):
