@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from latentbench import DataInfo, Model, Split, TrainingOptions, Where, import_torchvision
 from latentbench_autoencoders.likelihoods import Reconstruction, likelihood
-from latentbench_autoencoders.networks import Trunk, decoder, encoder, initialize
+from latentbench_autoencoders.networks import Trunk, decoder, encoder, initialize, last_layer
 
 if TYPE_CHECKING:
     from latentbench import Trainer
@@ -122,8 +122,7 @@ class Autoencoder(Model, ABC):
         if config.initialization == "mean_image":
             initialize(self.encoder)
             initialize(self.decoder)
-            *_, last = (layer for layer in self.decoder if isinstance(layer, nn.Linear | nn.ConvTranspose2d))
-            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last_layer(self.decoder).weight)
             self.output_bias = nn.Parameter(torch.zeros(1, *info.image_shape))
 
     @property

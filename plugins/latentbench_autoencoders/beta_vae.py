@@ -5,13 +5,9 @@ from torch import Tensor
 
 from latentbench import Batch, Where
 from latentbench_autoencoders.likelihoods import Reconstruction
-from latentbench_autoencoders.vae import VAE
+from latentbench_autoencoders.vae import VAE, warming_up
 
 __all__ = ["BetaVAE"]
-
-
-#: Presets in which a beta of 4 collapses q(z | x) to the prior, beside those of the VAE.
-_COLLAPSING = (Where("mvtec-ad", image_size=128), Where("magnetic-tile", image_size=128))
 
 
 class BetaVAE(VAE):
@@ -43,7 +39,8 @@ class BetaVAE(VAE):
     config: Config
     presets = {
         **{data: {name: preset[name] for name in preset if name != "sigma"} for data, preset in VAE.presets.items()},
-        **{place: {**VAE.presets[place], "kl_warmup": 0.3} for place in _COLLAPSING},
+        # where 4 collapses q(z | x) to the prior otherwise, beside the places where 1 does
+        **warming_up(VAE.presets, Where("mvtec-ad", image_size=128), Where("magnetic-tile", image_size=128)),
         "digits-shift": {"learning_rate": 3e-3, "batch_size": 100, "epochs": 40, "beta": 1.2},  # with 4 it collapses
     }
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latentbench import DataInfo, LatentbenchError
 
-__all__ = ["Tiles", "Trunk", "conv_sizes", "decoder", "encoder", "initialize"]
+__all__ = ["Tiles", "Trunk", "conv_sizes", "decoder", "encoder", "initialize", "last_layer"]
 
 Trunk = Literal["mlp", "conv"]
 
@@ -162,6 +162,12 @@ def initialize(network: nn.Module) -> None:
         nn.init.normal_(layer.weight, std=sqrt(2 / ((1 + _SLOPE**2) * products)))
         assert layer.bias is not None
         nn.init.zeros_(layer.bias)
+
+
+def last_layer(network: nn.Module) -> nn.Linear | nn.ConvTranspose2d:
+    """The layer of an encoder or decoder that makes its outputs."""
+    *_, last = (layer for layer in network.modules() if isinstance(layer, nn.Linear | nn.ConvTranspose2d))
+    return last
 
 
 def _rectifier() -> nn.Module:

@@ -3,25 +3,29 @@
 How a VAE scores images as a detector is in ``latentbench_autoencoders.detector``.
 """
 
+from collections.abc import Mapping
 from math import log
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentbench import Batch, DataInfo, Where
 from latentbench_autoencoders.autoencoder import Autoencoder
 from latentbench_autoencoders.detector import MECHANISM, OF_DRAWS, VariationalDetector
+from latentbench_autoencoders.networks import last_layer
 from latentbench_autoencoders.posteriors import Gaussian, Posterior
 
-__all__ = ["NARROW", "VAE"]
-
+__all__ = ["NARROW", "VAE", "warming_up"]
 
 #: Standard deviation at which q(z | x) begins where the KL term warms up; ours.
 NARROW = 0.05
-#: Presets in which q(z | x) collapses to the prior, or takes long to leave it, where the KL term does not warm up.
-_COLLAPSING = ("textures", Where("mvtec-ad", image_size=128, category="bottle"))
+
+
+def warming_up(presets: Mapping[str | Where, Mapping[str, Any]], *places: str | Where) -> dict[str | Where, Any]:
+    """Some of the presets, with the KL term warming up in the first 3 of 10 steps."""
+    return {place: {**presets[place], "kl_warmup": 0.3} for place in places}
 
 
 class VAE(VariationalDetector):
@@ -62,7 +66,8 @@ class VAE(VariationalDetector):
     # two compare. (Their table 6 has a convolutional network, which ``trunk: conv`` is not.)
     presets = {
         **Autoencoder.presets,
-        **{place: {**Autoencoder.presets[place], "kl_warmup": 0.3} for place in _COLLAPSING},
+        # where q(z | x) collapses to the prior otherwise, or takes long to leave it
+        **warming_up(Autoencoder.presets, "textures", Where("mvtec-ad", image_size=128, category="bottle")),
         "ood": {
             **Autoencoder.presets["ood"],
             "reconstruction": "bernoulli",
@@ -82,9 +87,10 @@ class VAE(VariationalDetector):
 
     def narrow_posterior(self) -> None:
         """Let sigma of q(z | x) be about ``NARROW`` before training, by the biases of log sigma^2."""
-        *_, last = (layer for layer in self.encoder.modules() if isinstance(layer, nn.Linear))
-        with torch.no_grad():
-            last.bias[last.out_features // 2 :] = 2 * log(NARROW)
+        bias = last_layer(self.encoder).bias
+        assert bias is not None
+        _, of_log_var = bias.detach().chunk(2)
+        of_log_var.fill_(2 * log(NARROW))
 
     @property
     def encoder_outputs(self) -> int:

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
 from latentbench import Where
 from latentbench_autoencoders.detector import ScoreName
+from latentbench_autoencoders.networks import last_layer
 from latentbench_autoencoders.posteriors import Posterior
 from latentbench_autoencoders.vae import NARROW, VAE
 from latentbench_compact.power_spherical import PowerSpherical
@@ -84,9 +84,9 @@ class VAESphere(VAE):
 
     def narrow_posterior(self) -> None:
         """Let kappa of q(z | x) be about 1 / ``NARROW``^2 before training, by its bias: as narrow as a VAE's."""
-        *_, last = (layer for layer in self.encoder.modules() if isinstance(layer, nn.Linear))
-        with torch.no_grad():
-            last.bias[-1] = NARROW**-2
+        bias = last_layer(self.encoder).bias
+        assert bias is not None
+        bias.detach()[-1] = NARROW**-2
 
     def posterior(self, x: Tensor) -> OnSphere:
         """q(z | x) of the images x, (B, C, H, W)."""

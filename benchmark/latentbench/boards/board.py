@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,6 +25,7 @@ __all__ = [
     "ValueText",
     "Variant",
     "all_boards",
+    "board_path",
     "find_board",
     "is_board_file",
     "load_board",
@@ -203,6 +204,29 @@ def find_board(board: str, plugins: "Plugins") -> Board:
     found = load_board(Path(board) if is_board_file(board) else plugins.get("boards", board).value)
     found._asked_for = board
     return found
+
+
+def board_path(board: str, folder: Path, plugins: "Plugins", mistake: Callable[[str, str], LatentbenchError]) -> Path:
+    """The file of a board that another file names: by the board's name, or by a path (``is_board_file``).
+
+    Args:
+        board: what stands there.
+        folder: of the file that names it, from which a path is taken.
+        plugins: where boards come from.
+        mistake: makes the error from what is wrong and how to mend it.
+
+    Raises:
+        LatentbenchError: there is no such board or file.
+    """
+    if is_board_file(board):
+        path = folder / board
+        if not path.is_file():
+            raise mistake(f"there is no board {path}", "give its path from the folder of this file")
+        return path
+    offers = plugins.offers("boards")
+    if board not in offers:
+        raise mistake(f"there is no board '{board}'", did_you_mean(board, offers))
+    return Path(offers[board].value)
 
 
 def is_board_file(text: str | Path) -> bool:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from latentbench.boards.board import Board, Label, ValueText, find_board, is_board_file
+from latentbench.boards.board import Board, Label, ValueText, board_path, find_board, is_board_file
 from latentbench.boards.gathering import make_column
 from latentbench.boards.references import against
 from latentbench.boards.rows import Beside, Column, Row
@@ -128,17 +129,13 @@ def boards_of(findings: Findings, plugins: "Plugins") -> dict[str, Board]:
     Raises:
         LatentbenchError: there is no such board, dataset or row, or the board does not show such a value.
     """
-    offers, boards = plugins.offers("boards"), dict[str, Board]()
+    boards: dict[str, Board] = {}
     for loc, finding in findings.each():
-        path = findings.folder / finding.board if is_board_file(finding.board) else None
-        if path is not None and not path.is_file():
-            what = f"there is no board {path}"
-            raise findings.mistake((*loc, "board"), what, "give its path from the folder of this file")
-        if path is None and finding.board not in offers:
-            what = f"there is no board '{finding.board}'"
-            raise findings.mistake((*loc, "board"), what, did_you_mean(finding.board, offers))
         if finding.board not in boards:
-            boards[finding.board] = find_board(str(path or finding.board), plugins)
+            mistake = partial(findings.mistake, (*loc, "board"))
+            path = board_path(finding.board, findings.folder, plugins, mistake)
+            called = str(path) if is_board_file(finding.board) else finding.board
+            boards[finding.board] = find_board(called, plugins)
         for part, what, mend in _mistakes(finding, boards[finding.board], list(plugins.offers("models"))):
             raise findings.mistake((*loc, *part), what, mend)
     return boards

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentbench.boards.board import Board, is_board_file, load_board
+from latentbench.boards.board import Board, board_path, is_board_file, load_board
 from latentbench.boards.published import MEANS
 from latentbench.claims.schema import Claim, OnBoard, Paper, Runs, load_paper
 from latentbench.errors import LatentbenchError, did_you_mean
@@ -82,7 +83,8 @@ def load_ledger(files: Sequence[Path], plugins: "Plugins") -> Ledger:
         if not isinstance(selection, OnBoard):
             continue
         if (paper.name, selection.board) not in boards:
-            path = _board_path(paper, claim, selection, plugins)
+            mistake = partial(paper.mistake, claim, ("selection", "board"))
+            path = board_path(selection.board, (paper.path or Path()).parent, plugins, mistake).resolve()
             boards[paper.name, selection.board] = loaded[path] = loaded.get(path) or load_board(path)
         board = ledger.board(paper, selection)
         labels = [*(entry.label for entry in board.datasets), *([MEANS] if board.average else [])]
@@ -90,21 +92,6 @@ def load_ledger(files: Sequence[Path], plugins: "Plugins") -> Ledger:
             what = f"board '{selection.board}' has no dataset '{selection.dataset}'"
             raise paper.mistake(claim, ("selection", "dataset"), what, did_you_mean(selection.dataset, labels))
     return ledger
-
-
-def _board_path(paper: Paper, claim: Claim, selection: OnBoard, plugins: "Plugins") -> Path:
-    """The file of a board, which a claim names by its name, or by its path from the folder of the claims."""
-    place = ("selection", "board")
-    if is_board_file(selection.board):
-        path = (paper.path or Path()).parent / selection.board
-        if not path.is_file():
-            raise paper.mistake(claim, place, f"there is no board {path}", "give its path from the folder of this file")
-        return path.resolve()
-    offers = plugins.offers("boards")
-    if selection.board not in offers:
-        what = f"there is no board '{selection.board}'"
-        raise paper.mistake(claim, place, what, did_you_mean(selection.board, offers))
-    return Path(offers[selection.board].value)
 
 
 def planning(selection: Runs, plugins: "Plugins") -> Iterator[str]:

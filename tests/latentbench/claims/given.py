@@ -15,6 +15,9 @@ from latentbench.records.store import Store
 
 __all__ = ["BOARD", "claim", "ledger", "row", "rows", "verdicts", "write"]
 
+#: Loaded before pytester looks which modules there are, for it drops those that are imported later.
+PLUGINS = Plugins.load()
+
 BOARD: dict[str, Any] = {"name": "b", "title": "B", "datasets": ["d"], "rank": RANK, "seeds": 3}
 
 

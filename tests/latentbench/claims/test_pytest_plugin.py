@@ -10,12 +10,7 @@ import yaml
 from tests.latentbench.boards.test_references import runs
 from tests.latentbench.claims.given import claim, row, rows, write
 
-from latentbench.plugins.registry import Plugins
-
 pytest_plugins = ["pytester"]
-
-#: Loaded before pytester looks which modules there are, for it drops those that are imported later.
-PLUGINS = Plugins.load()
 
 RECORDS = rows(m=[0.80, 0.801, 0.802], x=[0.5, 0.501, 0.502], y=[0.3, 0.6, 0.9])
 NEAR = {"protocol": "near", "differences": ["Smaller."]}

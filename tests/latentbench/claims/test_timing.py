@@ -12,12 +12,8 @@ from tests.latentbench.claims.given import claim, verdicts, write
 from latentbench.claims.schema import Claim, Paper
 from latentbench.claims.telling import evidence_line
 from latentbench.claims.timing import timed
-from latentbench.plugins.registry import Plugins
 
 pytest_plugins = ["pytester"]
-
-#: Loaded before pytester looks which modules there are, for it drops those that are imported later.
-PLUGINS = Plugins.load()
 
 LOOPS = """
 from latentbench import hookimpl
