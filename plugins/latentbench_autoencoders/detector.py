@@ -46,8 +46,8 @@ OF_DRAWS = (
 )
 #: What the hole indicator goes back to: where the codes are, and how wide their posteriors (supplement H).
 MECHANISM = ("code_norm", "posterior_spread")
-#: Output values that are decoded at a time, because every image is decoded N times: 1 MiB in float32, for the cache.
-DECODED_AT_ONCE = 2**18
+#: Values that are drawn or decoded at a time, because every image is decoded N times: 1 MiB in float32, for the cache.
+AT_ONCE = 2**18
 #: Training images that the mean of -log p(x) for typicality is taken over. The number is ours.
 TYPICAL_IMAGES = 5000
 
@@ -151,15 +151,16 @@ class VariationalDetector(Autoencoder, ABC):
     def draws(self, q: Posterior, x: Tensor) -> Draws:
         """N draws of z for each image of x, (B, C, H, W), decoded.
 
-        The draws are decoded in chunks, each of at most ``DECODED_AT_ONCE`` output values or of one draw for all
-        images. What the decoder needs for its hidden layers comes on top.
+        They are drawn and decoded in chunks, each of at most ``AT_ONCE`` values of codes or outputs, or of one draw for
+        all images. What the decoder needs for its hidden layers comes on top.
         """
         log_p_x, log_ratio = [], []
-        for noise in torch.split(self.eps, max(1, DECODED_AT_ONCE // x.numel())):
-            z, log_prior_over_posterior = q.draw(noise)
-            outputs = self.outputs(z.flatten(0, 1)).view(*z.shape[:2], *x.shape[1:])
-            log_p_x.append(self.likelihood.log_prob_of_draws(outputs, x))
+        for noise in torch.split(self.eps, max(1, AT_ONCE // q.mean.numel())):
+            drawn, log_prior_over_posterior = q.draw(noise)
             log_ratio.append(log_prior_over_posterior)
+            for z in torch.split(drawn, max(1, AT_ONCE // x.numel())):
+                outputs = self.outputs(z.flatten(0, 1)).view(*z.shape[:2], *x.shape[1:])
+                log_p_x.append(self.likelihood.log_prob_of_draws(outputs, x))
         log_p = torch.cat(log_p_x)
         return Draws(log_p, log_p + torch.cat(log_ratio))
 

@@ -189,7 +189,7 @@ def test_importance_samples_decoded_in_chunks_give_the_same(images: Tensor, monk
         return outputs(z)
 
     monkeypatch.setattr(model, "outputs", outputs)
-    monkeypatch.setattr(detector, "DECODED_AT_ONCE", 3 * images.numel() + 1)
+    monkeypatch.setattr(detector, "AT_ONCE", 3 * images.numel() + 1)
     torch.testing.assert_close(model.log_likelihood(images), whole)
     assert largest == 3 * len(images)
 
