@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from latentbench import Batch, DataInfo, LatentbenchError, Model, Split, TrainingOptions
 from latentbench_augment import Corrupted, Corruption, GridNoise, read_textures
@@ -81,7 +81,9 @@ class SDC(Model):
             min_length=1,
             description="of the branches of a block, where they fit into the image; (1,) turns dilation off",
         )
-        skips: Skips = Field("none", description="convex: the decoder mixes in the encoder's maps")
+        skips: Skips = Field(
+            "full", description="convex: the decoder mixes in the encoder's maps; full: and in the end the image"
+        )
         corruption: Literal["structured", "grid_noise", "pixel_noise", "none"] = Field(
             "structured",
             description="structured: blobs are replaced; grid_noise, pixel_noise: Gaussian, coarse or for each pixel; "
@@ -106,12 +108,14 @@ class SDC(Model):
         weighting: Weighting = Field(
             "masked", description="masked: clean and corrupted part are averaged by themselves; plain: squared error"
         )
-        clean_weight: NonNegativeFloat = Field(0.9, description="w_c, of the clean part")
-        masked_weight: NonNegativeFloat = Field(0.1, description="w_m, of the corrupted part")
+        clean_weight: NonNegativeFloat = Field(0.5, description="w_c, of the clean part")
+        masked_weight: NonNegativeFloat = Field(0.5, description="w_m, of the corrupted part")
         idempotence: float = Field(0.0, ge=0, description="weight of the squared difference between one pass and two")
         symmetry: Symmetry = Field("none", description="random symmetries of training images")
-        learning_rate: float = Field(2e-3, gt=0, description="of Adam")
-        schedule: Literal["cosine", "constant"] = Field("cosine", description="of the learning rate; cosine: to 0")
+        learning_rate: float = Field(6e-3, gt=0, description="of Adam, at its greatest")
+        schedule: Literal["one_cycle", "cosine", "constant"] = Field(
+            "one_cycle", description="of the learning rate; one_cycle: up from a 25th, and down to 0; cosine: down to 0"
+        )
         residual: Literal["chosen"] | Measure = Field(
             "chosen",
             description="of a pixel: squared, or standardized by the residuals of training images at its place; or "
@@ -175,6 +179,7 @@ class SDC(Model):
             )
 
     config: Config
+    version = 2
     presets = PRESETS
     usual_mean: Tensor
     usual_variance: Tensor
@@ -226,10 +231,14 @@ class SDC(Model):
         return torch.optim.Adam(self.parameters(), self.config.learning_rate, fused=True)
 
     def schedulers(self, optimizers: torch.optim.Optimizer) -> "LRScheduler | Mapping[str, LRScheduler]":
-        """A cosine from the learning rate to 0 (Loshchilov & Hutter 2017), or none."""
-        if self.config.schedule == "constant":
-            return {}
-        return CosineAnnealingLR(optimizers, self.progress.total_steps)
+        """One cycle (Smith & Topin 2019), a cosine from the learning rate to 0 (Loshchilov & Hutter 2017), or none."""
+        match self.config.schedule:
+            case "one_cycle":
+                return OneCycleLR(optimizers, self.config.learning_rate, self.progress.total_steps)
+            case "cosine":
+                return CosineAnnealingLR(optimizers, self.progress.total_steps)
+            case "constant":
+                return {}
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
         """Train in the harness's loop; then note what is usual, choose map and pooling, look for outliers in training.

@@ -22,16 +22,8 @@ _SYMMETRIES: dict[str, Symmetry] = {
 #: Surfaces of the made textures: tiles are lit from one corner.
 _MADE: dict[str, Symmetry] = {"weave": "flips", "grain": "mirror", "leather": "dihedral"}
 
-#: Photographs. With skips, as in the method's late version, and with equal weights: in the search industrial-settings
-#: corrupted pixels of normal images held out of training were found better with each on the grid, and on the bottle
-#: about as well.
-_PHOTOGRAPHS = {
-    "batch_size": 16,
-    "memory_format": "channels_last",
-    "skips": "convex",
-    "clean_weight": 0.5,
-    "masked_weight": 0.5,
-}
+#: What photographs have in common.
+_PHOTOGRAPHS = {"batch_size": 16, "memory_format": "channels_last"}
 
 PRESETS: dict[str | Where, Mapping[str, Any]] = {
     "textures": {"batch_size": 8, "epochs": 30, "memory_format": "channels_last"},
