@@ -106,8 +106,8 @@ class ResizeConvolution(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C', 2 h, 2 w)."""
         weight = self.weight.flip(2, 3).transpose(0, 1)
-        summed = sum(F.pad(weight, (left, 1 - left, up, 1 - up)) for left in (0, 1) for up in (0, 1))
-        return F.conv_transpose2d(x, summed, self.bias, stride=2, padding=1)
+        moved = [F.pad(weight, (left, 1 - left, up, 1 - up)) for left in (0, 1) for up in (0, 1)]
+        return F.conv_transpose2d(x, torch.stack(moved).sum(0), self.bias, stride=2, padding=1)
 
 
 def fitting(dilations: Sequence[int], height: int, width: int) -> tuple[int, ...]:
