@@ -1,4 +1,4 @@
-"""The network: any size of image, the reach of dilations, parameters that do not depend on them, and convex skips."""
+"""The network: any size of image, the reach of dilations, parameters that do not depend on them, and skips."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.functional import pad
+from torch.nn.functional import conv2d, interpolate, pad
 
-from latentbench_sdc.network import ConvexCombination, Denoiser, StackedDilatedConvolution, fitting
+from latentbench_sdc.network import ConvexCombination, Denoiser, ResizeConvolution, StackedDilatedConvolution, fitting
 
 
 def network(*, channels: int = 1, size="small", dilations=(1, 2, 4), skips="none") -> Denoiser:
@@ -17,7 +17,7 @@ def network(*, channels: int = 1, size="small", dilations=(1, 2, 4), skips="none
     return Denoiser(channels, size, dilations, skips).eval()
 
 
-@pytest.mark.parametrize("skips", ["none", "convex"])
+@pytest.mark.parametrize("skips", ["none", "convex", "full"])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47), (40, 31), (8, 15), (39, 32)])
 def test_sides_that_eight_does_not_divide_are_mirrored_at_the_far_end_and_cut_again(skips, height, width):
     f = network(channels=3, skips=skips)
@@ -104,3 +104,25 @@ def test_a_skip_lets_the_image_through_that_the_bottleneck_does_not_have():
         with torch.inference_mode():
             first, second = f(torch.rand(2, 1, 32, 32))
         assert torch.equal(first, second) != passes
+
+
+@pytest.mark.parametrize(("bias", "passes"), [(-50.0, True), (50.0, False)])
+def test_a_full_skip_turns_to_the_image_where_its_coefficients_are_zero(bias, passes):
+    f: Any = network(channels=3, skips="full")
+    nn.init.zeros_(f.out.weight)
+    with torch.no_grad():
+        f.out.bias.copy_(torch.tensor([0.25] * 3 + [bias] * 3))
+    images = torch.rand(2, 3, 33, 40)
+    torch.testing.assert_close(f(images), images if passes else torch.full_like(images, 0.25))
+
+
+@given(sizes=st.tuples(*4 * [st.integers(1, 6)]), bias=st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_a_resize_convolution_repeats_places_and_then_convolves(sizes, bias):
+    inputs, outputs, height, width = sizes
+    f = ResizeConvolution(inputs, outputs, bias=bias).double()
+    x = torch.randn(2, inputs, height, width, dtype=torch.double, requires_grad=True)
+    both = [f(x), conv2d(interpolate(x, scale_factor=2), f.weight, f.bias, padding=1)]
+    torch.testing.assert_close(*both)
+    seen = torch.randn_like(both[0])
+    torch.testing.assert_close(*(torch.autograd.grad(y, (x, *f.parameters()), seen) for y in both))
