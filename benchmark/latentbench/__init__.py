@@ -37,8 +37,9 @@ if TYPE_CHECKING:
         content_hash,
     )
     from latentbench.devices import nth_device
-    from latentbench.evaluation.evaluate import Predictions, measure
     from latentbench.evaluation.loading import LoadedRun, load_run
+    from latentbench.evaluation.measuring import measure
+    from latentbench.evaluation.predictions import Predictions
     from latentbench.executor import Execution, Executor, Outcome, Progress, Task
     from latentbench.files import replacing
     from latentbench.metric import Evaluation, Metric, Statistic
@@ -82,8 +83,9 @@ _PUBLIC = {
         "content_hash",
     ),
     "devices": ("nth_device",),
-    "evaluation.evaluate": ("Predictions", "measure"),
     "evaluation.loading": ("LoadedRun", "load_run"),
+    "evaluation.measuring": ("measure",),
+    "evaluation.predictions": ("Predictions",),
     "executor": ("Execution", "Executor", "Outcome", "Progress", "Task"),
     "files": ("replacing",),
     "metric": ("Evaluation", "Metric", "Statistic"),

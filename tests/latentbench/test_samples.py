@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentbench import Data, DataInfo, LatentbenchError, Metric, Model, Options, Role, StoredSplit, Targets
-from latentbench.evaluation import evaluate as evaluation_module
-from latentbench.evaluation.evaluate import Predictions, collect, measure
+from latentbench.evaluation import measuring
+from latentbench.evaluation.collecting import collect
+from latentbench.evaluation.measuring import measure
+from latentbench.evaluation.predictions import Predictions
 from latentbench.records.record import Value
 
 INFO = DataInfo(channels=1, height=4, width=6, train_size=40)
@@ -206,13 +208,13 @@ class Again(Brightness):
 @pytest.fixture
 def reads(monkeypatch):
     """The splits whose images were read."""
-    splits, read = [], evaluation_module._images
+    splits, read = [], measuring._images
 
     def noted(split):
         splits.append(split)
         return read(split)
 
-    monkeypatch.setattr(evaluation_module, "_images", noted)
+    monkeypatch.setattr(measuring, "_images", noted)
     Brightness.seen.clear()
     return splits
 
@@ -233,7 +235,7 @@ def test_a_metric_gets_the_splits_own_bytes_read_once_and_only_if_asked_for(read
 @given(st.lists(st.integers(0, 255), min_size=24, max_size=24))
 def test_every_byte_survives_the_way_to_the_model_and_back(pixels):
     images = torch.tensor(pixels, dtype=torch.uint8).view(1, 1, 4, 6)
-    assert evaluation_module._images(StoredSplit(Role.TEST, images)).tolist() == images.tolist()
+    assert measuring._images(StoredSplit(Role.TEST, images)).tolist() == images.tolist()
 
 
 def test_an_evaluation_without_images_says_so():

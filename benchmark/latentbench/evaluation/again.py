@@ -13,9 +13,11 @@ from latentbench.capabilities import PER_IMAGE, capabilities_of
 from latentbench.data.splits import Data, Role, Split, Targets
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.check import readouts_of
-from latentbench.evaluation.evaluate import Measurement, Predictions, collect, measure, refuse_transductive
+from latentbench.evaluation.collecting import collect, refuse_transductive
 from latentbench.evaluation.kept import KeptSplit, kept_data, kept_targets
 from latentbench.evaluation.loading import load_model, load_run_data, repeat_command
+from latentbench.evaluation.measuring import Measurement, measure
+from latentbench.evaluation.predictions import Predictions
 from latentbench.evaluation.readouts import with_readouts
 from latentbench.metric import Metric, why_unavailable
 from latentbench.plugins.registry import Plugins

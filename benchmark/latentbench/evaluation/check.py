@@ -12,8 +12,9 @@ import numpy as np
 from latentbench.capabilities import PER_IMAGE
 from latentbench.data.splits import Data
 from latentbench.errors import LatentbenchError
-from latentbench.evaluation.evaluate import Measurement, Predictions, measure
 from latentbench.evaluation.kept import kept_data
+from latentbench.evaluation.measuring import Measurement, measure
+from latentbench.evaluation.predictions import Predictions
 from latentbench.evaluation.replicates import replicates_of
 from latentbench.metric import Metric
 from latentbench.records.record import Record, Value

@@ -15,8 +15,8 @@ from torch import Tensor
 from latentbench.capabilities import capabilities_of, samples_at_codes
 from latentbench.data.splits import Data, Role, content_hash
 from latentbench.errors import LatentbenchError
-from latentbench.evaluation.evaluate import Predictions
 from latentbench.evaluation.inference import Parts, as_codes, infer, seeded
+from latentbench.evaluation.predictions import Predictions
 from latentbench.evaluation.readouts.readout import side_by_side
 from latentbench.evaluation.sheets import Row, Sheet, Tile, heat, png
 from latentbench.model import Model

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from latentbench.data.splits import Data
 from latentbench.errors import describe
 from latentbench.evaluation.bootstrap import bootstrap_replicates
-from latentbench.evaluation.evaluate import Predictions, evaluation_of
 from latentbench.evaluation.kept import kept_data
+from latentbench.evaluation.measuring import evaluation_of
+from latentbench.evaluation.predictions import Predictions
 from latentbench.metric import Metric, why_unavailable
 from latentbench.records.record import Record
 from latentbench.records.store import Store

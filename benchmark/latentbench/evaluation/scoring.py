@@ -16,7 +16,7 @@ from latentbench.data.dataset import Dataset
 from latentbench.data.pictures import SUFFIXES, Header, read_header
 from latentbench.data.splits import Data, DataInfo, Role, Split, StoredSplit
 from latentbench.errors import LatentbenchError, did_you_mean
-from latentbench.evaluation.evaluate import output_on
+from latentbench.evaluation.collecting import output_on
 from latentbench.evaluation.inference import Parts
 from latentbench.evaluation.sheets import heat
 from latentbench.model import Model

@@ -16,10 +16,12 @@ import torch
 from latentbench.data.splits import Data
 from latentbench.devices import NoDeviceError, cpu_threads, open_device
 from latentbench.errors import LatentbenchError, blame, describe, origin
-from latentbench.evaluation.evaluate import Predictions, collect, measure, refuse_transductive
+from latentbench.evaluation.collecting import collect, refuse_transductive
 from latentbench.evaluation.facts import facts_of
 from latentbench.evaluation.kept import kept_targets
+from latentbench.evaluation.measuring import measure
 from latentbench.evaluation.pictures import make_pictures
+from latentbench.evaluation.predictions import Predictions
 from latentbench.executor import Outcome, Progress, Task
 from latentbench.files import StorageError
 from latentbench.metric import why_unavailable

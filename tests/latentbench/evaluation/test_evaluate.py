@@ -28,8 +28,10 @@ from latentbench import (
     StoredSplit,
     Targets,
 )
-from latentbench.evaluation import evaluate as evaluation_module
-from latentbench.evaluation.evaluate import Predictions, collect, measure
+from latentbench.evaluation import collecting
+from latentbench.evaluation.collecting import collect
+from latentbench.evaluation.measuring import measure
+from latentbench.evaluation.predictions import Predictions
 from latentbench.evaluation.readouts.knn import K
 from latentbench.evaluation.readouts.probe import STRENGTHS, UNCHOSEN
 from latentbench.records.arrays import unpack
@@ -399,7 +401,7 @@ class Composed(Split):
 
 
 def test_a_composed_training_split_is_drawn_by_the_seed_and_no_longer_than_the_limit(monkeypatch):
-    monkeypatch.setattr(evaluation_module, "MAX_IMAGES", 120)
+    monkeypatch.setattr(collecting, "MAX_IMAGES", 120)
     drawn = []
     for seed in (0, 0, 1):
         composed = Composed()
@@ -411,7 +413,7 @@ def test_a_composed_training_split_is_drawn_by_the_seed_and_no_longer_than_the_l
 
 
 def test_of_a_stored_training_split_the_probe_reads_a_random_part(monkeypatch):
-    monkeypatch.setattr(evaluation_module, "MAX_IMAGES", 30)
+    monkeypatch.setattr(collecting, "MAX_IMAGES", 30)
     data = dataset()
     order = np.argsort(data.train.targets.attributes["left"], kind="stable")  # the first 30 are of one value
     targets = Targets(attributes={n: v[order] for n, v in data.train.targets.attributes.items()})

@@ -11,9 +11,10 @@ from PIL import Image
 
 from latentbench import Data, DataInfo, Metric, Model, Options, Role, StoredSplit, Targets
 from latentbench.evaluation import pictures as module
-from latentbench.evaluation.evaluate import Predictions, collect
+from latentbench.evaluation.collecting import collect
 from latentbench.evaluation.facts import facts_of
 from latentbench.evaluation.pictures import make_pictures
+from latentbench.evaluation.predictions import Predictions
 from latentbench.evaluation.sheets import Sheet, heat
 
 CPU = torch.device("cpu")

@@ -21,7 +21,8 @@ from PIL import Image
 from latentbench import Data, LatentbenchError, StoredSplit
 from latentbench.data import cache
 from latentbench.data.dataset import State
-from latentbench.evaluation.evaluate import Predictions, measure
+from latentbench.evaluation.measuring import measure
+from latentbench.evaluation.predictions import Predictions
 from latentbench.files import CACHE_VARIABLE
 from latentbench.testing import check_dataset
 from latentbench_datasets.mvtec import dataset as mvtec
