@@ -24,7 +24,7 @@ class Denoiser(nn.Module):
 
     Args:
         channels: of the images.
-        size: of the network; "small" has about 0.6 million parameters, "base" four times as many.
+        size: of the network; "small" has about half a million parameters, "base" four times as many.
         dilations: of the parallel branches of a block.
         skips: what the decoder mixes in: nothing; "convex", the encoder's maps (``ConvexCombination``); "full", these
             and in the end the image itself, so that what is normal need not be drawn anew.
