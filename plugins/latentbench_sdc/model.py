@@ -298,7 +298,9 @@ class SDC(Model):
 
     def residuals(self, images: Tensor) -> Tensor:
         """(1, B, C, H, W): x - f(x); or (4, B, C, H, W) over the flips of x, flipped back, if that is wanted."""
-        flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if self.config.average_flips else ((),)
+        if not self.config.average_flips:
+            return (images - self.reconstruct(images))[None]
+        flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
         return torch.stack([(x - self.reconstruct(x)).flip(flip) for flip in flips for x in (images.flip(flip),)])
 
     def facts(self) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from latentbench import Batch, DataInfo
-from latentbench.model import memory_format_of
+from latentbench.model import TrainingProgress, memory_format_of
 from latentbench.running.fitting import in_memory_format
 from latentbench.running.provenance import Meter
 from latentbench.running.updates import Updates
@@ -25,6 +25,7 @@ def build(side: int) -> tuple[SDC, Batch]:
     config = SDC.configure("mvtec-ad", {})
     assert isinstance(config, SDC.Config)
     model = SDC(config, DataInfo(channels=3, height=side, width=side, train_size=BATCH))
+    model.progress = TrainingProgress(total_steps=1000)
     model.to(memory_format=memory_format_of(config))  # type: ignore[call-overload]
     batch = Batch(torch.rand(BATCH, 3, side, side, generator=torch.Generator().manual_seed(0)))
     return model, in_memory_format(batch, config)
