@@ -1,4 +1,4 @@
-"""The network f: an encoder, stacked dilated convolutions on a map of an eighth of the image's size, and a decoder."""
+"""The network f: an encoder, dilated convolutions on a map of an eighth of the image's size, a decoder, and skips."""
 
 from collections.abc import Sequence
 from itertools import pairwise
