@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from time import thread_time
 from typing import Any
 
 import pytest
 import torch
+from tests.performance.turns import least_seconds
 from torch import nn
 
 from latentbench_augment import Corrupted, Corruption, GridNoise
@@ -22,17 +22,6 @@ def autoencoder() -> nn.Module:
     down = [nn.Conv2d(*pair, 4, 2, 1) for pair in pairwise(channels)]
     up = [nn.ConvTranspose2d(*pair, 4, 2, 1) for pair in pairwise(channels[::-1])]
     return nn.Sequential(*(layer for convolution in [*down, *up] for layer in (convolution, nn.ReLU())))
-
-
-def least_seconds(*functions: Callable[[], object], rounds: int = 8) -> list[float]:
-    """The least time of a call of each in this thread. They take turns, so that a busy machine slows all of them."""
-    seconds: list[list[float]] = [[] for _ in functions]
-    for _ in range(rounds):
-        for function, times in zip(functions, seconds, strict=True):
-            begun = thread_time()
-            function()
-            times.append(thread_time() - begun)
-    return [min(times) for times in seconds]
 
 
 @pytest.mark.parametrize("textures", [False, True], ids=["", "textures"])
@@ -58,7 +47,7 @@ def compare(benchmark: Any, corrupt: Callable[[torch.Tensor, torch.Generator], C
 
     ratios: list[float] = []
     while len(ratios) < ATTEMPTS and min(ratios, default=2.0) > 1:
-        corrupting, passing = least_seconds(lambda: corrupt(images, generator), forward)
+        corrupting, passing = least_seconds(lambda: corrupt(images, generator), forward, rounds=8)
         ratios.append(corrupting / passing)
     benchmark.extra_info |= {"over a forward pass": ratios[-1], "ms per image": 1e3 * corrupting / BATCH}
     benchmark(corrupt, images, generator)

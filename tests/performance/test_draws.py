@@ -1,11 +1,12 @@
 """The hole indicator of all draws at once against loops over draws: one thread, published sizes, N = 200."""
 
-from collections.abc import Callable, Iterator
-from time import thread_time
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from tests.performance.turns import least_seconds
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -35,12 +36,6 @@ def looped(model: VAESphere, images: Tensor) -> Tensor:
     return torch.stack(log_p).std(0)
 
 
-def milliseconds_per_image(score: Callable[[Tensor], Tensor], images: Tensor) -> float:
-    begun = thread_time()
-    score(images)
-    return (thread_time() - begun) / len(images) * 1e3
-
-
 def test_all_draws_at_once_are_ten_times_as_fast_as_image_by_image_and_no_slower_than_batch_by_batch(
     benchmark: Any, model: VAESphere
 ) -> None:
@@ -58,12 +53,11 @@ def test_all_draws_at_once_are_ten_times_as_fast_as_image_by_image_and_no_slower
     torch.testing.assert_close(ours(images[:20]), loop(images[:20]), atol=1e-2, rtol=1e-3)
     ratios: list[tuple[float, float]] = []
     while len(ratios) < ATTEMPTS and not any(single >= 10 and batch >= 1 for single, batch in ratios):
-        turns = [[milliseconds_per_image(f, images) for f in (ours, loop)] for _ in range(3)]
-        fast, batch = (min(times) for times in zip(*turns, strict=True))
-        single = min(milliseconds_per_image(loop, images[i : i + 1]) for i in range(5))
-        ratios.append((single / fast, batch / fast))
+        fast, batch = least_seconds(partial(ours, images), partial(loop, images))
+        single = min(least_seconds(*(partial(loop, images[i : i + 1]) for i in range(5)), rounds=1))
+        ratios.append((single * len(images) / fast, batch / fast))
     benchmark.extra_info |= {
-        "10,000 images on one thread, s": fast * 10,
+        "10,000 images on one thread, s": fast * 10_000 / len(images),
         "loop over draws of one image, ratio": ratios[-1][0],
         "loop over draws of 500 images, ratio": ratios[-1][1],
     }

@@ -1,12 +1,12 @@
 """A training step of infostylegan beside one with the penalty in every step and a convolution for each image."""
 
 from collections.abc import Callable
-from time import thread_time
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from tests.latentbench_infostylegan.grouped import grouped
+from tests.performance.turns import least_seconds
 
 from latentbench import Batch, DataInfo
 from latentbench.model import TrainingProgress, memory_format_of
@@ -38,17 +38,6 @@ def stepper(**options: Any) -> Callable[[], None]:
                 pass
 
     return steps
-
-
-def least_seconds(*functions: Callable[[], None], rounds: int = 3) -> list[float]:
-    """The least time of a call of each in this thread. They take turns, so that a busy machine slows all of them."""
-    seconds: list[list[float]] = [[] for _ in functions]
-    for _ in range(rounds):
-        for function, times in zip(functions, seconds, strict=True):
-            begun = thread_time()
-            function()
-            times.append(thread_time() - begun)
-    return [min(times) for times in seconds]
 
 
 def test_steps_are_faster_by_a_third_than_with_every_penalty_and_grouped_convolutions(benchmark: Any) -> None:

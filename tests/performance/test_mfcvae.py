@@ -1,12 +1,14 @@
 """A training step of MFCVAE on MNIST against the five terms written out, and what a run costs beside its steps."""
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter, thread_time
 from typing import Any
 
 import pytest
 import torch
 from tests.latentbench_mfcvae import five_terms
+from tests.performance import turns
 
 from latentbench import Batch, DataInfo, Role, StoredSplit
 from latentbench.model import TrainingProgress
@@ -20,6 +22,8 @@ INFO = DataInfo(channels=1, height=28, width=28, train_size=50_000)
 PUBLISHED_STEPS, BATCH = 47_318, 512
 #: A crowded machine can spoil a measurement: what is too slow is so every time.
 ATTEMPTS = 3
+#: Of wall-clock time, since steps of one test take two threads.
+least_seconds = partial(turns.least_seconds, rounds=12, clock=perf_counter)
 FIRST_STAGE, LAST_STAGE = (TrainingProgress(step=step, total_steps=100) for step in (1, 99))
 
 
@@ -56,17 +60,6 @@ def plain_stepper(model: MFCVAE) -> Callable[[], None]:
         five_terms.reassigned(model, data)
 
     return step
-
-
-def least_seconds(*functions: Callable[[], None], rounds: int = 12) -> list[float]:
-    """The least time of a call of each, taken in turns, so that what else the machine does falls on all."""
-    seconds: list[list[float]] = [[] for _ in functions]
-    for _ in range(rounds):
-        for function, times in zip(functions, seconds, strict=True):
-            begun = perf_counter()
-            function()
-            times.append(perf_counter() - begun)
-    return [min(times) for times in seconds]
 
 
 def test_a_step_is_a_tenth_faster_than_the_five_terms_with_reassignment(benchmark: Any) -> None:

@@ -1,10 +1,11 @@
 """What a training step and a map of sdc cost beyond the network's own passes, in one run; and its speed and memory."""
 
 from collections.abc import Callable
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import Any
 
 import torch
+from tests.performance.turns import least_seconds
 
 from latentbench import Batch, DataInfo
 from latentbench.model import TrainingProgress, memory_format_of
@@ -29,17 +30,6 @@ def build(side: int) -> tuple[SDC, Batch]:
     model.to(memory_format=memory_format_of(config))  # type: ignore[call-overload]
     batch = Batch(torch.rand(BATCH, 3, side, side, generator=torch.Generator().manual_seed(0)))
     return model, in_memory_format(batch, config)
-
-
-def least_seconds(*functions: Callable[[], object]) -> list[float]:
-    """The least time of a call of each in this thread. They take turns, so that a busy machine slows all of them."""
-    seconds: list[list[float]] = [[] for _ in functions]
-    for _ in range(3):
-        for function, times in zip(functions, seconds, strict=True):
-            begun = thread_time()
-            function()
-            times.append(thread_time() - begun)
-    return [min(times) for times in seconds]
 
 
 def compare(benchmark: Any, ours: Callable[[], object], passes: Callable[[], object], most: float) -> None:

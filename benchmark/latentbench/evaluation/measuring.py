@@ -58,7 +58,7 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
     kept: dict[str, npt.NDArray[Any]] = {}
     for name, split in evaluated_splits(data):
         even = np.ones(len(split))
-        images = cache(partial(_images, split))  # read once if a metric is_due for them, and let go with the split
+        images = cache(partial(_images, split))  # read once if a metric asks for them, and let go with the split
         for metric_name, metric_class in sorted(metrics.items()):
             output = predictions.output(name, metric_class.capability)
             from_kept = output is None and metric_class.statistic is not None  # where something is kept, it applies
