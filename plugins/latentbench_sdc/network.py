@@ -55,7 +55,8 @@ class Denoiser(nn.Module):
                 x = self.mix[level](encoded[-2 - level], x)
         restored: Tensor = self.out(x)[..., :height, :width]
         if self.skips == "full":
-            restored, logits = restored.chunk(2, 1)
+            # in the image's precision, which may be higher than that of the convolutions
+            restored, logits = restored.to(images.dtype).chunk(2, 1)
             restored = torch.lerp(images, restored, logits.sigmoid())
         return restored
 

@@ -116,6 +116,19 @@ def test_a_full_skip_turns_to_the_image_where_its_coefficients_are_zero(bias, pa
     torch.testing.assert_close(f(images), images if passes else torch.full_like(images, 0.25))
 
 
+@pytest.mark.parametrize("skips", ["none", "convex", "full"])
+def test_in_bfloat16_it_restores_nearly_the_same_and_a_full_skip_does_not_round_the_image(skips):
+    f: Any = network(skips=skips)
+    images = torch.rand(2, 1, 32, 32)
+    with torch.inference_mode():
+        exact = f(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(f(images).float(), exact, rtol=0, atol=0.03)
+            if skips == "full":
+                f.out.bias[1] = -torch.inf  # of the coefficients, which are 0 then
+                assert torch.equal(f(images), images)
+
+
 @given(sizes=st.tuples(*4 * [st.integers(1, 6)]), bias=st.booleans())
 @settings(max_examples=20, deadline=None)
 def test_a_resize_convolution_repeats_places_and_then_convolves(sizes, bias):
