@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
-from latentbench import Batch, DataInfo, LatentbenchError, Model, Split, TrainingOptions
-from latentbench_augment import Corrupted, Corruption, GridNoise, read_textures
+from latentbench import Batch, DataInfo, LatentbenchError, Model, Split, TrainingOptions, did_you_mean
+from latentbench_augment import PROBES, Corrupted, Corruption, GridNoise, read_textures
 from latentbench_sdc.network import Denoiser, Size, Skips, fitting
 from latentbench_sdc.objective import Weighting, restoration_error
 from latentbench_sdc.presets import PRESETS
@@ -58,12 +58,10 @@ __all__ = ["SDC"]
 _SHORTEST = 32
 #: With fewer training images, a warning is logged.
 _FEW = 10
-#: Corrupted images, at least, and images, at most, on which the map and its pooling are chosen.
-_CHOSEN_ON = 64
+#: Defective images of each kind, at least, and normal ones, at most, on which the map and its pooling are chosen.
+_CHOSEN_ON = 16
 #: Images that are passed through the network at a time after training.
 _AT_ONCE = 16
-#: What is undone for the choice of the map and its pooling, whatever the network was trained to undo.
-_YARDSTICK = Corruption(clean=0)
 #: Images in the model's own picture.
 _SHOWN = 8
 
@@ -82,7 +80,7 @@ class SDC(Model):
             description="of the branches of a block, where they fit into the image; (1,) turns dilation off",
         )
         skips: Skips = Field(
-            "full", description="convex: the decoder mixes in the encoder's maps; full: and in the end the image"
+            "convex", description="convex: the decoder mixes in the encoder's maps; full: and in the end the image"
         )
         corruption: Literal["structured", "grid_noise", "pixel_noise", "none"] = Field(
             "structured",
@@ -119,15 +117,18 @@ class SDC(Model):
         residual: Literal["chosen"] | Measure = Field(
             "chosen",
             description="of a pixel: squared, or standardized by the residuals of training images at its place; or "
-            "chosen on corrupted validation images",
+            "chosen on probe defects",
         )
         smoothing: Literal["chosen", "fixed"] = Field(
-            "chosen", description="of the map: chosen on corrupted validation images, or fixed to kernel and passes"
+            "chosen", description="of the map: chosen on probe defects, or fixed to kernel and passes"
         )
         kernel: int = Field(11, ge=1, description="k of fixed smoothing, in pixels of 256 a side")
         passes: int = Field(2, ge=0, description="n of fixed smoothing")
         pooling: Literal["chosen"] | Pooling = Field(
-            "chosen", description="of the map to a score: chosen on corrupted validation images, or its maximum or mean"
+            "chosen", description="of the map to a score: chosen on probe defects, or its maximum or mean"
+        )
+        probes: tuple[str, ...] = Field(
+            tuple(PROBES), min_length=1, description="kinds of defects made in validation images, to choose by"
         )
         average_flips: bool = Field(False, description="average the map over the flips of an image: four passes")
 
@@ -149,7 +150,17 @@ class SDC(Model):
                 own |= dict.fromkeys(("kernel", "passes"), "smoothing is chosen")
             elif self.passes == 0:
                 own |= {"kernel": "no pass smooths with it"}
+            if "chosen" not in (self.residual, self.smoothing, self.pooling):
+                own |= {"probes": "nothing is chosen"}
             return {**super().unused(), **own}
+
+        @field_validator("probes")
+        @classmethod
+        def _probes_are_known(cls, probes: tuple[str, ...]) -> tuple[str, ...]:
+            for name in probes:
+                if name not in PROBES:
+                    raise ValueError(f"unknown probe '{name}': {did_you_mean(name, PROBES)}")
+            return probes
 
         @model_validator(mode="after")
         def _corruption_is_possible(self) -> Self:
@@ -179,7 +190,7 @@ class SDC(Model):
             )
 
     config: Config
-    version = 2
+    version = 3
     presets = PRESETS
     usual_mean: Tensor
     usual_variance: Tensor
@@ -223,7 +234,7 @@ class SDC(Model):
         self.register_buffer("passes", torch.tensor(config.passes))
         pooling = config.pooling if config.pooling != "chosen" else "maximum"
         self.register_buffer("pooling", torch.tensor(POOLINGS.index(pooling)))
-        self.register_buffer("held_out_ap", torch.tensor(torch.nan))
+        self.register_buffer("held_out_ap", torch.full((len(config.probes),), torch.nan))
         self.register_buffer("training_outliers", torch.tensor(0))
 
     def optimizers(self) -> torch.optim.Optimizer:
@@ -244,7 +255,7 @@ class SDC(Model):
         """Train in the harness's loop; then note what is usual, choose map and pooling, look for outliers in training.
 
         All look at normal images alone. Map and pooling are chosen on those for validation, or where there are none, on
-        those for training.
+        those for training, and on probe defects made in them.
 
         Raises:
             LatentbenchError: the folder of textures has no image, or one that cannot be read.
@@ -306,10 +317,16 @@ class SDC(Model):
     def facts(self) -> dict[str, float]:
         """The map, its smoothing in pixels, what both were chosen by, and the extreme outliers among training images.
 
-        ``held_out_ap`` is the average precision of the map for corrupted pixels of normal images held out of training:
-        by it settings can be compared without looking at test images.
+        ``held_out_ap`` is the mean over the kinds of probe defects, ``held_out_ap_KIND``, of the average precision of
+        the map for their pixels. The defects are made in normal images held out of training: by it settings can be
+        compared without looking at test images.
         """
-        chosen_by = {} if self.held_out_ap.isnan() else {"held_out_ap": float(self.held_out_ap)}
+        precisions = {
+            f"held_out_ap_{name}": float(ap)
+            for name, ap in zip(self.config.probes, self.held_out_ap, strict=True)
+            if not ap.isnan()
+        }
+        chosen_by = {"held_out_ap": float(self.held_out_ap.nanmean()), **precisions} if precisions else {}
         return chosen_by | {
             "residual_is_standardized": float(MEASURES[int(self.measure)] == "standardized"),
             "smoothing_side": self._smooth.side(self.info.height, self.info.width),
@@ -321,7 +338,7 @@ class SDC(Model):
     def pictures(self, images: Tensor) -> dict[str, Tensor]:
         """``corruptions``: test images, corrupted, and what becomes of them, side by side."""
         x = images[:_SHOWN]
-        corrupted, _ = _YARDSTICK(x, _generator(x.device))
+        corrupted, _ = Corruption(clean=0)(x, _generator(x.device))
         return {"corruptions": torch.cat([x, corrupted, self.reconstruct(corrupted)], 3)}
 
     def _corrupted(self, x: Tensor, generator: torch.Generator) -> Corrupted:
@@ -354,37 +371,42 @@ class SDC(Model):
         self.usual_variance.copy_(usual.variance)
 
     def _choose(self, held_out: Split, trainer: "Trainer") -> None:
-        """Choose residual, smoothing and pooling by how well they find corruptions of normal images."""
+        """Choose residual, smoothing and pooling by how well they find probe defects in normal images."""
         config = self.config
         if "chosen" not in (config.residual, config.smoothing, config.pooling):
             return
         count = min(len(held_out), _CHOSEN_ON)
-        clean, corrupted, masks = [], [], []
+        clean, defective, masks = [], [], []
         for images in self._in_parts(held_out, trainer, count):
             clean.append(self.residuals(images))
             for _ in range(ceil(_CHOSEN_ON / count)):
-                defective, mask = _YARDSTICK(images, trainer.generator)
-                corrupted.append(self.residuals(defective))
-                masks.append(mask[:, 0] > 0.5)
+                probed = [PROBES[name](images, trainer.generator) for name in config.probes]
+                defective.append(torch.stack([self.residuals(each.images) for each in probed]))
+                masks.append(torch.stack([each.mask[:, 0] > 0.5 for each in probed]))
         measures = MEASURES if config.residual == "chosen" else (config.residual,)
-        found = {measure: self._measured(torch.cat(corrupted, 1), measure) for measure in measures}
+        found = {
+            measure: torch.stack([self._measured(kind, measure) for kind in torch.cat(defective, 2)])
+            for measure in measures
+        }
         if "chosen" in (config.residual, config.smoothing):
             candidates = CANDIDATES if config.smoothing == "chosen" else (self._smooth,)
-            precision, measure, smooth = best_map(found, torch.cat(masks), candidates)
-            self.held_out_ap.fill_(precision)
+            precision, measure, smooth = best_map(found, torch.cat(masks, 1), candidates)
+            self.held_out_ap.copy_(precision)
             self.measure.fill_(MEASURES.index(measure))
             self.kernel.fill_(smooth.kernel)
             self.passes.fill_(smooth.passes)
         if config.pooling == "chosen":
             measure = MEASURES[int(self.measure)]
-            normal = self._measured(torch.cat(clean, 1), measure)
-            self.pooling.fill_(POOLINGS.index(best_pooling(self._smooth(normal), self._smooth(found[measure]))))
+            normal = self._smooth(self._measured(torch.cat(clean, 1), measure))
+            self.pooling.fill_(POOLINGS.index(best_pooling(normal, self._smooth(found[measure].flatten(0, 1)))))
 
     def _look_for_outliers(self, train: Split, trainer: "Trainer") -> None:
-        """Count the training images that are restored far worse than the others; there may be defects in them."""
-        squared = (self._measured(self.residuals(images), "squared") for images in self._in_parts(train, trainer))
-        pooling = POOLINGS[int(self.pooling)]
-        found = outliers(torch.cat([pool(self._smooth(residuals), pooling) for residuals in squared]))
+        """Count the training images that are restored far worse than the others, somewhere or on the whole."""
+        squared = [
+            self._smooth(self._measured(self.residuals(images), "squared")) for images in self._in_parts(train, trainer)
+        ]
+        somewhere, whole = (outliers(torch.cat([pool(maps, pooling) for maps in squared])) for pooling in POOLINGS)
+        found = somewhere | whole
         self.training_outliers.fill_(found.sum())
         if found.any():
             places = found.nonzero().flatten().tolist()

@@ -1,8 +1,8 @@
-"""From residuals to anomaly maps and scores: what is usual, smoothing, and a choice on corrupted normal images."""
+"""From residuals to anomaly maps and scores: what is usual, smoothing, and a choice by the defects they find."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from math import log, nan
 from typing import Literal, Self, get_args
 
 import torch
@@ -34,7 +34,7 @@ _SIDE = 256
 #: a small residual means little.
 _FLOOR = 0.1
 #: An extreme outlier is a score whose logarithm is so many robust standard deviations above the median, ...
-_FAR = 8.0
+_FAR = 5.0
 #: ... and which is at least so many times the median.
 _TIMES = 2.0
 #: The upper quartile of a standard Gaussian, which is also its median absolute deviation.
@@ -109,49 +109,52 @@ def pool(maps: Tensor, pooling: Pooling) -> Tensor:
 
 
 def best_map(
-    residuals: Mapping[Measure, Tensor], corrupted: Tensor, candidates: Sequence[Smoothing] = CANDIDATES
-) -> tuple[float, Measure, Smoothing]:
-    """The residual and smoothing whose maps have the greatest average precision for corrupted pixels.
+    residuals: Mapping[Measure, Tensor], defects: Tensor, candidates: Sequence[Smoothing] = CANDIDATES
+) -> tuple[Tensor, Measure, Smoothing]:
+    """The residual and smoothing whose maps find several kinds of defects best: by their mean average precision.
 
     Of equal ones it is the first.
 
     Args:
-        residuals: (N, H, W) of each measure.
-        corrupted: (N, H, W) bool; some of the pixels.
+        residuals: (K, N, H, W) of each measure, of N images of each of K kinds of defects.
+        defects: (K, N, H, W) bool: the pixels of the defects. Kinds without any do not count.
         candidates: smoothings to choose from.
 
     Returns:
-        Its average precision, the measure and the smoothing.
+        The average precision of each kind, (K,) float64, NaN for kinds without a pixel; the measure; the smoothing.
     """
     from sklearn.metrics import average_precision_score
 
-    truth = corrupted.flatten().cpu().numpy()
-    found = (
-        (average_precision_score(truth, smooth(residuals[measure]).flatten().cpu().numpy()), measure, smooth)
-        for measure in residuals
-        for smooth in candidates
-    )
-    return max(found, key=lambda one: one[0])
+    kinds = defects.flatten(1).cpu().numpy()
+
+    def precisions(measure: Measure, smooth: Smoothing) -> Tensor:
+        maps = (smooth(kind).flatten().cpu().numpy() for kind in residuals[measure])
+        pairs = zip(kinds, maps, strict=True)
+        found = [average_precision_score(truth, each) if truth.any() else nan for truth, each in pairs]
+        return torch.tensor(found, dtype=torch.float64)
+
+    found = ((precisions(measure, smooth), measure, smooth) for measure in residuals for smooth in candidates)
+    return max(found, key=lambda one: float(one[0].nansum()))
 
 
-def best_pooling(clean: Tensor, corrupted: Tensor) -> Pooling:
-    """The pooling by which corrupted images are best told from clean ones, in AUROC; of equal ones, the maximum.
+def best_pooling(clean: Tensor, defective: Tensor) -> Pooling:
+    """The pooling by which defective images are best told from clean ones, in AUROC; of equal ones, the maximum.
 
     Args:
         clean: maps of clean images, (N, H, W).
-        corrupted: maps of corrupted images, (M, H, W).
+        defective: maps of defective images, (M, H, W).
     """
     from sklearn.metrics import roc_auc_score
 
-    maps = torch.cat([clean, corrupted])
-    truth = [0] * len(clean) + [1] * len(corrupted)
+    maps = torch.cat([clean, defective])
+    truth = [0] * len(clean) + [1] * len(defective)
     return max(POOLINGS, key=lambda pooling: roc_auc_score(truth, pool(maps, pooling).cpu().numpy()))
 
 
 def outliers(scores: Tensor) -> Tensor:
     """Which scores (N,), all positive, stand far above the others: (N,) bool.
 
-    They are at least twice the median, and their logarithm is more than 8 robust standard deviations above it. The
+    They are at least twice the median, and their logarithm is more than 5 robust standard deviations above it. The
     standard deviation is that of a Gaussian with the median absolute deviation or, if that is greater, the distance of
     the upper quartile: where a third of the images has a bright spot, these are no outliers.
     """

@@ -91,9 +91,11 @@ def test_the_choice_is_the_best_of_the_candidates_by_scikit_learn_and_grows_with
         smooth: average_precision_score(corrupted.ravel(), smooth(torch.from_numpy(residuals)).numpy().ravel())
         for smooth in CANDIDATES
     }
-    precision, measure, best = best_map({"squared": torch.from_numpy(residuals)}, torch.from_numpy(corrupted))
+    precision, measure, best = best_map(
+        {"squared": torch.from_numpy(residuals)[None]}, torch.from_numpy(corrupted)[None]
+    )
     assert measure == "squared"
-    assert precision == values[best] == max(values.values())
+    assert precision.tolist() == [values[best]] == [max(values.values())]
     width = best.passes * (best.side(128, 128) ** 2 - 1) / 12
     assert (width < 4) if radius == 1 else (width > 4) if radius == 10 else True
 
@@ -107,15 +109,35 @@ def test_the_measure_is_standardized_where_places_differ_and_squared_where_both_
     training = torch.from_numpy(spread * rng.normal(0, 1, (32, 1, 64, 64)).astype(np.float32))
     residuals = torch.from_numpy(spread * (defects + rng.normal(0, 1, (8, 1, 64, 64)).astype(np.float32)))
     maps: dict[Measure, torch.Tensor] = {
-        "squared": residuals.square().mean(1),
-        "standardized": Usual.of([training]).standardized(residuals).mean(1),
+        "squared": residuals.square().mean(1)[None],
+        "standardized": Usual.of([training]).standardized(residuals).mean(1)[None],
     }
-    truth = torch.from_numpy(defects[:, 0] > 0)
+    truth = torch.from_numpy(defects[:, 0] > 0)[None]
     precision, measure, smooth = best_map(maps, truth)
     assert measure == "standardized"
-    assert precision == average_precision_score(truth.flatten(), smooth(maps[measure]).flatten())
-    assert precision > 1.3 * best_map({"squared": maps["squared"]}, truth)[0]
+    assert float(precision) == average_precision_score(truth.flatten(), smooth(maps[measure][0]).flatten())
+    assert float(precision) > 1.3 * float(best_map({"squared": maps["squared"]}, truth)[0])
     assert best_map({"squared": maps["squared"], "standardized": maps["squared"]}, truth)[1] == "squared"
+
+
+def test_kinds_of_defects_count_alike_however_many_pixels_they_have_and_not_at_all_without_any():
+    """Dots are found best without smoothing and discs with much of it; the mean of both decides."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.zeros(3, 4, 64, 64, dtype=torch.bool)
+    truth[0, :, 10::20, 10::20] = True
+    truth[1, :, 20:44, 20:44] = True
+    noise = torch.rand(3, 4, 64, 64, generator=generator)
+    maps: dict[Measure, torch.Tensor] = {"squared": noise + truth * torch.tensor([1.0, 0.2, 0.0]).view(3, 1, 1, 1)}
+
+    def precisions(kind: int, smooth: Smoothing) -> float:
+        return float(average_precision_score(truth[kind].flatten(), smooth(maps["squared"][kind]).flatten()))
+
+    found, _, best = best_map(maps, truth)
+    expected = {smooth: (precisions(0, smooth), precisions(1, smooth)) for smooth in CANDIDATES}
+    assert tuple(found.tolist()[:2]) == expected[best]
+    assert found[2].isnan()
+    assert sum(expected[best]) == max(sum(both) for both in expected.values())
+    assert best != best_map(maps, truth & torch.tensor([False, True, False]).view(3, 1, 1, 1))[2]
 
 
 def test_pooling_is_the_maximum_for_small_defects_and_the_mean_for_a_change_of_everything():
