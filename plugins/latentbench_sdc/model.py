@@ -401,12 +401,9 @@ class SDC(Model):
             self.pooling.fill_(POOLINGS.index(best_pooling(normal, self._smooth(found[measure].flatten(0, 1)))))
 
     def _look_for_outliers(self, train: Split, trainer: "Trainer") -> None:
-        """Count the training images that are restored far worse than the others, somewhere or on the whole."""
-        squared = [
-            self._smooth(self._measured(self.residuals(images), "squared")) for images in self._in_parts(train, trainer)
-        ]
-        somewhere, whole = (outliers(torch.cat([pool(maps, pooling) for maps in squared])) for pooling in POOLINGS)
-        found = somewhere | whole
+        """Count the training images that are somewhere restored far worse than the others: there may be defects."""
+        squared = (self._measured(self.residuals(images), "squared") for images in self._in_parts(train, trainer))
+        found = outliers(torch.cat([pool(self._smooth(residuals), "maximum") for residuals in squared]))
         self.training_outliers.fill_(found.sum())
         if found.any():
             places = found.nonzero().flatten().tolist()
