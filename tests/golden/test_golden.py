@@ -77,6 +77,15 @@ def test_a_value_may_differ_by_its_margin_elsewhere_and_not_here() -> None:
         assert "python -m tests.golden.make pca" in problem
 
 
+def test_what_is_left_by_rounding_may_be_another_rounding_elsewhere() -> None:
+    mean = "norm of location"
+    golden = GOLDEN | {"values": GOLDEN["values"] | {mean: [5e-7, 2e-11]}}
+    for left, problems in ((0.0, 0), (1.4e-6, 0), (1.6e-6, 1)):
+        found = replace(FOUND, values=FOUND.values | {mean: left})
+        assert len(compare(CASE, golden, found, ELSEWHERE)) == problems
+        assert compare(CASE, golden, found, HERE)
+
+
 def test_a_value_that_is_gone_fails_and_a_new_one_does_not() -> None:
     (problem,) = compare(CASE, GOLDEN, replace(FOUND, values={"auroc@test": 0.75}), ELSEWHERE)
     assert "mean of test/score is gone" in problem
