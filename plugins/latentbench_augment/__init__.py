@@ -3,7 +3,7 @@
 from latentbench_augment.corrupted import Corrupted
 from latentbench_augment.corruption import Corruption
 from latentbench_augment.noise import GridNoise
-from latentbench_augment.probes import PROBES, Probe
+from latentbench_augment.probes import PROBES
 from latentbench_augment.textures import read_textures
 
-__all__ = ["PROBES", "Corrupted", "Corruption", "GridNoise", "Probe", "read_textures"]
+__all__ = ["PROBES", "Corrupted", "Corruption", "GridNoise", "read_textures"]

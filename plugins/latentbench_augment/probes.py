@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Generator, Tensor
 
-from latentbench_augment.canvas import SIDE, sign, smooth_noise, uniform
+from latentbench_augment.canvas import SIDE, coverage, pixel_centres, sign, smooth_noise, uniform
 from latentbench_augment.corrupted import Corrupted
 from latentbench_augment.masks import softened
 
@@ -33,18 +33,17 @@ _VISIBLE = 0.02
 def lines(images: Tensor, generator: Generator) -> Corrupted:
     """A thin curved line, brighter or darker than what it runs over: a part of a level line of smooth noise."""
     count, _, *size = images.shape
-    pixels_per_unit = min(size) / SIDE
+    device, shorter = images.device, min(size)
+    y, x = (pixel_centres(length, shorter, device) for length in size)
     noise = smooth_noise(generator, count, (size[0], size[1]), _LINE_CELL)
-    row, column = (torch.randint(length, (count, 1, 1), generator=generator, device=images.device) for length in size)
+    row, column = (torch.randint(length, (count, 1, 1), generator=generator, device=device) for length in size)
     above = noise - noise.flatten(1).gather(1, (row * size[1] + column)[:, 0])[:, :, None]
     # a function over the length of its gradient is, to first order, the distance to its zero line
-    down, right = torch.gradient(above, spacing=1 / pixels_per_unit, dim=(1, 2))
+    down, right = torch.gradient(above, spacing=SIDE / shorter, dim=(1, 2))
     distance = above.abs() / torch.hypot(down, right).clamp(min=1e-6)
-    inside = uniform(generator, *_WIDTH, count, 1, 1) / 2 - distance
-    y, x = (torch.arange(float(length), device=images.device) for length in size)
-    near = torch.hypot(y[:, None] - row, x - column) < uniform(generator, *_REACH, count, 1, 1) * pixels_per_unit
-    mask = (inside * pixels_per_unit + 0.5).clamp(0, 1) * near
-    return _blended(images, images + _step(images, generator), mask[:, None])
+    line = coverage(distance - uniform(generator, *_WIDTH, count, 1, 1) / 2, shorter)
+    near = torch.hypot(y[:, None] - y[row], x - x[column]) < uniform(generator, *_REACH, count, 1, 1)
+    return _blended(images, images + _step(images, generator), (line * near)[:, None])
 
 
 def blur(images: Tensor, generator: Generator) -> Corrupted:
@@ -105,6 +104,7 @@ def _smoothed(images: Tensor, width: float) -> Tensor:
 def _blended(images: Tensor, defective: Tensor, mask: Tensor) -> Corrupted:
     """Defective inside the mask, within the range of the clean images; clean where that changes hardly anything."""
     inside = defective.clamp(images.amin(), images.amax()).to(images.dtype)
-    change = (torch.lerp(images, inside, mask.to(images.dtype)) - images).abs().amax(1, keepdim=True)
-    mask = mask * (_smoothed(change, _BLUR) > _VISIBLE * _range(images))
-    return Corrupted(torch.lerp(images, inside, mask.to(images.dtype)), mask)
+    blended = torch.lerp(images, inside, mask.to(images.dtype))
+    change = (blended - images).abs().amax(1, keepdim=True)
+    visible = _smoothed(change, _BLUR) > _VISIBLE * _range(images)
+    return Corrupted(torch.where(visible, blended, images), mask * visible)
