@@ -63,6 +63,19 @@ class Statistic(ABC):
             LatentbenchError: undefined for these targets; then nothing is kept.
         """
 
+    def reweighted(
+        self, kept: Mapping[str, npt.NDArray[Any]], weights: npt.NDArray[np.float64]
+    ) -> Mapping[str, npt.NDArray[Any]] | None:
+        """The arrays that metrics would be computed from if the images had these weights, (N,) >= 0.
+
+        By it tables know what the finite test set adds to a value's uncertainty. How the value varies with the weights
+        is all that is asked, so the arrays may be coarser than those of ``summarize``, which are ``kept``.
+
+        Returns:
+            None where what is kept does not tell images apart, as it does not unless this is overridden.
+        """
+        return None
+
 
 class Metric(ABC):
     """A metric as a plugin."""

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from latentbench import Evaluation, Metric
-from latentbench_metrics.pixels import CURVE_TOLERANCE, KeptCurve, PixelCurve, shared_curve
+from latentbench_metrics.kept_pixels import CURVE_TOLERANCE, KeptCurve
+from latentbench_metrics.pixels import PixelCurve, shared_curve
 
 if TYPE_CHECKING:
     from latentbench import Targets

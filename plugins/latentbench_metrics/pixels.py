@@ -1,16 +1,16 @@
 """Anomaly maps held against masks: the normal pixels above and at every anomalous pixel's score, counted exactly."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
 
-from latentbench import Evaluation, LatentbenchError, Statistic
+from latentbench import Evaluation, LatentbenchError
 
-__all__ = ["CURVE_TOLERANCE", "KeptCurve", "PixelCurve", "coarsened", "pixel_curve", "shared_curve"]
+__all__ = ["TOUCHING", "PixelCurve", "looked_at", "pixel_curve", "shared_curve"]
 
 Floats = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.floating]
@@ -19,14 +19,8 @@ Indices = npt.NDArray[np.intp]
 #: Pixels that are looked at, and sorted, at a time; one image at the least.
 BLOCK_PIXELS = 2**22
 
-#: A curve of more thresholds than this is kept at fewer of them.
-KEPT_THRESHOLDS = 4096
-
-#: How far an area under a curve that is kept at fewer thresholds, or its average precision, may be from the exact one.
-CURVE_TOLERANCE = 2e-4
-
 #: Pixels that touch, at an edge or a corner, within an image of a block of images: 8-connectivity.
-_TOUCHING = np.array([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
+TOUCHING = np.array([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
 
 
 @dataclass(frozen=True)
@@ -50,6 +44,13 @@ class PixelCurve:
     """All normal pixels."""
 
 
+def looked_at(evaluation: Evaluation) -> Indices:
+    """The indices of the images that have weight and whose mask is known."""
+    known = evaluation.targets.mask_known
+    has_weight = evaluation.weights > 0
+    return np.flatnonzero(has_weight if known is None else known & has_weight)
+
+
 def pixel_curve(evaluation: Evaluation) -> PixelCurve:
     """The curve over the images that have weight and whose mask is known.
 
@@ -68,8 +69,7 @@ def pixel_curve(evaluation: Evaluation) -> PixelCurve:
     assert masks is not None, "declared in `targets`"
     if maps.shape != masks.shape:
         raise LatentbenchError(f"maps are {maps.shape}, masks {masks.shape}", "it needs one score for each mask pixel")
-    known = evaluation.targets.mask_known
-    images = np.flatnonzero(weights > 0 if known is None else known & (weights > 0))
+    images = looked_at(evaluation)
     if not images.size:
         raise LatentbenchError("no image that has weight has a mask", "it needs the mask of at least one")
     total = images.size * maps[0].size
@@ -106,64 +106,6 @@ def shared_curve(evaluation: Evaluation) -> PixelCurve:
     return last[1]
 
 
-def coarsened(curve: PixelCurve, tolerance: float = CURVE_TOLERANCE) -> PixelCurve:
-    """The curve at fewer thresholds: neighbours whose pixels are taken for found at once.
-
-    Each group of them holds at most the share ``tolerance`` of the anomalous pixels and of the regions' overlap, and
-    within it the precision differs from that at its end by at most ``tolerance``, unless the group is one threshold.
-
-    So an area under the ROC or PRO curve up to any limit, as a share of the greatest possible, changes by at most
-    ``tolerance``: the curve and the straight line that takes its place climb by that much within the group, and the
-    groups lie side by side. The average precision changes by at most as much, for it is a mean of precisions.
-    """
-    shares = (np.cumsum(gain) / np.sum(gain) for gain in (curve.pixels, curve.overlap))
-    found = np.cumsum(curve.pixels)
-    columns = [column.tolist() for column in (*shares, found / (found + curve.false))]
-    ends = []
-    last = [0.0, 0.0]  # shares that the groups so far hold
-    least = most = columns[2][0]  # precision within the running group
-    for place, (pixels, overlap, precision) in enumerate(zip(*columns, strict=True)):
-        least, most = min(least, precision), max(most, precision)
-        if place and (pixels - last[0] > tolerance or overlap - last[1] > tolerance or most - least > tolerance):
-            ends.append(place - 1)
-            last = [columns[0][place - 1], columns[1][place - 1]]
-            least = most = precision
-    ends.append(curve.pixels.size - 1)
-    starts = np.array([0, *(end + 1 for end in ends[:-1])])
-    return PixelCurve(
-        pixels=np.add.reduceat(curve.pixels, starts),
-        overlap=np.add.reduceat(curve.overlap, starts),
-        false_above=curve.false_above[starts],
-        false=curve.false[ends],
-        normal=curve.normal,
-    )
-
-
-class KeptCurve(Statistic):
-    """The curve that every pixel metric follows from, at no more thresholds than a record has room for.
-
-    It is the exact one up to ``KEPT_THRESHOLDS`` thresholds, and ``coarsened`` beyond.
-    """
-
-    name = "pixel-curve"
-
-    def summarize(self, evaluation: Evaluation) -> dict[str, Floats]:
-        """Arrays by the names of ``PixelCurve``, ``normal`` as (1,).
-
-        Raises:
-            LatentbenchError: as ``pixel_curve``.
-        """
-        curve = shared_curve(evaluation)
-        kept = curve if curve.pixels.size <= KEPT_THRESHOLDS else coarsened(curve)
-        return {field.name: np.atleast_1d(getattr(kept, field.name)) for field in fields(kept)}
-
-    @staticmethod
-    def curve(kept: Mapping[str, Floats]) -> PixelCurve:
-        """The curve in what ``summarize`` gave."""
-        columns = {name: array for name, array in kept.items() if name != "normal"}
-        return PixelCurve(**columns, normal=float(kept["normal"][0]))
-
-
 def _anomalous(
     maps: Scores, masks: npt.NDArray[np.uint8], weights: Floats, images: Indices
 ) -> tuple[Scores, Floats, Floats]:
@@ -173,7 +115,7 @@ def _anomalous(
     parts = []
     for block in _blocks(images, maps[0].size):
         anomalous = masks[block] != 0
-        region = label(anomalous, _TOUCHING)[0][anomalous]
+        region = label(anomalous, TOUCHING)[0][anomalous]
         pixels = np.repeat(weights[block], np.count_nonzero(anomalous, axis=(1, 2)))
         parts.append((maps[block][anomalous], pixels, pixels / np.bincount(region)[region]))
     scores, pixels, overlap = (np.concatenate(columns) for columns in zip(*parts, strict=True))

@@ -281,7 +281,7 @@ def _images(group: Group[Row]) -> Iterator[Note]:
             group.ranking,
             " is not known for ",
             *rows,
-            ": that takes a number or label of each image, kept with the targets.",
+            ": that takes what each image gave, kept with the targets.",
         ]
 
 

@@ -24,7 +24,7 @@ _Fault = tuple[tuple[int | str, ...], str, str]
 
 def lint(ledger: Ledger, plugins: "Plugins") -> list[LatentbenchError]:
     """Every fault, with file and line, in the order of the ledger. Models and metrics are loaded for it."""
-    metrics = {name: offer.value for name, offer in plugins.offers("metrics").items()}
+    metrics = plugins.values("metrics")
     models = list(plugins.offers("models"))
     found = []
     for paper in ledger.papers:

@@ -69,8 +69,7 @@ def _start(folder: Path, plugin_files: Sequence[Path]) -> None:
     from latentbench.plugins.registry import Plugins
     from latentbench.records.store import Store
 
-    offers = Plugins.load(plugin_files).offers("metrics")
-    _worker.update(store=Store(folder), metrics={name: offer.value for name, offer in offers.items()})
+    _worker.update(store=Store(folder), metrics=Plugins.load(plugin_files).values("metrics"))
 
 
 def _check_one(path: Path) -> "Checked":

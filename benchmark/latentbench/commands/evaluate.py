@@ -52,6 +52,7 @@ def command(
     """
     from latentbench.devices import cpu_threads, open_device
     from latentbench.evaluation.again import evaluate_again, lacking
+    from latentbench.evaluation.replicates import keep_replicates
     from latentbench.records.store import Store
 
     plugins, store = invocation.plugins, Store(results)
@@ -72,6 +73,7 @@ def command(
             click.echo(f"{record.key}: {record.spec}: {error}")
             continue
         if news is not None:
+            keep_replicates(path, news, store, plugins.values("metrics"))
             store.save_record(news)
             changed += 1
             new = {value.metric for name, value in news.values.items() if value != record.values.get(name)}

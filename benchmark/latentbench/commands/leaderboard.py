@@ -175,7 +175,7 @@ def replicates_of(
             continue
         from latentbench.evaluation.replicates import make_replicates  # needs torch, which the tables do not
 
-        metrics = {name: offer.value for name, offer in plugins.offers("metrics").items()}
+        metrics = plugins.values("metrics")
         try:
             kept |= make_replicates(path, record, names, store, metrics)
             if kept:

@@ -9,8 +9,9 @@ The weights depend on the split only. The replicates of two models are therefore
 computed: their difference varies only as far as the models differ on the same images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from latentbench.metric import Evaluation, Metric
 from latentbench.records.replicates import REPLICATES
 
-__all__ = ["bootstrap_replicates", "image_weights"]
+__all__ = ["bootstrap_replicates", "bootstrap_replicates_of_kept", "image_weights"]
 
 Array = npt.NDArray[np.float64]
 
@@ -57,9 +58,46 @@ def bootstrap_replicates(
     Raises:
         LatentbenchError: the metric is undefined here.
     """
-    values = []
-    for weights in image_weights(split, len(evaluation.weights), replicates):
+
+    def value(weights: Array) -> dict[str, float]:
         conditions = {name: own * weights for name, own in evaluation.conditions.items()}
-        values.append(metric.measure(replace(evaluation, weights=evaluation.weights * weights, conditions=conditions)))
+        return metric.measure(replace(evaluation, weights=evaluation.weights * weights, conditions=conditions))
+
+    return _by_part(value, image_weights(split, len(evaluation.weights), replicates))
+
+
+def bootstrap_replicates_of_kept(
+    metric: Metric, kept: Mapping[str, npt.NDArray[Any]], weights: Array, split: str, replicates: int = REPLICATES
+) -> dict[str, Array]:
+    """The same from what the metric's statistic keeps in the place of an output, under the same random weights.
+
+    Args:
+        metric: has a statistic.
+        kept: its arrays.
+        weights: (N,), the images' own, of the condition at hand.
+        split: the split's hash.
+        replicates: B.
+
+    Returns:
+        Part -> (B,); nothing where the statistic does not tell images apart.
+
+    Raises:
+        LatentbenchError: the metric is undefined here.
+    """
+    statistic = metric.statistic
+    if statistic is None or statistic().reweighted(kept, weights) is None:
+        return {}
+
+    def value(drawn: Array) -> dict[str, float]:
+        arrays = statistic().reweighted(kept, weights * drawn)
+        assert arrays is not None, "looked at above"
+        return metric.measure_kept(arrays)
+
+    return _by_part(value, image_weights(split, len(weights), replicates))
+
+
+def _by_part(value: Callable[[Array], dict[str, float]], weights: Iterator[Array]) -> dict[str, Array]:
+    """Values by part under each of the weights; parts that only some of them have are left out."""
+    values = [value(drawn) for drawn in weights]
     parts = set(values[0]).intersection(*values) if values else set()
-    return {part: np.array([value[part] for value in values]) for part in sorted(parts)}
+    return {part: np.array([one[part] for one in values]) for part in sorted(parts)}

@@ -7,18 +7,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from latentbench.capabilities import PER_IMAGE
 from latentbench.data.splits import Data
 from latentbench.errors import describe
-from latentbench.evaluation.bootstrap import bootstrap_replicates
+from latentbench.evaluation.bootstrap import bootstrap_replicates, bootstrap_replicates_of_kept
 from latentbench.evaluation.kept import kept_data
 from latentbench.evaluation.measuring import evaluation_of
 from latentbench.evaluation.predictions import Predictions
 from latentbench.metric import Metric, why_unavailable
-from latentbench.records.record import Record
+from latentbench.records.record import Record, Value
+from latentbench.records.replicates import read_replicates, write_replicates
 from latentbench.records.store import Store
 from latentbench.value_name import ValueName
 
-__all__ = ["make_replicates", "replicates_of"]
+__all__ = ["keep_replicates", "make_replicates", "replicates_of"]
 
 log = logging.getLogger("latentbench")
 
@@ -66,7 +68,40 @@ def replicates_of(
         LatentbenchError: the metric is undefined here.
     """
     seen = evaluation_of(predictions, data, metric, name)
-    if seen is None:
+    if seen is not None:
+        evaluation, part = seen
+        return bootstrap_replicates(metric, evaluation, split_hash).get(part)
+    split = data.splits.get(name.split)
+    if split is None or metric.statistic is None:
         return None
-    evaluation, part = seen
-    return bootstrap_replicates(metric, evaluation, split_hash).get(part)
+    weights = split.conditions[name.condition] if name.condition else np.ones(len(split))
+    kept = predictions.kept(name.split, metric.statistic.name, name.condition)
+    return bootstrap_replicates_of_kept(metric, kept, weights, split_hash).get(name.selector)
+
+
+def keep_replicates(path: Path, record: Record, store: Store, metrics: Mapping[str, type[Metric]]) -> None:
+    """Make the replicates of values whose output is not kept, and keep them beside the record.
+
+    Such values are found again from their metric's statistic alone, which takes no time; the replicates of other values
+    take longer and are made when a table asks for them.
+
+    Args:
+        path: the record's file.
+        record: lies there.
+        store: the folder that it lies in.
+        metrics: by name.
+
+    Raises:
+        LatentbenchError: the predictions or the targets are not those that the record names, or the folder cannot be
+            written.
+    """
+    names = [name for name, value in record.values.items() if _from_statistic(value, metrics)]
+    if names and record.predictions is not None and record.targets is not None:
+        made = make_replicates(path, record, names, store, metrics)
+        if made:
+            write_replicates(store, record, {**read_replicates(store, record), **made})
+
+
+def _from_statistic(value: Value, metrics: Mapping[str, type[Metric]]) -> bool:
+    metric = metrics.get(value.metric)
+    return metric is not None and metric.statistic is not None and value.capability not in PER_IMAGE

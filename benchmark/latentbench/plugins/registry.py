@@ -79,6 +79,10 @@ class Plugins:
             self._offers[kind] = self._collect(kind)
         return self._offers[kind]
 
+    def values(self, kind: KindName) -> dict[str, Any]:
+        """What the offers of a kind offer, classes for the most part, by name."""
+        return {name: offer.value for name, offer in self.offers(kind).items()}
+
     def get(self, kind: KindName, name: str) -> Offer:
         """The offer called ``name``.
 

@@ -22,6 +22,7 @@ from latentbench.evaluation.kept import kept_targets
 from latentbench.evaluation.measuring import measure
 from latentbench.evaluation.pictures import make_pictures
 from latentbench.evaluation.predictions import Predictions
+from latentbench.evaluation.replicates import keep_replicates
 from latentbench.executor import Outcome, Progress, Task
 from latentbench.files import StorageError
 from latentbench.metric import why_unavailable
@@ -79,6 +80,7 @@ def execute(
                 plugins.notify("latentbench_run_started", spec=spec)
                 with cpu_threads(spec.threads):
                     record = _run(task, device, plugins, imported, store, progress)
+                keep_replicates(store.path(spec), record, store, plugins.values("metrics"))
                 store.save_record(record, resumable=record.weights is not None and record.status == "failed")
                 plugins.notify("latentbench_run_finished", spec=spec, record=record)
     except (StorageError, BusyError, NoDeviceError) as error:
@@ -209,7 +211,7 @@ def _run(
 
     try:
         offers = {"model": plugins.get("models", spec.model), "dataset": plugins.get("datasets", spec.dataset)}
-        metrics = {name: offer.value for name, offer in plugins.offers("metrics").items()}
+        metrics = plugins.values("metrics")
         enter("loading data")
         data = load_data(plugins, spec.dataset, spec.options, execution.data_root)
         if data.split_hash != spec.split_hash:

@@ -135,3 +135,56 @@ def test_predictions_that_are_not_the_record_s_are_named_and_the_row_has_no_inte
         leaderboard(folder)
     assert "what its test images add is not known" in caplog.text
     assert read_replicates(store, record) == {}
+
+
+MAPS = """\
+name: maps
+title: Maps
+datasets:
+  - name: textures
+    options: {kind: weave, image_size: 32, train_images: 20, normal_test_images: 12, defective_test_images: 12}
+models: [ae, vae]
+twins: false
+seeds: 1
+budget: {max_steps: 2}
+rank: aupro30@test
+"""
+
+
+def test_values_of_maps_have_replicates_from_the_run_on_and_rank_by_test_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "maps.yaml").write_text(MAPS)
+    results, board = str(tmp_path / "r"), str(tmp_path / "maps.yaml")
+    assert main(["run", board, "--out", results, "--jobs", "1"]) == 0
+    store = Store(tmp_path / "r")
+    for _, record in store.records():
+        found = read_replicates(store, record)
+        assert set(found) == {"aupro30@test", "aupro5@test", "pixel-ap@test", "pixel-auroc@test"}
+        for name, replicates in found.items():
+            assert replicates.mean() == pytest.approx(record.values[name].value, abs=0.03)
+            assert replicates.std() > 0
+    assert main(["leaderboard", board, "--results", results, "--to", str(tmp_path)]) == 0
+    text = (tmp_path / "maps.md").read_text()
+    assert "ranked by test images alone" in text
+    assert "is not known for any row" not in text
+
+    assert main(["check-records", results, "--jobs", "1"]) == 0
+    _, record = next(iter(store.records()))
+    found = read_replicates(store, record)
+    write_replicates(store, record, {**found, "aupro30@test": found["aupro30@test"] - 0.01})
+    assert main(["check-records", results, "--jobs", "1"]) == 2
+    assert "the replicates of value 'aupro30@test' do not follow from its predictions" in capsys.readouterr().out
+
+
+def test_evaluate_makes_the_replicates_of_maps_again(tmp_path: Path) -> None:
+    (tmp_path / "maps.yaml").write_text(MAPS.replace("ae, ", ""))
+    results = str(tmp_path / "r")
+    assert main(["run", str(tmp_path / "maps.yaml"), "--out", results, "--jobs", "1"]) == 0
+    store = Store(tmp_path / "r")
+    ((_, record),) = store.records()
+    before = read_replicates(store, record)
+    replicates_path(store, record).unlink()
+    assert main(["evaluate", "--results", results, "--metrics", "aupro30"]) == 0
+    again = read_replicates(store, record)
+    assert np.array_equal(again["aupro30@test"], before["aupro30@test"])
