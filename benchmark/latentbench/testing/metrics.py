@@ -19,16 +19,21 @@ __all__ = ["TOLERANCE", "check_metric"]
 #: Relative tolerance for two values that should be equal.
 TOLERANCE = 1e-6
 
+#: Least correlation, over random weights of the images, between values and those that a statistic gives.
+ALIKE = 0.9
+
 _IMAGES, _SIDE = 48, 4
+#: Random weights of the images that a statistic is tried with.
+_WEIGHTINGS = 30
 
 
 def check_metric(metric_class: type[Metric], *, evaluation: Evaluation | None = None) -> list[str]:
     """Check that a metric fulfils its contract.
 
     It can be registered. It gives finite numbers within its bounds, or raises a LatentbenchError where it is undefined,
-    which is allowed if all outputs are equal. It does not change its arguments, and the order of the images does not
-    matter. A weight of n is equivalent to n copies of the image. Where perfect and entirely wrong outputs are known,
-    the perfect ones are not worse.
+    which is allowed if all outputs are equal. What its statistic keeps gives the same values. It does not change its
+    arguments, and the order of the images does not matter. A weight of n is equivalent to n copies of the image. Where
+    perfect and entirely wrong outputs are known, the perfect ones are not worse.
 
     Args:
         metric_class: the metric.
@@ -52,12 +57,16 @@ def check_metric(metric_class: type[Metric], *, evaluation: Evaluation | None = 
         values = _measure(metric, given)
         expect(bool(values), "it gives none")
     if metric.statistic is not None:
+        kept = metric.statistic().summarize(deepcopy(given))
         with promises.that("what its statistic keeps gives the same values, to within its tolerance"):
-            again = metric.measure_kept(metric.statistic().summarize(deepcopy(given)))
+            again = metric.measure_kept(kept)
             apart = max(abs(again[part] - value) for part, value in values.items())
             expect(
                 apart <= metric.tolerance + TOLERANCE, f"they are {apart:g} apart, its tolerance is {metric.tolerance}"
             )
+        if metric.statistic().reweighted(kept, given.weights) is not None:
+            with promises.that("under other weights of the images, what its statistic gives varies as its values do"):
+                _expect_to_vary_alike(metric, given, kept)
     with promises.that("it gives such numbers, or a LatentbenchError, if all outputs are the same"):
         same = replace(given, output=_each(given.output, np.zeros_like))
         try:
@@ -92,6 +101,24 @@ def check_metric(metric_class: type[Metric], *, evaluation: Evaluation | None = 
 def _measure(metric: Metric, evaluation: Evaluation) -> dict[str, float]:
     """The metric's values, computed on a copy, so that changed arguments break one promise only."""
     return metric.measure(deepcopy(evaluation))
+
+
+def _expect_to_vary_alike(metric: Metric, given: Evaluation, kept: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Expect a correlation of ``ALIKE`` between the values from the statistic and the metric's own."""
+    statistic, draw = metric.statistic, np.random.default_rng(2)
+    assert statistic is not None, "its caller looked"
+    found, expected = [], []
+    for _ in range(_WEIGHTINGS):
+        weights = given.weights * draw.exponential(size=len(given.weights))
+        arrays = statistic().reweighted(kept, weights)
+        assert arrays is not None, "its caller looked"
+        found.append(metric.measure_kept(arrays))
+        expected.append(_measure(metric, replace(given, weights=weights)))
+    for part in expected[0]:
+        pair = np.array([[one[part] for one in values] for values in (found, expected)])
+        covariance = np.cov(pair)
+        alike = covariance[0, 1] >= ALIKE * np.sqrt(covariance[0, 0] * covariance[1, 1]) > 0
+        expect(alike or not covariance[1, 1] > 0, f"they correlate by less than {ALIKE}, or not at all")
 
 
 def _made_up(metric_class: type[Metric]) -> Evaluation:

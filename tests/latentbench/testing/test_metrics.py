@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from latentbench import Evaluation, LatentbenchError, Metric, Targets
+from latentbench import Evaluation, LatentbenchError, Metric, Statistic, Targets
 from latentbench.testing import check_metric
 
 
@@ -46,10 +46,10 @@ class Gap(Accuracy):
         return float(np.subtract(*(np.average(right, weights=evaluation.conditions[name]) for name in self.spans)))
 
 
-class PixelError(Auroc):
+class PixelDistance(Auroc):
     """Mean squared distance of the map to the mask."""
 
-    name = "pixel-error"
+    name = "pixel-distance"
     capability = "localize"
     targets = ("mask",)
     higher_is_better = False
@@ -75,9 +75,33 @@ class Spread(Auroc):
         return min(1.0, float(spread))
 
 
-@pytest.mark.parametrize("metric_class", [Auroc, Accuracy, PixelError])
+class Errors(Statistic):
+    """Each image's error."""
+
+    name = "errors"
+
+    def summarize(self, evaluation):
+        errors = np.square(evaluation.output - evaluation.targets.mask).mean((1, 2))
+        return {"errors": errors, "weights": evaluation.weights}
+
+    def reweighted(self, kept, weights):
+        return {**kept, "weights": weights}
+
+
+class WithStatistic(PixelDistance):
+    statistic: ClassVar[type[Statistic]] = Errors
+
+    def compute_kept(self, kept):
+        return float(np.average(kept["errors"], weights=kept["weights"]))
+
+
+@pytest.mark.parametrize("metric_class", [Auroc, Accuracy, PixelDistance])
 def test_a_metric_that_keeps_its_promises_passes_with_a_line_for_each(metric_class):
     assert len(check_metric(metric_class)) == 8
+
+
+def test_a_metric_with_a_statistic_passes_with_two_lines_more():
+    assert len(check_metric(WithStatistic)) == 10
 
 
 def test_a_metric_that_spans_conditions_passes_and_its_weights_are_left_alone():
@@ -159,9 +183,37 @@ class WrongDirection(Auroc):
     higher_is_better = False
 
 
+class BlindToWeights(Errors):
+    def reweighted(self, kept, weights):
+        return kept
+
+
+class WeightsOfOtherImages(Errors):
+    def reweighted(self, kept, weights):
+        return {**kept, "weights": weights[::-1]}
+
+
+class Halved(WithStatistic):
+    name = "auroc"
+
+    def compute_kept(self, kept):
+        return super().compute_kept(kept) / 2
+
+
+class Blind(WithStatistic):
+    name, statistic = "auroc", BlindToWeights
+
+
+class Mixed(WithStatistic):
+    name, statistic = "auroc", WeightsOfOtherImages
+
+
 @pytest.mark.parametrize(
     ("metric_class", "promises"),
     [
+        (Halved, ["what its statistic keeps gives the same values, to within its tolerance: they are "]),
+        (Blind, ["varies as its values do: they correlate by less than 0.9"]),
+        (Mixed, ["varies as its values do: they correlate by less than 0.9"]),
         (NoTitle, ["it can be offered: name, version, title, source, capability, targets, bounds: *needs a title"]),
         (Percent, ["it gives finite numbers within its bounds: *its bounds are [0.0, 1.0]"]),
         (Empty, ["it gives finite numbers within its bounds: it gives none"]),
