@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from latentbench import Evaluation, Targets
 from latentbench.evaluation.bootstrap import bootstrap_replicates, bootstrap_replicates_of_kept
 from latentbench.records.arrays import pack
+from latentbench.testing import check_metric
 from latentbench_metrics.kept_pixels import IMAGE_TOLERANCE, KeptCurve, coarsened
 from latentbench_metrics.localization import AUPRO5, AUPRO30, Localization, PixelAP, PixelAUROC
 from latentbench_metrics.pixels import pixel_curve
@@ -94,6 +95,11 @@ def from_counts(kept: Any, weights: Any, metric: type[Localization]) -> float:
     arrays = KeptCurve().reweighted(kept, np.asarray(weights, np.float64))
     assert arrays is not None
     return metric().measure_kept(arrays)[""]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_they_keep_what_a_metric_with_a_statistic_promises(metric) -> None:
+    assert any(line.startswith("under other weights of the images") for line in check_metric(metric))
 
 
 @pytest.mark.parametrize("metric", METRICS)
