@@ -57,7 +57,7 @@ class Statistic(ABC):
 
     @abstractmethod
     def summarize(self, evaluation: Evaluation) -> Mapping[str, npt.NDArray[Any]]:
-        """The arrays to keep for one split under one condition, by name: about 100 KB at most.
+        """The arrays to keep for one split under one condition, by name: about 200 KB at most.
 
         Raises:
             LatentbenchError: undefined for these targets; then nothing is kept.
