@@ -9,7 +9,7 @@ The weights depend on the split only. The replicates of two models are therefore
 computed: their difference varies only as far as the models differ on the same images.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -58,12 +58,11 @@ def bootstrap_replicates(
     Raises:
         LatentbenchError: the metric is undefined here.
     """
-
-    def value(weights: Array) -> dict[str, float]:
+    values = []
+    for weights in image_weights(split, len(evaluation.weights), replicates):
         conditions = {name: own * weights for name, own in evaluation.conditions.items()}
-        return metric.measure(replace(evaluation, weights=evaluation.weights * weights, conditions=conditions))
-
-    return _by_part(value, image_weights(split, len(evaluation.weights), replicates))
+        values.append(metric.measure(replace(evaluation, weights=evaluation.weights * weights, conditions=conditions)))
+    return _by_part(values)
 
 
 def bootstrap_replicates_of_kept(
@@ -84,20 +83,17 @@ def bootstrap_replicates_of_kept(
     Raises:
         LatentbenchError: the metric is undefined here.
     """
-    statistic = metric.statistic
-    if statistic is None or statistic().reweighted(kept, weights) is None:
-        return {}
-
-    def value(drawn: Array) -> dict[str, float]:
-        arrays = statistic().reweighted(kept, weights * drawn)
-        assert arrays is not None, "looked at above"
-        return metric.measure_kept(arrays)
-
-    return _by_part(value, image_weights(split, len(weights), replicates))
+    assert metric.statistic is not None, "its caller looked"
+    values = []
+    for drawn in image_weights(split, len(weights), replicates):
+        arrays = metric.statistic().reweighted(kept, weights * drawn)
+        if arrays is None:
+            return {}
+        values.append(metric.measure_kept(arrays))
+    return _by_part(values)
 
 
-def _by_part(value: Callable[[Array], dict[str, float]], weights: Iterator[Array]) -> dict[str, Array]:
-    """Values by part under each of the weights; parts that only some of them have are left out."""
-    values = [value(drawn) for drawn in weights]
+def _by_part(values: Sequence[Mapping[str, float]]) -> dict[str, Array]:
+    """Part -> (B,), from the values of each replicate; parts that only some of them have are left out."""
     parts = set(values[0]).intersection(*values) if values else set()
-    return {part: np.array([one[part] for one in values]) for part in sorted(parts)}
+    return {part: np.array([value[part] for value in values]) for part in sorted(parts)}

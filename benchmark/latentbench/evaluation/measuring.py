@@ -15,11 +15,11 @@ from latentbench.data.splits import Data, Split
 from latentbench.errors import LatentbenchError, describe
 from latentbench.evaluation.applicability import applies, evaluated_splits, why_lacking
 from latentbench.evaluation.predictions import Predictions, kept_name
-from latentbench.metric import Evaluation, Metric, why_unavailable
+from latentbench.metric import Evaluation, Metric, Statistic, why_unavailable
 from latentbench.records.record import Value
 from latentbench.value_name import ValueName
 
-__all__ = ["Measurement", "evaluation_of", "measure"]
+__all__ = ["Measurement", "evaluation_of", "kept_statistic", "measure", "weights_under"]
 
 #: Images that are read at a time, for metrics that look at them.
 _AT_ONCE = 500
@@ -91,7 +91,7 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
                             parts = _measure_kept(metric, predictions, name, condition)
                         else:
                             parts = metric.measure(evaluation)
-                            kept |= _summary(metric, evaluation, name, condition)
+                            kept |= _summary(metric, evaluation, name, condition, kept)
                         named = {
                             str(ValueName.of(metric.name, name, condition, score=score, part=part)): value
                             for part, value in parts.items()
@@ -130,16 +130,32 @@ def evaluation_of(
     score, part = name.resolve(metric.capability)
     if score not in outputs:  # the model has one score, and what is in brackets is the part alone
         score, part = "", name.selector
-    weights = split.conditions.get(name.condition) if name.condition else np.ones(len(split))
+    weights = weights_under(split, name.condition)
     return None if weights is None else (Evaluation(outputs[score], split.targets, weights, split.conditions), part)
 
 
-def _summary(metric: Metric, evaluation: Evaluation, split: str, condition: str) -> dict[str, npt.NDArray[Any]]:
-    """What the metric's statistic keeps of an output that is not kept itself, by the names of ``Measurement.kept``."""
-    if metric.statistic is None or metric.capability in PER_IMAGE:
+def weights_under(split: Split, condition: str) -> npt.NDArray[np.float64] | None:
+    """(N,), the images' weights under a condition; ones where there is none; None where the split has no such one."""
+    return split.conditions.get(condition) if condition else np.ones(len(split))
+
+
+def kept_statistic(metric: type[Metric]) -> type[Statistic] | None:
+    """What is kept in the place of the output that the metric reads; None for nothing, or where that is kept itself."""
+    return None if metric.capability in PER_IMAGE else metric.statistic
+
+
+def _summary(
+    metric: Metric, evaluation: Evaluation, split: str, condition: str, kept: Mapping[str, npt.NDArray[Any]]
+) -> dict[str, npt.NDArray[Any]]:
+    """What the metric's statistic keeps of an output that is not kept itself, by the names of ``Measurement.kept``.
+
+    Nothing where it is in ``kept`` already, by another metric with the same statistic.
+    """
+    statistic = kept_statistic(type(metric))
+    if statistic is None or Predictions(kept).kept(split, statistic.name, condition):
         return {}
-    arrays = metric.statistic().summarize(evaluation)
-    return {kept_name(split, metric.statistic.name, condition, name): array for name, array in arrays.items()}
+    arrays = statistic().summarize(evaluation)
+    return {kept_name(split, statistic.name, condition, name): array for name, array in arrays.items()}
 
 
 def _measure_kept(metric: Metric, predictions: Predictions, split: str, condition: str) -> dict[str, float]:

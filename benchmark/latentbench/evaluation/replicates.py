@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from latentbench.capabilities import PER_IMAGE
 from latentbench.data.splits import Data
 from latentbench.errors import describe
 from latentbench.evaluation.bootstrap import bootstrap_replicates, bootstrap_replicates_of_kept
 from latentbench.evaluation.kept import kept_data
-from latentbench.evaluation.measuring import evaluation_of
+from latentbench.evaluation.measuring import evaluation_of, kept_statistic, weights_under
 from latentbench.evaluation.predictions import Predictions
 from latentbench.metric import Metric, why_unavailable
-from latentbench.records.record import Record, Value
+from latentbench.records.record import Record
 from latentbench.records.replicates import read_replicates, write_replicates
 from latentbench.records.store import Store
 from latentbench.value_name import ValueName
@@ -72,9 +71,9 @@ def replicates_of(
         evaluation, part = seen
         return bootstrap_replicates(metric, evaluation, split_hash).get(part)
     split = data.splits.get(name.split)
-    if split is None or metric.statistic is None:
+    weights = None if split is None else weights_under(split, name.condition)
+    if weights is None or metric.statistic is None:
         return None
-    weights = split.conditions[name.condition] if name.condition else np.ones(len(split))
     kept = predictions.kept(name.split, metric.statistic.name, name.condition)
     return bootstrap_replicates_of_kept(metric, kept, weights, split_hash).get(name.selector)
 
@@ -95,13 +94,9 @@ def keep_replicates(path: Path, record: Record, store: Store, metrics: Mapping[s
         LatentbenchError: the predictions or the targets are not those that the record names, or the folder cannot be
             written.
     """
-    names = [name for name, value in record.values.items() if _from_statistic(value, metrics)]
+    able = {name for name, metric in metrics.items() if kept_statistic(metric) is not None}
+    names = [name for name, value in record.values.items() if value.metric in able]
     if names and record.predictions is not None and record.targets is not None:
         made = make_replicates(path, record, names, store, metrics)
         if made:
             write_replicates(store, record, {**read_replicates(store, record), **made})
-
-
-def _from_statistic(value: Value, metrics: Mapping[str, type[Metric]]) -> bool:
-    metric = metrics.get(value.metric)
-    return metric is not None and metric.statistic is not None and value.capability not in PER_IMAGE

@@ -1,5 +1,7 @@
 """Values follow from predictions and data alone, and what cannot be measured says why and costs nothing else."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from tests.latentbench.evaluation.toys import (
@@ -20,7 +22,7 @@ from tests.latentbench.evaluation.toys import (
     split,
 )
 
-from latentbench import LatentbenchError, Role, StoredSplit, Targets
+from latentbench import LatentbenchError, Role, Statistic, StoredSplit, Targets
 from latentbench.evaluation.measuring import measure
 from latentbench.evaluation.predictions import Predictions
 from latentbench.records.arrays import unpack
@@ -183,3 +185,35 @@ def test_a_metric_that_fails_says_where_and_why_and_costs_no_other_value(metric,
     assert place not in measurement.values
     alone = measured(collected(model(Detector), data, MeanDifference), data, MeanDifference)
     assert {name: value for name, value in measurement.values.items() if value.metric == MeanDifference.name} == alone
+
+
+class Means(Statistic):
+    """Each map's mean; counts how often it is asked for."""
+
+    name = "means"
+    asked: ClassVar[list[str]] = []
+
+    def summarize(self, evaluation):
+        self.asked.append("")
+        return {"means": evaluation.output.mean((1, 2))}
+
+
+class MapMean(MeanDifference):
+    name = "map-mean"
+    capability = "localize"
+    targets: ClassVar[tuple[str, ...]] = ()
+    statistic: ClassVar[type[Statistic]] = Means
+
+    def compute(self, evaluation):
+        return float(evaluation.output.mean())
+
+
+class MapMeanAgain(MapMean):
+    name = "map-mean-again"
+
+
+def test_what_metrics_keep_of_an_output_together_is_made_once_for_each_split():
+    predictions = Predictions({"test/localize": np.ones((50, 4, 6)), "shifted/localize": np.ones((30, 4, 6))})
+    found = measure(predictions, dataset(), {each.name: each for each in (MapMean, MapMeanAgain)})
+    assert {name.split("@")[0] for name in found.values} == {MapMean.name, MapMeanAgain.name}
+    assert len(found.kept) == len(Means.asked) > 0
