@@ -176,9 +176,12 @@ class Autoencoder(Model, ABC):
 
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the error of the reconstruction by pixel, 0 where perfect (``Likelihood.error``); smoothed."""
-        x = self.observed(images)
-        error = self.likelihood.error(self.outputs(self.encode(x)), x)
+        error = self.error(self.observed(images))
         return smoothed(error, self.config.smoothing) if self.config.smoothing else error
+
+    def error(self, x: Tensor) -> Tensor:
+        """(B, H, W): the error of the reconstruction of what is observed of the images, (B, C, H, W)."""
+        return self.likelihood.error(self.outputs(self.encode(x)), x)
 
 
 def smoothed(maps: Tensor, sigma: float) -> Tensor:

@@ -1,11 +1,12 @@
 """A variational autoencoder as a detector: eleven anomaly scores and the likelihood that some of them are made from.
 
-Five scores take z at the mean of q(z | x); the others take N draws z ~ q(z | x), and are those of Glazunov & Zarras
-(UAI 2023, supplement G). ``latentbench_autoencoders.scores`` defines what is computed from the draws.
+Five scores take one code, by default the mean of q(z | x); the others take N draws z ~ q(z | x), and are those of
+Glazunov & Zarras (UAI 2023, supplement G). ``latentbench_autoencoders.scores`` defines what is computed from the draws.
 """
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import torch
@@ -50,6 +51,11 @@ MECHANISM = ("code_norm", "posterior_spread")
 AT_ONCE = 2**18
 #: Training images that the mean of -log p(x) for typicality is taken over. The number is ours.
 TYPICAL_IMAGES = 5000
+#: Images, and draws of each, by which the mean of q(z | x) is compared with the draws that the decoder was trained on;
+#: from this ratio of errors on, there is a warning. Where a decoder is nearly linear, the mean has the smaller error.
+COMPARED, COMPARED_DRAWS, WORSE = 16, 8, 1.1
+
+log = logging.getLogger("latentbench")
 
 
 class VariationalDetector(Autoencoder, ABC):
@@ -72,6 +78,12 @@ class VariationalDetector(Autoencoder, ABC):
             (), description="further scores, measured beside it", exclude_if=lambda scores: scores == ()
         )
         importance_samples: int = Field(64, ge=1, description="N: draws of z for an image's likelihood and scores")
+        reconstruct_at: Literal["mean", "draws"] = Field(
+            "mean",
+            description="z of reconstructions, maps and the scores at one code: the mean of q(z | x), or its N draws, "
+            "over which errors are averaged",
+            exclude_if=lambda place: place == "mean",
+        )
 
         @field_validator("scores")
         @classmethod
@@ -97,9 +109,10 @@ class VariationalDetector(Autoencoder, ABC):
             return self
 
         def unused(self) -> Mapping[str, str]:
-            """The number of draws, if there is no likelihood to draw for."""
-            own = {"importance_samples": "the reconstruction ssim is no likelihood"}
-            return {**super().unused(), **(own if self.reconstruction == "ssim" else {})}
+            """The number of draws, if nothing is drawn."""
+            drawn = self.reconstruction != "ssim" or self.reconstruct_at == "draws"
+            own = {} if drawn else {"importance_samples": "the reconstruction ssim is no likelihood"}
+            return {**super().unused(), **own}
 
     config: Config
     eps: Tensor
@@ -121,14 +134,27 @@ class VariationalDetector(Autoencoder, ABC):
             self.register_buffer("entropy", torch.zeros(()))
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
-        """Train in the harness's loop; then, for typicality, take the mean of -log p(x) over training images."""
+        """Train in the harness's loop; then, for typicality, take the mean of -log p(x) over training images.
+
+        There is a warning where normal images are reconstructed worse at the mean of q(z | x) than at draws of it.
+        """
         super().fit(train, validation, trainer)
+        self.eval()
         if "typicality" in self._score_names:
-            self.eval()
             index = torch.randperm(len(train), generator=trainer.generator, device=trainer.device)[:TYPICAL_IMAGES]
             with torch.no_grad():
                 batches = [train.batch(part, trainer.generator).images for part in torch.split(index, 500)]
                 self.entropy.copy_(-torch.cat([self.log_likelihood(images) for images in batches]).mean())
+        if self.config.reconstruct_at == "mean":
+            self._look_at_the_mean(train if validation is None else validation, trainer)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1]: the mean image of p(x | z) at the mean of q(z | x), or the mean over draws."""
+        return self._over_codes(self.posterior(self.observed(images)), self.likelihood.mean)
+
+    def error(self, x: Tensor) -> Tensor:
+        """(B, H, W): the error at the mean of q(z | x), or its mean over draws."""
+        return self._over_codes(self.posterior(x), lambda outputs: self.likelihood.error(outputs, x))
 
     def score(self, images: Tensor) -> Tensor | dict[str, Tensor]:
         """(B,): the score that the option ``score`` names; with ``scores``, all of them by name, that one first."""
@@ -179,10 +205,10 @@ class VariationalDetector(Autoencoder, ABC):
                 draws = draws or self.draws(q, x)
                 found[name] = self._of_draws(name, draws, x)
             else:
-                found[name] = self._at_mean(name, q, x)
+                found[name] = self._of_code(name, q, x)
         return found
 
-    def _at_mean(self, name: ScoreName, q: Posterior, x: Tensor) -> Tensor:
+    def _of_code(self, name: ScoreName, q: Posterior, x: Tensor) -> Tensor:
         match name:
             case "reconstruction":
                 return self.localize(x).sum((1, 2))
@@ -193,7 +219,7 @@ class VariationalDetector(Autoencoder, ABC):
             case "posterior_spread":
                 return q.spread
             case _:
-                return self.likelihood.negative_log(self.outputs(q.mean), x) + q.kl()
+                return self._over_codes(q, lambda outputs: self.likelihood.negative_log(outputs, x)) + q.kl()
 
     def _of_draws(self, name: ScoreName, draws: Draws, x: Tensor) -> Tensor:
         match name:
@@ -209,3 +235,38 @@ class VariationalDetector(Autoencoder, ABC):
                 return input_complexity(draws.log_likelihood(), x)
             case _:
                 return -draws.log_likelihood()
+
+    def _over_codes(self, q: Posterior, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """What ``of`` gives for the decoder's outputs, (B, ...): at the mean of q(z | x), or its mean over N draws."""
+        if self.config.reconstruct_at == "mean":
+            return of(self.outputs(q.mean))
+        return _mean(of(self.outputs(z)) for z in q.draw(self.eps)[0])
+
+    def _look_at_the_mean(self, normal: Split, trainer: "Trainer") -> None:
+        """Warn if a code at the mean of q(z | x) is none that the decoder knows.
+
+        Where q(z | x) is nearly the prior in most dimensions, the decoder was trained on z of length sqrt(D), and the
+        mean is near to 0.
+        """
+        index = torch.arange(min(len(normal), COMPARED), device=trainer.device)
+        with torch.no_grad():
+            x = self.observed(normal.batch(index, trainer.generator).images)
+            q = self.posterior(x)
+            at_mean = self.likelihood.error(self.outputs(q.mean), x).mean()
+            of_draws = _mean(
+                self.likelihood.error(self.outputs(z), x).mean() for z in q.draw(self.eps)[0][:COMPARED_DRAWS]
+            )
+        if at_mean > WORSE * of_draws:
+            log.warning(
+                "model '%s': normal images are reconstructed %.1f times as badly at the mean of q(z | x) as at draws "
+                "of it, on which the decoder was trained: set reconstruct_at=draws",
+                *(self.name, at_mean / of_draws),
+            )
+
+
+def _mean(values: Iterable[Tensor]) -> Tensor:
+    """Their mean, one after the other, since they may be large."""
+    total, count = torch.tensor(0.0), 0
+    for value in values:
+        total, count = total.to(value.device) + value, count + 1
+    return total / count

@@ -17,10 +17,12 @@ from latentbench_autoencoders.detector import MECHANISM, OF_DRAWS, VariationalDe
 from latentbench_autoencoders.networks import last_layer
 from latentbench_autoencoders.posteriors import Gaussian, Posterior
 
-__all__ = ["NARROW", "VAE", "warming_up"]
+__all__ = ["KOLEKTOR_128", "NARROW", "VAE", "warming_up"]
 
 #: Standard deviation at which q(z | x) begins where the KL term warms up; ours.
 NARROW = 0.05
+#: Where sigma of q(z | x) grows without bound as the KL term comes in, unless gradients are clipped.
+KOLEKTOR_128 = Where("kolektor-sdd", image_size=(320, 128))
 
 
 def warming_up(presets: Mapping[str | Where, Mapping[str, Any]], *places: str | Where) -> dict[str | Where, Any]:
@@ -68,6 +70,7 @@ class VAE(VariationalDetector):
         **Autoencoder.presets,
         # where q(z | x) collapses to the prior otherwise, or takes long to leave it
         **warming_up(Autoencoder.presets, "textures", Where("mvtec-ad", image_size=128, category="bottle")),
+        KOLEKTOR_128: {**Autoencoder.presets[KOLEKTOR_128], "kl_warmup": 0.3, "clip_gradients": 1e4},
         "ood": {
             **Autoencoder.presets["ood"],
             "reconstruction": "bernoulli",

@@ -195,12 +195,13 @@ def test_on_the_board_at_128_pixels_all_are_trained_alike(label: str) -> None:
     (entry,) = (dataset for dataset in load_board(BOARD).datasets if dataset.label == label)
     dataset = Plugins.load().get("datasets", entry.name).value.Config.parse(entry.options, label)
     configs = [cls.configure(entry.name, {}, dataset) for cls in (AE, VAE, BetaVAE)]
-    own = {"reconstruction", "sigma", "score", "importance_samples", "beta", "kl_warmup"}
+    own = {"reconstruction", "sigma", "score", "importance_samples", "reconstruct_at", "beta"}
+    own |= {"kl_warmup", "clip_gradients"}
     first, *others = [config.model_dump(exclude=own) for config in configs]
     assert others == [first, first]
     assert (first["schedule"], first["initialization"]) == ("cosine", "mean_image")
     warmups = [config.model_dump().get("kl_warmup", 0) for config in configs]
-    assert warmups == [0, 0.3 if label == "bottle-128" else 0, 0 if label == "kolektor-sdd" else 0.3]
+    assert warmups == [0, 0.3 if label in ("bottle-128", "kolektor-sdd") else 0, 0.3]
 
 
 def test_options_are_part_of_a_setting_only_where_they_are_chosen() -> None:

@@ -19,6 +19,7 @@ from latentbench_autoencoders import detector
 from latentbench_autoencoders.ae import AE
 from latentbench_autoencoders.autoencoder import Autoencoder
 from latentbench_autoencoders.beta_vae import BetaVAE
+from latentbench_autoencoders.detector import COMPARED_DRAWS
 from latentbench_autoencoders.posteriors import Gaussian, kl_divergence
 from latentbench_autoencoders.vae import NARROW, VAE
 
@@ -234,6 +235,59 @@ def test_of_a_linear_gaussian_the_scores_of_draws_have_closed_forms() -> None:
     # With the exact posterior every weight is p(x).
     torch.testing.assert_close(scores["log_ratio_std"], torch.zeros(40), atol=1e-4, rtol=0)
     torch.testing.assert_close(scores["typicality"], (-world.log_p(x) - 3.0).abs(), atol=1e-4, rtol=1e-4)
+
+
+def test_of_a_linear_gaussian_maps_and_elbo_over_draws_have_closed_forms() -> None:
+    world = LinearGaussian()
+    x = world.draw(40)
+    at_mean, of_draws = world.vae(2), world.vae(20_000, reconstruct_at="draws")
+    with torch.inference_mode():
+        spread = (world.W.square() @ world.posterior_variance).view(2, 3) / (2 * world.sigma**2)
+        torch.testing.assert_close(of_draws.localize(x), at_mean.localize(x) + spread, atol=0.05, rtol=0)
+        torch.testing.assert_close(of_draws.score(x), -world.log_p(x), atol=0.05, rtol=0)  # the posterior is exact
+        assert (of_draws.score(x) - at_mean.score(x)).min() > 0.5
+
+
+class _Spherical(VAE):
+    """Where q(z | x) is the prior and the decoder is right at the length that z has: at 0 it is black."""
+
+    name = "vae"
+
+    def posterior(self, x: Tensor) -> Gaussian:
+        return Gaussian(*torch.zeros(2, len(x), self.config.latent_dim))
+
+    def outputs(self, z: Tensor) -> Tensor:
+        lengths = (z.square().mean(1) - 1)[:, None, None, None]
+        return 0 * super().outputs(z) + 0.4 + 0.5 * lengths
+
+
+@pytest.mark.parametrize("place", ["mean", "draws"])
+def test_a_mean_of_the_posterior_that_the_decoder_does_not_know_is_warned_of(
+    place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = _fitted(_Spherical, torch.full((12, 1, 8, 16), 0.4), latent_dim=64, reconstruct_at=place)
+    with torch.inference_mode():
+        gray = model.reconstruct(torch.full((1, 1, 8, 16), 0.4)).mean()
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    if place == "draws":
+        assert float(gray) == pytest.approx(0.4, abs=0.05)
+        assert warned == []
+        return
+    assert float(gray) == 0
+    (line,) = warned
+    factor = re.fullmatch(
+        r"model 'vae': normal images are reconstructed (\S+) times as badly at the mean of q\(z \| x\) as at draws of "
+        r"it, on which the decoder was trained: set reconstruct_at=draws",
+        line,
+    )
+    assert factor is not None
+    at_draws = [0.5 * (float(eps.square().mean()) - 1) for eps in model.eps[:COMPARED_DRAWS]]
+    assert float(factor[1]) == pytest.approx(0.5**2 / np.mean(np.square(at_draws)), abs=0.05)
+
+
+def test_a_vae_whose_decoder_knows_the_mean_is_not_warned_of(images: Tensor, caplog: pytest.LogCaptureFixture) -> None:
+    _fitted(VAE, images)
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 @pytest.mark.parametrize("grays", [[0.0, 1.0, 0.5], [0.2, 0.7, 0.99]])
