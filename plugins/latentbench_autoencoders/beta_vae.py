@@ -12,14 +12,18 @@ from latentbench_autoencoders.vae import KOLEKTOR_128, VAE, warming_up
 __all__ = ["BetaVAE"]
 
 
-def _warming_up_at_128() -> dict[str | Where, Any]:
+def _at_128() -> dict[str | Where, Any]:
     """Presets where a beta of 4 collapses q(z | x) to the prior without a warm-up, beside those where 1 does.
 
-    With one, a few dimensions hold an image and the others stay at the prior, so the decoder knows no code near to 0.
+    With one, a few dimensions hold an image and the others stay at the prior. Where validation images are then
+    reconstructed worse at the mean, near to which the decoder knows no code, it is done over draws.
     """
-    places = (Where("mvtec-ad", image_size=128), Where("magnetic-tile", image_size=128), KOLEKTOR_128)
-    at_draws = {"reconstruct_at": "draws", "importance_samples": 16}
-    return {place: {**preset, **at_draws} for place, preset in warming_up(VAE.presets, *places).items()}
+    grid, tiles = Where("mvtec-ad", image_size=128, category="grid"), Where("magnetic-tile", image_size=128)
+    found = warming_up(VAE.presets, Where("mvtec-ad", image_size=128), tiles, KOLEKTOR_128)
+    found[grid] = VAE.presets[grid]
+    for place in (grid, tiles, KOLEKTOR_128):
+        found[place] = {**found[place], "reconstruct_at": "draws", "importance_samples": 16}
+    return found
 
 
 class BetaVAE(VAE):
@@ -51,7 +55,7 @@ class BetaVAE(VAE):
     config: Config
     presets = {
         **{data: {name: preset[name] for name in preset if name != "sigma"} for data, preset in VAE.presets.items()},
-        **_warming_up_at_128(),
+        **_at_128(),
         "digits-shift": {"learning_rate": 3e-3, "batch_size": 100, "epochs": 40, "beta": 1.2},  # with 4 it collapses
     }
 

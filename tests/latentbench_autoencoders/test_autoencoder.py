@@ -202,6 +202,8 @@ def test_on_the_board_at_128_pixels_all_are_trained_alike(label: str) -> None:
     assert (first["schedule"], first["initialization"]) == ("cosine", "mean_image")
     warmups = [config.model_dump().get("kl_warmup", 0) for config in configs]
     assert warmups == [0, 0.3 if label in ("bottle-128", "kolektor-sdd") else 0, 0.3]
+    places = [config.model_dump().get("reconstruct_at", "mean") for config in configs]
+    assert places == ["mean", "mean", "mean" if label in ("bottle-128", "screw-128") else "draws"]
 
 
 def test_options_are_part_of_a_setting_only_where_they_are_chosen() -> None:
