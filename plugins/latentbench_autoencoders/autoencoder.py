@@ -1,7 +1,7 @@
 """What AE and VAE share: an encoder, a decoder and a likelihood of the pixels, with the reconstruction they give."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -172,16 +172,17 @@ class Autoencoder(Model, ABC):
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1]: the mean image of p(x | z) at the code of each image."""
-        return self.likelihood.mean(self.outputs(self.encode(images)))
+        return self.decoded(self.observed(images), self.likelihood.mean)
 
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the error of the reconstruction by pixel, 0 where perfect (``Likelihood.error``); smoothed."""
-        error = self.error(self.observed(images))
+        x = self.observed(images)
+        error = self.decoded(x, lambda outputs: self.likelihood.error(outputs, x))
         return smoothed(error, self.config.smoothing) if self.config.smoothing else error
 
-    def error(self, x: Tensor) -> Tensor:
-        """(B, H, W): the error of the reconstruction of what is observed of the images, (B, C, H, W)."""
-        return self.likelihood.error(self.outputs(self.encode(x)), x)
+    def decoded(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """What ``of`` gives for the decoder's outputs at the codes of what is observed of images, (B, C, H, W)."""
+        return of(self.outputs(self.encode(x)))
 
 
 def smoothed(maps: Tensor, sigma: float) -> Tensor:

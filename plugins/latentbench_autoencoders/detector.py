@@ -6,7 +6,7 @@ Glazunov & Zarras (UAI 2023, supplement G). ``latentbench_autoencoders.scores`` 
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import torch
@@ -148,13 +148,9 @@ class VariationalDetector(Autoencoder, ABC):
         if self.config.reconstruct_at == "mean":
             self._look_at_the_mean(train if validation is None else validation, trainer)
 
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1]: the mean image of p(x | z) at the mean of q(z | x), or the mean over draws."""
-        return self._over_codes(self.posterior(self.observed(images)), self.likelihood.mean)
-
-    def error(self, x: Tensor) -> Tensor:
-        """(B, H, W): the error at the mean of q(z | x), or its mean over draws."""
-        return self._over_codes(self.posterior(x), lambda outputs: self.likelihood.error(outputs, x))
+    def decoded(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """What ``of`` gives for the decoder's outputs at the mean of q(z | x), or its mean over draws."""
+        return self._over(self._codes(self.posterior(x)), of)
 
     def score(self, images: Tensor) -> Tensor | dict[str, Tensor]:
         """(B,): the score that the option ``score`` names; with ``scores``, all of them by name, that one first."""
@@ -219,7 +215,7 @@ class VariationalDetector(Autoencoder, ABC):
             case "posterior_spread":
                 return q.spread
             case _:
-                return self._over_codes(q, lambda outputs: self.likelihood.negative_log(outputs, x)) + q.kl()
+                return self._over(self._codes(q), lambda outputs: self.likelihood.negative_log(outputs, x)) + q.kl()
 
     def _of_draws(self, name: ScoreName, draws: Draws, x: Tensor) -> Tensor:
         match name:
@@ -236,11 +232,13 @@ class VariationalDetector(Autoencoder, ABC):
             case _:
                 return -draws.log_likelihood()
 
-    def _over_codes(self, q: Posterior, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """What ``of`` gives for the decoder's outputs, (B, ...): at the mean of q(z | x), or its mean over N draws."""
-        if self.config.reconstruct_at == "mean":
-            return of(self.outputs(q.mean))
-        return _mean(of(self.outputs(z)) for z in q.draw(self.eps)[0])
+    def _codes(self, q: Posterior) -> Tensor:
+        """(K, B, D): the z at which images are reconstructed: the mean of q(z | x) alone, or its N draws."""
+        return q.mean[None] if self.config.reconstruct_at == "mean" else q.draw(self.eps)[0]
+
+    def _over(self, codes: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """The mean over K codes for each image, (K, B, D), of what ``of`` gives for the decoder's outputs, (B, ...)."""
+        return sum((of(self.outputs(z)) for z in codes), start=codes.new_zeros(())) / len(codes)
 
     def _look_at_the_mean(self, normal: Split, trainer: "Trainer") -> None:
         """Warn if a code at the mean of q(z | x) is none that the decoder knows.
@@ -252,9 +250,9 @@ class VariationalDetector(Autoencoder, ABC):
         with torch.no_grad():
             x = self.observed(normal.batch(index, trainer.generator).images)
             q = self.posterior(x)
-            at_mean = self.likelihood.error(self.outputs(q.mean), x).mean()
-            of_draws = _mean(
-                self.likelihood.error(self.outputs(z), x).mean() for z in q.draw(self.eps)[0][:COMPARED_DRAWS]
+            at_mean, of_draws = (
+                self._over(codes, lambda outputs: self.likelihood.error(outputs, x)).mean()
+                for codes in (q.mean[None], q.draw(self.eps[:COMPARED_DRAWS])[0])
             )
         if at_mean > WORSE * of_draws:
             log.warning(
@@ -262,11 +260,3 @@ class VariationalDetector(Autoencoder, ABC):
                 "of it, on which the decoder was trained: set reconstruct_at=draws",
                 *(self.name, at_mean / of_draws),
             )
-
-
-def _mean(values: Iterable[Tensor]) -> Tensor:
-    """Their mean, one after the other, since they may be large."""
-    total, count = torch.tensor(0.0), 0
-    for value in values:
-        total, count = total.to(value.device) + value, count + 1
-    return total / count

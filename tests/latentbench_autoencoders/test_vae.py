@@ -19,7 +19,6 @@ from latentbench_autoencoders import detector
 from latentbench_autoencoders.ae import AE
 from latentbench_autoencoders.autoencoder import Autoencoder
 from latentbench_autoencoders.beta_vae import BetaVAE
-from latentbench_autoencoders.detector import COMPARED_DRAWS
 from latentbench_autoencoders.posteriors import Gaussian, kl_divergence
 from latentbench_autoencoders.vae import NARROW, VAE
 
@@ -281,7 +280,7 @@ def test_a_mean_of_the_posterior_that_the_decoder_does_not_know_is_warned_of(
         line,
     )
     assert factor is not None
-    at_draws = [0.5 * (float(eps.square().mean()) - 1) for eps in model.eps[:COMPARED_DRAWS]]
+    at_draws = [0.5 * (float(eps.square().mean()) - 1) for eps in model.eps[: detector.COMPARED_DRAWS]]
     assert float(factor[1]) == pytest.approx(0.5**2 / np.mean(np.square(at_draws)), abs=0.05)
 
 
