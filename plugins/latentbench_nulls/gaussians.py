@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from latentbench import DataInfo, Options, Split
-from latentbench_nulls.null import NullMap, draw
-from latentbench_nulls.patches import cells, patches, to_pixels
-from latentbench_nulls.untrained import UntrainedNetwork, whitening
+from latentbench_nulls.null import GRID, NullMap, draw
+from latentbench_nulls.untrained import UntrainedNetwork
+from latentbench_patches import distances, moments, whitening
 
 if TYPE_CHECKING:
     from latentbench import Trainer
@@ -46,7 +46,7 @@ class _PositionGaussian(NullMap):
 
     def build(self, info: DataInfo) -> None:
         """Draw the directions, (D, d) with d at most D, and make the buffers of the fit."""
-        down, across = cells(info)
+        down, across = GRID.shape(info.height, info.width)
         features = self.features(torch.zeros(1, *info.image_shape)).shape[2]
         d = min(self.config.dimensions, features)
         self.register_buffer("directions", nn.init.orthogonal_(torch.empty(features, d)))
@@ -55,16 +55,9 @@ class _PositionGaussian(NullMap):
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
         """Fit mean and covariance of each position to the training images, or to 10,000 of them."""
-        cells, d = self.mean.shape
-        n, total = 0, self.mean.new_zeros((cells, d), dtype=torch.float64)
-        squares = self.mean.new_zeros((cells, d, d), dtype=torch.float64)
-        for batch in draw(train, trainer):
-            for images in torch.split(batch.images, _AT_ONCE):
-                x = self._codes(images).transpose(0, 1).double()  # (cells, B, d)
-                n, total, squares = n + len(images), total + x.sum(1), squares + x.transpose(1, 2) @ x
-        mean = total / n
-        covariance = squares / n - mean[:, :, None] * mean[:, None, :]
-        identity = torch.eye(d, dtype=torch.float64, device=mean.device)
+        codes = (self._codes(part) for batch in draw(train, trainer) for part in torch.split(batch.images, _AT_ONCE))
+        mean, covariance = moments(codes)
+        identity = torch.eye(mean.shape[1], dtype=torch.float64, device=mean.device)
         variance = covariance.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
         alpha = self.config.shrinkage
         shrunk = (1 - alpha) * covariance + (alpha * variance + _NOISE) * identity
@@ -73,15 +66,12 @@ class _PositionGaussian(NullMap):
 
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the Mahalanobis distance (eq. 2), interpolated between the centres of cells."""
-        distances = [self._distances(part) for part in torch.split(images, _AT_ONCE)]
-        return to_pixels(torch.cat(distances), self.info)
+        codes = (self._codes(part) for part in torch.split(images, _AT_ONCE))
+        found = [distances(each, self.mean, self.whitening).sqrt() for each in codes]
+        return GRID.to_pixels(torch.cat(found), self.info.height, self.info.width)
 
     def _codes(self, images: Tensor) -> Tensor:
         return self.features(images) @ self.directions
-
-    def _distances(self, images: Tensor) -> Tensor:
-        centred = self._codes(images).sub(self.mean).transpose(0, 1)  # (cells, B, d)
-        return (centred @ self.whitening.transpose(1, 2)).square().sum(2).sqrt().T
 
 
 class PatchGaussian(_PositionGaussian):
@@ -91,7 +81,7 @@ class PatchGaussian(_PositionGaussian):
 
     def features(self, images: Tensor) -> Tensor:
         """(B, cells, 64 C): pixels of the patch centred on each 4x4 cell."""
-        return patches(images)
+        return GRID.patches(images)
 
 
 class UntrainedPatchGaussian(_PositionGaussian):
@@ -106,6 +96,6 @@ class UntrainedPatchGaussian(_PositionGaussian):
 
     def features(self, images: Tensor) -> Tensor:
         """(B, cells, 112): all layers at each 4x4 cell, interpolated bilinearly."""
-        size = cells(self.info)
+        size = GRID.shape(self.info.height, self.info.width)
         maps = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in self.network(images)]
         return torch.cat(maps, 1).flatten(2).transpose(1, 2)

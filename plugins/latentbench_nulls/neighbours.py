@@ -7,8 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentbench import DataInfo, Options, Split
-from latentbench_nulls.null import MOST_IMAGES, Null, NullMap, as_bytes, draw
-from latentbench_nulls.patches import PATCH, cells, patches, to_pixels
+from latentbench_nulls.null import GRID, MOST_IMAGES, Null, NullMap, as_bytes, draw
 
 if TYPE_CHECKING:
     from latentbench import Trainer
@@ -58,16 +57,16 @@ class NearestPatch(NullMap):
 
     def build(self, info: DataInfo) -> None:
         """Make the buffer of the patches, (N, 64 C): as many of each image, of as many images as there are patches."""
-        down, across = cells(info)
+        down, across = GRID.shape(info.height, info.width)
         self.images = min(info.train_size, self.config.patches)
         self.of_each = min(-(-self.config.patches // self.images), down * across)
-        self.register_buffer("references", torch.zeros(self.images * self.of_each, info.channels * PATCH**2))
+        self.register_buffer("references", torch.zeros(self.images * self.of_each, info.channels * GRID.side**2))
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
         """Keep random patches of each image."""
         kept = []
         for batch in draw(train, trainer, self.images):
-            found = patches(batch.images)
+            found = GRID.patches(batch.images)
             keys = torch.rand(found.shape[:2], generator=trainer.generator, device=trainer.device)
             chosen = keys.argsort(1)[:, : self.of_each, None]
             kept.append(found.gather(1, chosen.expand(-1, -1, found.shape[2])).flatten(0, 1))
@@ -75,9 +74,9 @@ class NearestPatch(NullMap):
 
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the squared distance, interpolated between the centres of patches."""
-        found = patches(images)
+        found = GRID.patches(images)
         distances = torch.cat([_distance(part, self.references) for part in torch.split(found.flatten(0, 1), _POINTS)])
-        return to_pixels(distances.view(found.shape[:2]), self.info)
+        return GRID.to_pixels(distances.view(found.shape[:2]), self.info.height, self.info.width)
 
 
 def nearest(points: Tensor, references: Tensor) -> Tensor:

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 
 from latentbench import Batch, DataInfo, Model, Options, Split
+from latentbench_patches import Grid
 
 if TYPE_CHECKING:
     from latentbench import Trainer
 
-__all__ = ["MOST_IMAGES", "Null", "NullMap", "as_bytes", "draw"]
+__all__ = ["GRID", "MOST_IMAGES", "Null", "NullMap", "as_bytes", "draw"]
 
+#: Where patches lie: they are 8x8, on cells of 4x4.
+GRID = Grid(side=8, cell=4)
 #: Training images that a null is fitted to, at most.
 MOST_IMAGES = 10_000
 #: Images that are drawn at a time.

@@ -8,12 +8,12 @@ from torch.nn import functional as F  # noqa: N812
 
 from latentbench import DataInfo, Split
 from latentbench_nulls.null import Null, draw
-from latentbench_nulls.patches import reduced
+from latentbench_patches import reduced, whitening
 
 if TYPE_CHECKING:
     from latentbench import Trainer
 
-__all__ = ["UntrainedFeatures", "UntrainedNetwork", "whitening"]
+__all__ = ["UntrainedFeatures", "UntrainedNetwork"]
 
 #: Channels of the layers.
 _WIDTHS = (16, 32, 64)
@@ -80,10 +80,3 @@ class UntrainedFeatures(Null):
     def _features(self, images: Tensor) -> Tensor:
         parts = [self.network(part) for part in torch.split(images, _AT_ONCE)]
         return torch.cat([torch.cat([layer.mean((2, 3)) for layer in layers], 1) for layers in parts])
-
-
-def whitening(covariance: Tensor) -> Tensor:
-    """W of the same shape (..., D, D) with W C W' = 1: the inverse of the Cholesky factor."""
-    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    inverse: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), identity, upper=False)
-    return inverse

@@ -6,7 +6,7 @@ from tests.latentbench_nulls.given import SHAPES, fitted, images
 
 from latentbench_nulls import gaussians
 from latentbench_nulls.gaussians import PatchGaussian, UntrainedPatchGaussian
-from latentbench_nulls.patches import to_pixels
+from latentbench_nulls.null import GRID
 
 
 @pytest.mark.parametrize("null_class", [PatchGaussian, UntrainedPatchGaussian])
@@ -25,7 +25,7 @@ def test_distances_are_scipys_under_the_shrunk_covariance_of_numpy(null_class, s
         shrunk = 0.8 * covariance + (0.2 * np.trace(covariance) / 12 + 1e-4) * np.eye(12)
         inverse = np.linalg.inv(shrunk)
         distances[:, cell] = [mahalanobis(x, seen[:, cell].mean(0), inverse) for x in given[:, cell]]
-    expected = to_pixels(torch.from_numpy(distances), null.info)
+    expected = GRID.to_pixels(torch.from_numpy(distances), null.info.height, null.info.width)
     torch.testing.assert_close(null.localize(test).double(), expected, rtol=2e-3, atol=1e-3)
     torch.testing.assert_close(null.score(test), null.localize(test).amax((1, 2)))
 

@@ -7,7 +7,7 @@ from tests.latentbench_nulls.given import SHAPES, fitted, images
 
 from latentbench_nulls import neighbours
 from latentbench_nulls.neighbours import NearestImage, NearestPatch
-from latentbench_nulls.patches import patches, to_pixels
+from latentbench_nulls.null import GRID
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -38,9 +38,9 @@ def test_the_nearest_patch_is_scipys(shape, monkeypatch):
     monkeypatch.setattr(neighbours, "_POINTS", 5)
     train, test = images(shape, 12), images(shape, 5, seed=1)
     null = fitted(NearestPatch, train, patches=30)
-    given = patches(test)
+    given = GRID.patches(test)
     distances = cdist(given.flatten(0, 1).double(), null.references.double()).min(1) ** 2
-    expected = to_pixels(torch.from_numpy(distances).view(given.shape[:2]), null.info)
+    expected = GRID.to_pixels(torch.from_numpy(distances).view(given.shape[:2]), null.info.height, null.info.width)
     torch.testing.assert_close(null.localize(test).double(), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(null.score(test), null.localize(test).amax((1, 2)))
 
@@ -49,7 +49,7 @@ def test_the_nearest_patch_is_scipys(shape, monkeypatch):
 def test_its_references_are_patches_of_training_images_each_kept_once(number, asked, of_each):
     train = images((1, 13, 17), number)
     null = fitted(NearestPatch, train, patches=asked)
-    rows = patches(train).flatten(0, 1)
+    rows = GRID.patches(train).flatten(0, 1)
     nearest = torch.cdist(null.references, rows).min(1)
     assert len(null.references) == min(number, asked) * of_each
     assert torch.equal(null.references, rows[nearest.indices])
