@@ -12,8 +12,9 @@ the residual of a single pass over the whole image, is the anomaly map:
 
     map(x) = G_k * ... * G_k * mean over channels of (x - f(x))^2                      (``residuals``)
 
-A residual can also be measured by what is usual at its place in training images, which is ours. Only abstracts and
-descriptions by others were at hand. What they leave open is an option, with a default of ours.
+A residual can also be measured by what is usual at its place in training images, pixel by pixel or in small patches,
+which is ours (``usual``). Only abstracts and descriptions by others were at hand. What they leave open is an option,
+with a default of ours.
 """
 
 import logging
@@ -35,17 +36,18 @@ from latentbench_sdc.presets import PRESETS
 from latentbench_sdc.residuals import (
     CANDIDATES,
     MEASURES,
+    OF_PIXELS,
     POOLINGS,
     Measure,
     Pooling,
     Smoothing,
-    Usual,
     best_map,
     best_pooling,
     outliers,
     pool,
 )
 from latentbench_sdc.symmetries import SQUARE, Symmetry, transformed
+from latentbench_sdc.usual import GRID, Usual, UsualPatches
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -116,8 +118,8 @@ class SDC(Model):
         )
         residual: Literal["chosen"] | Measure = Field(
             "chosen",
-            description="of a pixel: squared, or standardized by the residuals of training images at its place; or "
-            "chosen on probe defects",
+            description="of a pixel: squared, or standardized by the residuals of training images at its place; chosen "
+            "on probe defects; or patches: of its surroundings, by the covariance of training images there",
         )
         smoothing: Literal["chosen", "fixed"] = Field(
             "chosen", description="of the map: chosen on probe defects, or fixed to kernel and passes"
@@ -194,6 +196,7 @@ class SDC(Model):
     presets = PRESETS
     usual_mean: Tensor
     usual_variance: Tensor
+    usual_whitening: Tensor
     measure: Tensor
     kernel: Tensor
     passes: Tensor
@@ -226,8 +229,14 @@ class SDC(Model):
             info.channels, config.size, fitting(config.dilations, info.height, info.width), config.skips
         )
         self.textures: Tensor | None = None
-        self.register_buffer("usual_mean", torch.zeros(info.channels, info.height, info.width))
-        self.register_buffer("usual_variance", torch.ones(info.channels, info.height, info.width))
+        if config.residual == "patches":
+            down, across = GRID.shape(info.height, info.width)
+            patches, numbers = down * across, info.channels * GRID.side**2
+            self.register_buffer("usual_mean", torch.zeros(patches, numbers))
+            self.register_buffer("usual_whitening", torch.zeros(patches, numbers, numbers))
+        else:
+            self.register_buffer("usual_mean", torch.zeros(info.channels, info.height, info.width))
+            self.register_buffer("usual_variance", torch.ones(info.channels, info.height, info.width))
         measure = config.residual if config.residual != "chosen" else "squared"
         self.register_buffer("measure", torch.tensor(MEASURES.index(measure)))
         self.register_buffer("kernel", torch.tensor(config.kernel))
@@ -359,16 +368,27 @@ class SDC(Model):
         return Smoothing(int(self.kernel), int(self.passes))
 
     def _measured(self, residuals: Tensor, measure: Measure) -> Tensor:
-        """(F, B, C, H, W) -> (B, H, W): squared, or standardized by what is usual; means over flips and channels."""
-        if measure == "squared":
-            return residuals.square().mean((0, 2))
-        return Usual(self.usual_mean, self.usual_variance).standardized(residuals).mean((0, 2))
+        """(F, B, C, H, W) -> (B, H, W): squared, or by what is usual; means over flips and channels."""
+        match measure:
+            case "squared":
+                return residuals.square().mean((0, 2))
+            case "standardized":
+                return Usual(self.usual_mean, self.usual_variance).standardized(residuals).mean((0, 2))
+            case "patches":
+                distances = UsualPatches(self.usual_mean, self.usual_whitening).distances(residuals.flatten(0, 1))
+                return distances.view(*residuals.shape[:2], *distances.shape[1:]).mean(0)
 
     def _note_what_is_usual(self, train: Split, trainer: "Trainer") -> None:
-        """Keep mean and variance of the residuals of training images, as they are without symmetries."""
-        usual = Usual.of(self.residuals(images).flatten(0, 1) for images in self._in_parts(train, trainer))
-        self.usual_mean.copy_(usual.mean)
-        self.usual_variance.copy_(usual.variance)
+        """Keep mean and (co)variance of the residuals of training images, as they are without symmetries."""
+        residuals = (self.residuals(images).flatten(0, 1) for images in self._in_parts(train, trainer))
+        if self.config.residual == "patches":
+            patches = UsualPatches.of(residuals)
+            self.usual_mean.copy_(patches.mean)
+            self.usual_whitening.copy_(patches.whitening)
+        else:
+            pixels = Usual.of(residuals)
+            self.usual_mean.copy_(pixels.mean)
+            self.usual_variance.copy_(pixels.variance)
 
     def _choose(self, held_out: Split, trainer: "Trainer") -> None:
         """Choose residual, smoothing and pooling by how well they find probe defects in normal images."""
@@ -383,7 +403,7 @@ class SDC(Model):
                 probed = [PROBES[name](images, trainer.generator) for name in config.probes]
                 defective.append(torch.stack([self.residuals(each.images) for each in probed]))
                 masks.append(torch.stack([each.mask[:, 0] > 0.5 for each in probed]))
-        measures = MEASURES if config.residual == "chosen" else (config.residual,)
+        measures = OF_PIXELS if config.residual == "chosen" else (config.residual,)
         found = {
             measure: torch.stack([self._measured(kind, measure) for kind in torch.cat(defective, 2)])
             for measure in measures

@@ -1,9 +1,9 @@
-"""From residuals to anomaly maps and scores: what is usual, smoothing, and a choice by the defects they find."""
+"""From residuals to anomaly maps and scores: smoothing, pooling, and a choice by the defects they find."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log, nan
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,60 +12,32 @@ from torch.nn.functional import avg_pool2d
 __all__ = [
     "CANDIDATES",
     "MEASURES",
+    "OF_PIXELS",
     "POOLINGS",
     "Measure",
     "Pooling",
     "Smoothing",
-    "Usual",
     "best_map",
     "best_pooling",
     "outliers",
     "pool",
 ]
 
-Measure = Literal["squared", "standardized"]
+Measure = Literal["squared", "standardized", "patches"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+#: What is chosen from where no measure is given.
+OF_PIXELS: tuple[Measure, ...] = ("squared", "standardized")
 Pooling = Literal["maximum", "mean"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 #: Kernels have the stated size on images whose shorter side has so many pixels.
 _SIDE = 256
-#: Share of the mean variance that is added to each: where training images are all restored alike, as backgrounds are,
-#: a small residual means little.
-_FLOOR = 0.1
 #: An extreme outlier is a score whose logarithm is so many robust standard deviations above the median, ...
 _FAR = 5.0
 #: ... and which is at least so many times the median.
 _TIMES = 2.0
 #: The upper quartile of a standard Gaussian, which is also its median absolute deviation.
 _QUARTILE = 0.6745
-
-
-@dataclass(frozen=True)
-class Usual:
-    """Mean and variance of the residuals of training images in each channel and at each place."""
-
-    mean: Tensor
-    """(C, H, W)."""
-    variance: Tensor
-    """(C, H, W)."""
-
-    @classmethod
-    def of(cls, residuals: Iterable[Tensor]) -> Self:
-        """Of one or more batches (B, C, H, W) together."""
-        count, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
-        for batch in residuals:
-            count += len(batch)
-            # in float64, since a variance is the small difference of two of these
-            total = total.to(batch.device) + batch.double().sum(0)
-            squares = squares.to(batch.device) + batch.double().square().sum(0)
-        mean = total / count
-        return cls(mean.float(), (squares / count - mean.square()).clamp(min=0).float())
-
-    def standardized(self, residuals: Tensor) -> Tensor:
-        """(..., C, H, W): squared distances to the mean, over variances to which a tenth of their mean is added."""
-        variance = self.variance + _FLOOR * self.variance.mean()
-        return (residuals - self.mean).square() / variance.clamp(min=torch.finfo(variance.dtype).eps)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from latentbench_datasets.mvtec.dataset import CATEGORIES
 from latentbench_sdc import latentbench_models
 from latentbench_sdc.model import SDC
 from latentbench_sdc.presets import PRESETS
-from latentbench_sdc.residuals import Smoothing, Usual
+from latentbench_sdc.residuals import Smoothing
+from latentbench_sdc.usual import Usual, UsualPatches
 
 INFO = DataInfo(channels=1, height=32, width=32, train_size=24)
 
@@ -156,6 +157,21 @@ def test_standardized_it_is_measured_by_the_residuals_of_training_images_at_its_
         usual = Usual(training.mean(0), training.var(0, correction=0))
         expected = usual.standardized(residuals(images)).mean((0, 2))
         torch.testing.assert_close(model.localize(images), Smoothing(11, 2)(expected), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("average_flips", [False, True])
+def test_by_patches_it_is_measured_by_those_of_training_images_at_its_place(average_flips: bool) -> None:
+    pixels = stripes(24, channels=3)
+    model = fitted(pixels, residual="patches", smoothing="fixed", average_flips=average_flips)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        usual = UsualPatches.of([model.residuals(pixels.float() / 255).flatten(0, 1)])
+        expected = torch.stack([usual.distances(flip) for flip in model.residuals(images)]).mean(0)
+        torch.testing.assert_close(model.localize(images), Smoothing(11, 2)(expected), rtol=1e-3, atol=1e-4)
+    other = make(DataInfo(3, 32, 32, 24), residual="patches", smoothing="fixed", average_flips=average_flips)
+    other.load_state_dict(model.state_dict())
+    with torch.inference_mode():
+        assert torch.equal(other.localize(images), model.localize(images))
 
 
 def test_the_residual_is_chosen_and_becomes_part_of_the_state() -> None:

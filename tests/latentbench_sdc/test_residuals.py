@@ -1,4 +1,4 @@
-"""What is usual against NumPy, smoothing against SciPy, the choice on made residuals, and what counts as an outlier."""
+"""Smoothing against SciPy, the choice on made residuals, and what counts as an outlier."""
 
 import numpy as np
 import pytest
@@ -6,27 +6,8 @@ import torch
 from scipy.ndimage import uniform_filter
 from sklearn.metrics import average_precision_score
 
-from latentbench_sdc.residuals import CANDIDATES, Measure, Smoothing, Usual, best_map, best_pooling, outliers, pool
-
-
-@pytest.mark.parametrize("sizes", [(7,), (1, 4, 2)])
-def test_what_is_usual_is_numpys_mean_and_variance_however_images_are_batched(sizes):
-    residuals = np.random.default_rng(0).normal(0.3, 0.01, (7, 3, 5, 6)).astype(np.float32)
-    usual = Usual.of(torch.from_numpy(residuals).split(sizes))
-    np.testing.assert_allclose(usual.mean, residuals.mean(0, np.float64), rtol=1e-6)
-    np.testing.assert_allclose(usual.variance, residuals.var(0, dtype=np.float64), rtol=1e-4)
-
-
-def test_a_standardized_residual_is_a_squared_distance_in_variances_of_its_place():
-    usual = Usual(mean=torch.tensor([[[0.1, -0.1]]]), variance=torch.tensor([[[0.04, 0.16]]]))
-    found = usual.standardized(torch.tensor([[[[0.4, 0.3]]], [[[0.1, -0.1]]]]))
-    torch.testing.assert_close(found, torch.tensor([[[[0.09 / 0.05, 0.16 / 0.17]]], [[[0.0, 0.0]]]]))
-
-
-def test_where_all_training_images_are_restored_alike_standardized_residuals_stay_finite():
-    usual = Usual.of([torch.full((4, 1, 2, 2), 0.5)])
-    assert torch.equal(usual.standardized(torch.full((1, 1, 2, 2), 0.5)), torch.zeros(1, 1, 2, 2))
-    assert torch.isfinite(usual.standardized(torch.rand(1, 1, 2, 2))).all()
+from latentbench_sdc.residuals import CANDIDATES, Measure, Smoothing, best_map, best_pooling, outliers, pool
+from latentbench_sdc.usual import Usual
 
 
 @pytest.mark.parametrize(("kernel", "passes"), [(11, 1), (21, 2), (31, 3), (5, 4)])

@@ -30,7 +30,7 @@ VALUES: dict[str, dict[str, Sequence[Any]]] = {
         "coverage": [(0.1, 0.5)],
         "softness": [40.0],
         "clean": [1.0],  # of so few images, one more or less that is clean may be none
-        "residual": ["standardized"],
+        "residual": ["standardized", "patches"],
         "pooling": ["mean"],
         "probes": [("lines",)],
     },
@@ -46,7 +46,7 @@ VALUES: dict[str, dict[str, Sequence[Any]]] = {
 #: Settings in which a short fit shows the effect, or is short. Rows of four weights, which only the fully connected
 #: trunk has, are small enough for the ball.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "sdc": {"options": {"residual": "squared"}, "height": 16, "width": 16},  # chosen is one of the two measures
+    "sdc": {"options": {"residual": "squared"}, "height": 16, "width": 16},  # chosen is one of two measures
     "vae-lipschitz": {"options": {"trunk": "mlp"}, "height": 2, "width": 2},
     "infostylegan": {
         "options": {
