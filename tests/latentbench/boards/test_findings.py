@@ -200,6 +200,11 @@ def test_a_null_that_is_named_may_be_behind_where_the_best_one_is_ahead() -> Non
     one = found(records, finding("null-low", "null-high"))
     assert (one.null.label, one.null.outcome) == ("null-high", "behind")
     assert [other.outcome for other in one.named] == ["ahead", "behind"]
+    told = verdicts(rendered(records, finding("null-low", "null-high"), the_board=board(twins=False)))
+    assert told == [
+        f"**Behind a row that it is read against** {WHERE}: `m` is ahead of `null-low` and behind the best null "
+        "(`null-high`)."
+    ]
 
 
 def test_no_finding_contradicts_what_it_says_of_the_best_null_by_what_it_says_of_a_named_one() -> None:

@@ -437,7 +437,7 @@ def test_a_value_that_is_ahead_by_value_alone_is_marked_so() -> None:
     cells = {line.split("|")[2].strip(): line.split("|")[3].strip() for line in text.splitlines() if "| `" in line}
     assert cells["`tested`"].endswith(")")
     assert cells["`once`"] == "0.850 °"
-    assert cells["`below`"] == "0.400 † °"  # behind the null, and ahead of its twin
+    assert cells["`below`"] == "0.400 †"  # behind the null, so that it is no win, though ahead of its twin
     assert "° ahead by value alone: no uncertainty is known to test it by." in " ".join(text.split())
     assert "°" not in markdown([one for one in records if one.spec.model in ("tested", "n")]).partition("<details>")[0]
 

@@ -183,12 +183,13 @@ _BY_VALUE: dict[Outcome, str] = {"better": "better than", "worse": "worse than"}
 
 
 def _comparisons(finding: Finding, one: Evidence) -> Iterator[str]:
-    """Sentences of what the tests say, and of bare values."""
-    row = code_span(finding.row)
+    """Sentences of what the tests say, and of bare values. A named null that is the best one is told once."""
+    row, best = code_span(finding.row), (one.null.label, one.null.selector)
+    others = [other for other in one.others if other.kind != "row" or (other.label, other.selector) != best]
     for words, ending in ((_TESTED, "."), (_BY_VALUE, " by value alone, whose uncertainty is not known.")):
         said = []
         for outcome, word in words.items():
-            if names := [_name(other) for other in one.others if other.outcome == outcome]:
+            if names := [_name(other) for other in others if other.outcome == outcome]:
                 said.append(f"{word} {_joined(names)}")
         if said:
             yield f"{row} is {_joined(said)}{ending}"

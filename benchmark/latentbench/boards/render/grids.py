@@ -25,8 +25,8 @@ __all__ = [
 
 #: Columns of a grid on a page, the rank and the model among them.
 MOST_COLUMNS = 8
-#: Behind a value that is not ahead of the best null, or of the row's own untrained twin, or is so without a test; and
-#: behind a row's label.
+#: Behind a value that is not ahead of the best null, or of the row's own untrained twin, or that is ahead of both but
+#: not by a test of each; and behind a row's label.
 _NOT_AHEAD_OF_NULL, _NOT_AHEAD_OF_TWIN, _BY_VALUE_ALONE, _TRANSDUCTIVE = "†", "‡", "°", "§"
 
 
@@ -229,7 +229,7 @@ def _marks(row: Row, column: Column) -> list[str]:
     references = {_NOT_AHEAD_OF_NULL: row.beside_null, _NOT_AHEAD_OF_TWIN: row.beside_twin}
     found = {mark: beside[column.name] for mark, beside in references.items() if column.name in beside}
     marks = [mark for mark, beside in found.items() if beside.marked]
-    return marks + ([_BY_VALUE_ALONE] if any(beside.by_value_alone for beside in found.values()) else [])
+    return marks or ([_BY_VALUE_ALONE] if any(beside.by_value_alone for beside in found.values()) else [])
 
 
 def _twin_cell(row: Row, twin: Row, column: Column) -> str:
