@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Board",
     "BoardDataset",
+    "Diagnosis",
     "Label",
     "ValueText",
     "Variant",
@@ -65,6 +66,20 @@ Ranking = Annotated[
 Label = Annotated[str, AfterValidator(_label)]
 
 
+class Diagnosis(Options):
+    """What tells whether anomalies lie inside the normal images. ``NULL`` is short for ``{row: NULL}``."""
+
+    row: Label = Field(description="the null whose value tells")
+    value: ValueText | None = Field(
+        None, description="one that the board shows there, of which .5 is chance; by default the one that ranks"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _called_by_its_row(cls, value: Any) -> Any:
+        return {"row": value} if isinstance(value, str) else value
+
+
 class BoardDataset(Options):
     """One entry of a board's datasets: a dataset with the options that the board fixes.
 
@@ -82,10 +97,10 @@ class BoardDataset(Options):
     seeds: int | None = Field(None, ge=1, description="runs of each model here, in place of the board's number")
     budget: Budget | None = Field(None, description="of every run here, in place of the board's")
     twins: bool | None = Field(None, description="whether untrained twins run here, in place of the board's")
-    diagnosis: Label | None = Field(
+    diagnosis: Diagnosis | None = Field(
         None,
         description="for anomalies that are classes held out of the normal ones: the null whose value tells whether "
-        "they lie inside these; the value that ranks has to be one of which .5 is chance",
+        "they lie inside these, and which value that is, if it is not the one that ranks",
     )
 
     @model_validator(mode="before")
@@ -132,6 +147,15 @@ class Board(Options):
     )
     columns: list[ValueText] = Field([], description="further values to show, in order")
     twins: bool = Field(True, description="each trained model is also run without a training step, with equal seeds")
+    no_merit: list[ValueText] = Field(
+        [],
+        description="values that are no merit by themselves, as a gap of 0 is had by guessing: shown, and not read "
+        "against nulls and twins",
+    )
+    ceilings: list[Label] = Field(
+        [],
+        description="nulls that nothing can be ahead of, such as real images: shown, and nothing is read against them",
+    )
     transductive: Literal["refused", "allowed"] = Field(
         "refused",
         description="runs in which an image's results depend on the others in its batch: allowed ones are marked",
@@ -252,7 +276,9 @@ def load_board(path: Path) -> Board:
         LatentbenchError: the file cannot be read; or ``path:line:`` and what is wrong there: invalid YAML, an unknown,
             repeated or missing key, a wrong type or value, a name that is not the file's, contradicting parts.
     """
-    parts: dict[str, type[Options]] = {"budget": Budget, "datasets": BoardDataset, "variants": Variant}
+    parts: dict[str, type[Options]] = {
+        "budget": Budget, "datasets": BoardDataset, "diagnosis": Diagnosis, "variants": Variant
+    }  # fmt: skip
     source, board = read_form(path, Board, "board", "board", parts)
     board._source = source
     if board.name != path.stem:
@@ -288,6 +314,24 @@ def _contradictions(board: Board) -> Iterator[_Contradiction]:
             alone = all(one.rank is None for one in board.datasets)
             what = "the board has no 'rank'" if alone else f"{this} has no 'rank', and the board has none"
             yield () if alone else where, what, "the board needs one, or each of its datasets"
+        shown = board.values(entry)
+        if entry.diagnosis and entry.diagnosis.value not in (None, *shown):
+            what = f"'{entry.diagnosis.value}' is no value that the board shows here"
+            yield (*where, "diagnosis", "value"), what, did_you_mean(entry.diagnosis.value or "", shown)
+    everywhere = {name for entry in (None, *board.datasets) for name in board.values(entry)}
+    for place, name in enumerate(board.no_merit):
+        if name not in everywhere:
+            yield ("no_merit", place), f"'{name}' is no value that the board shows", did_you_mean(name, everywhere)
+        elif any(name in board.ranking(entry) for entry in (None, *board.datasets)):
+            yield (
+                ("no_merit", place),
+                f"'{name}' ranks",
+                "what ranks is a merit: leave it out of 'no_merit' or of 'rank'",
+            )
+    rows = [*board.models, *(variant.label for variant in board.variants)]
+    for place, label in enumerate(board.ceilings):
+        if board.models != "all" and label not in rows:
+            yield ("ceilings", place), f"the board has no row '{label}'", did_you_mean(label, rows)
     if board.average and not board.rank:
         yield ("average",), "'average' needs a 'rank' of the board's own", "the rows of means are ranked by it"
 

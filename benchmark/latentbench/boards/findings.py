@@ -1,6 +1,6 @@
 """Published headlines beside the rows that they have to be read against: a file of them, and what the records say."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,9 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from latentbench.boards.board import Board, Label, ValueText, board_path, find_board, is_board_file
 from latentbench.boards.gathering import make_column
-from latentbench.boards.references import against
-from latentbench.boards.rows import Beside, Column, Row
-from latentbench.boards.standings import Table, ranked
+from latentbench.boards.references import against, best_of, read_as, read_in
+from latentbench.boards.rows import Beside, Column, Row, Verdict
+from latentbench.boards.standings import Table
 from latentbench.boards.yaml_source import Source, read_form
 from latentbench.config import Options
 from latentbench.errors import LatentbenchError, did_you_mean
@@ -43,7 +43,7 @@ class Reference(Options):
     selector: str | None = Field(
         None,
         description="what stands in the brackets of the value that it is read by, '' for its own score; by default "
-        "what stands in those of the finding's value",
+        "what stands in those of the finding's value. A null without that is read by its own score in any case",
     )
 
     @model_validator(mode="before")
@@ -70,9 +70,6 @@ class Finding(Options):
     row: Label = Field(description="the paper's method: a model or variant of the board")
     places: list[Place] = Field(min_length=1)
     against: list[Reference] = Field([], description="rows beside the best null and the untrained twin")
-    null_selector: str | None = Field(
-        None, description="what stands in the brackets of the value that nulls are read by, as in `against`"
-    )
     differences: list[str] = Field([], description="sentences: in what the protocol may differ from the paper's")
 
 
@@ -163,8 +160,10 @@ def _mistakes(finding: Finding, board: Board, models: Sequence[str]) -> Iterator
             what = f"board '{board.name}' has no dataset '{place.dataset}'"
             yield (*where, "dataset"), what, did_you_mean(place.dataset, entries)
             continue
+        if place.value in board.no_merit:
+            yield (*where, "value"), f"'{place.value}' is no merit on board '{board.name}'", "choose another value"
         shown = board.values(entries[place.dataset])
-        selectors = [None, finding.null_selector, *(reference.selector for reference in finding.against)]
+        selectors = [None, *(reference.selector for reference in finding.against)]
         for name in dict.fromkeys(_selected(place.value, selector) for selector in selectors):
             if name not in shown:
                 what = f"board '{board.name}' does not show '{name}' on '{place.dataset}'"
@@ -189,7 +188,7 @@ class Other:
     label: str
     """The row's on the board; of the best null, empty where no null has the value."""
     selector: str | None
-    """What it is read by, as in a ``Reference``."""
+    """What it is read by, as in a ``Reference``; of a null, '' where it is read by its own score instead."""
     row: Row | None
     """With the value that it is read by in the column of the finding's value."""
     outcome: Outcome | None
@@ -222,8 +221,9 @@ class Evidence:
 def evidence(finding: Finding, place: Place, board: Board, tables: Sequence[Table]) -> Evidence:
     """The row of a finding beside those that it is read against, by the tests of the board's tables.
 
-    Best null and twin are compared as in the tables, and the rows that the finding names as rows named beforehand
-    (``latentbench.boards.references``). A model that is read by another score is one row more.
+    Nulls and twin are compared as in the tables, also the nulls that the finding names; and the other rows that it
+    names as rows named beforehand (``latentbench.boards.references``). A model that is read by another score is one row
+    more.
 
     Args:
         finding: what is asked.
@@ -235,41 +235,75 @@ def evidence(finding: Finding, place: Place, board: Board, tables: Sequence[Tabl
     table = next((table for table in tables if table.label == place.dataset), None)
     everything = {row.label: row for row in (*table.rows, *table.nulls)} if table else {}
     column = _column(place.value, table)
-    models, nulls, comparison = ranked(
-        [_read(row, column, finding.null_selector if row.null else None) for row in everything.values()],
-        [column],
-        seeds=board.seeds_of(entry) > 1,
+    name = column.name
+    group = (
+        next((one for one in table.groups if any(row.label == finding.row for row in one.rows)), None)
+        if table
+        else None
     )
-    read = {one: _read(everything[one.row], column, one.selector) for one in finding.against if one.row in everything}
-    own = next((row for row in models if row.label == finding.row), None)
-    best = next((null for null in nulls if column.name in null.summaries), next(iter(nulls), None))
-    found: dict[Reference, Beside] = {}
-    if own is not None and column.name in own.summaries:
-        named = {one: row for one, row in read.items() if column.name in row.summaries}
+    own = next((row for row in group.rows if row.label == finding.row), None) if group else None
+    nulls = {null.label: null for null in read_in(column, table.nulls if table else [])}
+    by_null = own.beside_null.get(name) if own else None
+    best = nulls[by_null.label if by_null else [*nulls][best_of([*nulls.values()], column)]] if nulls else None
+    read = {one: _read(everything[one.row], column, one, nulls) for one in finding.against if one.row in everything}
+    found: dict[Reference, Outcome] = {}
+    if own is not None and group is not None and name in own.summaries:
+        of_each = by_null.each if by_null else {}
+        found = {one: _outcome(*of_each[one.row]) for one, row in read.items() if row is nulls.get(one.row)}
+        named = {one: row for one, row in read.items() if name in row.summaries and one not in found}
         plain = {finding.row, *(one.row for one in named if one.selector is None)}
-        others = [row for row in models if row.label not in plain and column.name in row.summaries]
-        told = against(own, [*named.values()], others, column, seeds=not comparison.images_alone)
-        found = dict(zip(named, told, strict=True))
+        others = [row for row in table.rows if row.label not in plain and name in row.summaries] if table else []
+        told = against(own, [*named.values()], others, column, seeds=not group.comparison.images_alone)
+        found |= {one: _outcome(by.better, by.verdict) for one, by in zip(named, told, strict=True)}
 
     def other(
-        kind: Literal["row", "null", "twin"], label: str, selector: str | None, row: Row | None, by: Beside | None
+        kind: Literal["row", "null", "twin"], label: str, selector: str | None, row: Row | None, by: Outcome | None
     ) -> Other:
         """With what the comparison says; where there is none, whether it is this row that has no value."""
-        return Other(kind, label, selector, row, _outcome(by) if by else _lacking(row, column))
+        return Other(kind, label, selector, row, by or _lacking(row, column))
 
-    name = column.name
-    label = best.label if best and name in best.summaries else ""
+    some = best or next((null for null in everything.values() if null.null), None)
+    by_twin = own.beside_twin.get(name) if own else None
     return Evidence(
         place=place,
         column=column,
         table=table,
         row=other("row", finding.row, None, own, None),
-        null=other("null", label, finding.null_selector, best, own.beside_null.get(name) if own else None),
-        twin=other("twin", finding.row, None, own and own.twin, own.beside_twin.get(name) if own else None)
+        null=other(
+            "null",
+            best.label if best else "",
+            _score_of(best, everything, column) if best else None,
+            some,
+            _outcome_of(by_null),
+        ),
+        twin=other("twin", finding.row, None, own and own.twin, _outcome_of(by_twin))
         if board.twins_on(entry)
         else None,
-        named=[other("row", one.row, one.selector, read.get(one), found.get(one)) for one in finding.against],
+        named=[
+            other(
+                "row",
+                one.row,
+                _score_of(read[one], everything, column) if one in read and one.selector is None else one.selector,
+                read.get(one),
+                found.get(one),
+            )
+            for one in finding.against
+        ],
     )
+
+
+def _read(row: Row, column: Column, reference: Reference, nulls: Mapping[str, Row]) -> Row:
+    """The row with the value in the column that a reference reads it by; a null as tables read it, where that is so."""
+    name = column.name if reference.selector is None else _selected(column.name, reference.selector)
+    if row.label in nulls and (reference.selector is None or (name == column.own and column.name not in row.summaries)):
+        return nulls[row.label]
+    return row if name == column.name else read_as(row, column, name)
+
+
+def _score_of(row: Row, everything: Mapping[str, Row], column: Column) -> str | None:
+    """'' of a null that is read by its own score where the column names another one; else None."""
+    as_it_is = everything[row.label]
+    return "" if row.null and column.name not in as_it_is.summaries and column.name in row.summaries else None
 
 
 def _column(name: str, table: Table | None) -> Column:
@@ -277,16 +311,6 @@ def _column(name: str, table: Table | None) -> Column:
     bare = make_column(name, [])
     alike = [one for one in (table.columns if table else []) if one.metric == bare.metric and one.version is not None]
     return replace(next((one for one in alike if one.name == name), (alike or [bare])[0]), name=name)
-
-
-def _read(row: Row, column: Column, selector: str | None) -> Row:
-    """The row with another of its values in the column: that with this text in its brackets."""
-    if selector is None:
-        return row
-    name = _selected(column.name, selector)
-    numbers = {column.name: row.numbers[name]} if name in row.numbers else {}
-    replicates = {column.name: row.replicates[name]} if name in row.replicates else {}
-    return replace(row, numbers=numbers, replicates=replicates, twin=None)
 
 
 def _lacking(row: Row | None, column: Column) -> Outcome | None:
@@ -298,5 +322,9 @@ def _lacking(row: Row | None, column: Column) -> Outcome | None:
     return "no value" if row.finished else "failed"
 
 
-def _outcome(found: Beside) -> Outcome:
-    return found.verdict or ("better" if found.better else "worse")
+def _outcome_of(found: Beside | None) -> Outcome | None:
+    return None if found is None else _outcome(found.better, found.verdict)
+
+
+def _outcome(better: bool, verdict: Verdict | None) -> Outcome:
+    return verdict or ("better" if better else "worse")

@@ -19,7 +19,7 @@ from latentbench.records.record import Record
 from latentbench.records.replicates import Replicates
 from latentbench.spec import UNTRAINED, Budget, RunSpec
 
-__all__ = ["Gathered", "gather", "grouped", "make_column", "stacked"]
+__all__ = ["Gathered", "gather", "grouped", "is_own", "make_column", "stacked", "with_named_scores", "with_own_scores"]
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -47,7 +47,8 @@ class Gathered:
     def column(self, name: str) -> Column:
         """The column of one value, whether or not the board shows it."""
         shown = [one for line in self.named for one in line.runs]
-        return make_column(name, shown if any(name in one.values for one in shown) else self.current)
+        column = make_column(name, shown if any(name in one.values for one in shown) else self.current)
+        return replace(column, merit=name not in self.board.no_merit)
 
     @property
     def left_out(self) -> dict[tuple[str, int], int]:
@@ -80,7 +81,8 @@ class Gathered:
             ranking: those of them of which it has the replicates.
             replicates: of these, as far as they are known.
         """
-        return [_row(line, columns, ranking, replicates) for line in self.named]
+        rows = [_row(line, columns, ranking, replicates) for line in self.named]
+        return [replace(row, ceiling=row.null and row.label in self.board.ceilings) for row in rows]
 
     def other_rows(self, columns: Sequence[Column], ranking: Sequence[Column], replicates: Replicates) -> list[Row]:
         """The other lines as rows; see ``rows``."""
@@ -196,7 +198,7 @@ def _is_refused(record: Record, board: Board) -> bool:
 
 
 def make_column(name: str, records: Iterable[Record]) -> Column:
-    """The column of one value; its title and direction are those that most runs give."""
+    """The column of one value; its title, direction and capability are those that most runs give."""
     made = [(record.values[name], record.finished) for record in records if name in record.values]
     if not made:
         bare = Column(name, "", None, None, 0)
@@ -205,8 +207,8 @@ def make_column(name: str, records: Iterable[Record]) -> Column:
     newest = [(value, finished) for value, finished in made if value.version == version]
     _, plugin = max((value.measured.at if value.measured else at, value.plugin or "") for value, at in newest)
     values = [value for value, _ in newest if (value.plugin or "") == plugin]
-    facts = Counter((value.title, value.higher_is_better) for value in values)
-    title, higher_is_better = min(facts, key=lambda fact: (-facts[fact], fact))
+    facts = Counter((value.title, value.higher_is_better, value.capability or "") for value in values)
+    title, higher_is_better, capability = min(facts, key=lambda fact: (-facts[fact], fact))
     bounds = [value.bounds or (None, None) for value in values]
     low = min(-inf if least is None else least for least, _ in bounds)
     high = max(inf if greatest is None else greatest for _, greatest in bounds)
@@ -219,6 +221,7 @@ def make_column(name: str, records: Iterable[Record]) -> Column:
         plugin=plugin or None,
         other_code=len(newest) - len(values),
         bounds=(low, high),
+        capability=capability,
     )
 
 
@@ -336,6 +339,7 @@ def _differing(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, 
 def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], replicates: Replicates) -> Row:
     by_seed = sorted(line.records, key=lambda record: record.spec.seed)
     finished = [record for record in by_seed if record.status == "finished"]
+    numbers = {column.name: column.numbers(finished) for column in columns}
     of_images = {column.name: stacked(column, finished, replicates) for column in ranking}
     return Row(
         label=line.label,
@@ -345,12 +349,40 @@ def _row(line: _Line, columns: Sequence[Column], ranking: Sequence[Column], repl
         finished=finished,
         failed=[record for record in by_seed if record.status == "failed"],
         seeds=len(finished),
-        numbers={column.name: column.numbers(finished) for column in columns},
-        replicates={name: found for name, found in of_images.items() if found is not None},
+        numbers=numbers,
+        replicates=with_named_scores(columns, numbers, of_images),
         twin=_row(_Line(line.label, line.options, line.twins, (), ()), columns, ranking, replicates)
         if line.twins
         else None,
     )
+
+
+def with_own_scores(columns: Sequence[Column]) -> list[Column]:
+    """The columns, and those of a model's own score that some of them are read against, where these are not shown."""
+    own = {column.own: replace(column, name=column.own) for column in columns}
+    names = {column.name for column in columns}
+    return [*columns, *(column for name, column in own.items() if name not in names)]
+
+
+def with_named_scores(
+    columns: Sequence[Column],
+    numbers: Mapping[str, Mapping[int, float]],
+    replicates: Mapping[str, npt.NDArray[np.float64] | None],
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The replicates that are known, and for the model's own score under its name those of its own score."""
+    known = {name: found for name, found in replicates.items() if found is not None}
+    own = {column.name: known[column.own] for column in columns if column.own in known and is_own(column, numbers)}
+    return own | known
+
+
+def is_own(column: Column, numbers: Mapping[str, Mapping[int, float]]) -> bool:
+    """Whether a column names a score that is the model's own: for every seed they have one number.
+
+    Args:
+        column: of the table.
+        numbers: of one row.
+    """
+    return column.own != column.name and bool(own := numbers.get(column.own)) and own == numbers.get(column.name)
 
 
 def stacked(column: Column, finished: Sequence[Record], replicates: Replicates) -> npt.NDArray[np.float64] | None:

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 import numpy as np
 import numpy.typing as npt
 
 from latentbench.boards.board import Board
-from latentbench.boards.gathering import grouped, make_column
+from latentbench.boards.gathering import grouped, make_column, with_named_scores, with_own_scores
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.standings import Group, Table, in_groups
 from latentbench.config import canonical
@@ -90,9 +90,9 @@ def means(board: Board, tables: Sequence[Table], replicates: Replicates | None =
     parts = Parts.of({label: [*table.rows, *table.nulls] for label, table in first.items()})
     if not (board.average and board.rank and parts.labels):
         return None
-    columns = [parts.column(name) for name in board.values()]
+    columns = [replace(parts.column(name), merit=name not in board.no_merit) for name in board.values()]
     ranking = [column for name in board.ranking() for column in columns if column.name == name]
-    rows = parts.rows(columns, ranking, replicates or {})
+    rows = parts.rows(with_own_scores(columns), ranking, replicates or {})
     groups, nulls = in_groups(rows, columns, ranking, seeds=board.seeds > 1)
     over = {column.name: parts.over(column) for column in columns}
     return Means(parts.labels, columns, ranking, over, groups, nulls, parts.left_out, parts.other_code)
@@ -194,7 +194,8 @@ def _row(
         failed=[record for part in parts.values() for record in part.failed],
         seeds=len(_shared([finished.get(label, set()) for label in labels])),
         numbers=numbers,
-        replicates={name: found for name, found in of_images.items() if found is not None},
+        replicates=with_named_scores(columns, numbers, of_images),
+        ceiling=some.ceiling,
         twin=_row(twins, labels, columns, ranking, over, replicates) if twins else None,
         parts=parts,
     )

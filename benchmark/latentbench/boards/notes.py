@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
-from latentbench.boards.board import Board
+from latentbench.boards.board import Board, Diagnosis
 from latentbench.boards.gathering import grouped
 from latentbench.boards.means import MeanRow, Means
 from latentbench.boards.rows import Column, Row
@@ -80,7 +80,7 @@ def about(board: Board, table: Table | Means) -> Note:
             fixed: list[Part] = [" (", Code(format_options(table.fixed)), ")"] if table.fixed else []
             facts.append(["dataset ", Code(table.dataset), *fixed])
         facts.append(["split ", Code(table.split_hash[:12])])
-        if table.diagnosis:
+        if table.diagnosis and table.diagnosis.value in (None, *(one.name for one in table.ranking)):
             facts.append(["class-split novelty"])
     seeds = {row.seeds for row in table.rows if not row.deterministic}
     if len(seeds) == 1 and not seeds_differ(table.rows):
@@ -133,6 +133,7 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
             ]
     for group in table.groups:
         yield from _comparisons(group)
+    yield from _references(table)
     yield from _readouts(table)
     yield from _missing_means(table) if isinstance(table, Means) else _unmeasured(table)
     if rows and (
@@ -193,16 +194,16 @@ def provenance(tables: Sequence[Table]) -> Iterator[Note]:
     yield ["Python: ", *listed(one.python for one in made)]
 
 
-def class_split(table: Table, diagnosis: str) -> Note:
+def class_split(table: Table, diagnosis: Diagnosis) -> Note:
     """Whether the classes that are held out as anomalies lie inside the normal ones, by the null that tells."""
-    ranking = table.columns[0]
-    null = next((row for row in table.nulls if row.label == diagnosis and ranking.name in row.summaries), None)
+    column = next((one for one in table.columns if one.name == diagnosis.value), table.columns[0])
+    null = next((row for row in table.nulls if row.label == diagnosis.row and column.name in row.summaries), None)
     held_out: list[Part] = ["The anomalies are classes held out of the normal ones. "]
     if null is None:
-        return [*held_out, "How far apart they lie is not known, as ", Code(diagnosis), " has no ", ranking, "."]
-    mean, interval = null.summaries[ranking.name].mean, null.interval(ranking)
+        return [*held_out, "How far apart they lie is not known, as ", Code(diagnosis.row), " has no ", column, "."]
+    mean, interval = null.summaries[column.name].mean, null.interval(column)
     around = f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
-    found: list[Part] = [*held_out, Code(diagnosis), " has ", ranking, f" of {mean:.3f}{around}, "]
+    found: list[Part] = [*held_out, Code(diagnosis.row), " has ", column, f" of {mean:.3f}{around}, "]
     if (interval.low if interval else mean) > _NEAR_CHANCE:
         return [*found, "above chance: the held-out classes lie apart from the normal ones."]
     return [
@@ -283,6 +284,57 @@ def _images(group: Group[Row]) -> Iterator[Note]:
             *rows,
             ": that takes what each image gave, kept with the targets.",
         ]
+
+
+def _references(table: Table | Means) -> Iterator[Note]:
+    """What is read against no null or no twin, so that a value without a mark is not taken for one that is ahead."""
+    rows = [row for row in table.rows if row.summaries]
+    if not rows:
+        return
+    shown = [column for column in table.columns if any(column.name in row.summaries for row in rows)]
+    if plain := [column for column in shown if not column.merit]:
+        are = "is no merit by itself: it is" if len(plain) == 1 else "are no merits by themselves: they are"
+        yield [*_joined(plain), f" {are} not read against nulls and twins."]
+    if ceilings := [null.label for null in table.nulls if null.ceiling and null.summaries]:
+        are, them = ("is a ceiling", "it") if len(ceilings) == 1 else ("are ceilings", "them")
+        yield [*listed(ceilings), f" {are}: nothing can be ahead of {them}, and no value is read against {them}."]
+    read = [column for column in shown if column.merit]
+    nulls, twins = ({name for row in rows for name in beside(row)} for beside in (_beside_null, _beside_twin))
+    if not (nulls or twins):
+        yield ["No null and no untrained twin stands here to read values against, so none is marked."]
+        return
+    if not nulls:
+        yield ["No null stands here to read values against."]
+    elif lacking := [column for column in read if column.name not in nulls]:
+        yield ["No null has ", *_joined(lacking), ", so nothing there is marked †."]
+    if not twins:
+        yield ["No untrained twin stands here to read values against."]
+        return
+    if alone := [row.label for row in rows if not row.beside_twin]:
+        yield [*listed(alone), f" {'has' if len(set(alone)) == 1 else 'have'} no untrained twin, and no mark ‡."]
+    lacking_by_row = [
+        (row.label, tuple(one for one in read if one.name in row.summaries and one.name not in row.beside_twin))
+        for row in rows
+        if row.beside_twin
+    ]
+    for columns, same in grouped(lacking_by_row, lambda one: one[1]).items():
+        if columns:
+            twin = "The untrained twin of " if len(same) == 1 else "The untrained twins of "
+            yield [
+                twin,
+                *listed(label for label, _ in same),
+                " lack " if len(same) > 1 else " lacks ",
+                *_joined(columns),
+                ".",
+            ]
+
+
+def _beside_null(row: Row) -> Iterable[str]:
+    return row.beside_null
+
+
+def _beside_twin(row: Row) -> Iterable[str]:
+    return row.beside_twin
 
 
 def _readouts(table: Table | Means) -> Iterator[Note]:

@@ -1,7 +1,7 @@
 """A table's columns and rows: one value each, in one version of its metric; and one model's runs each, over seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 from statistics import median
@@ -39,6 +39,10 @@ class Column:
     """Values of the same version that another plugin, or other code of it, gave: counted here, and nowhere else."""
     bounds: tuple[float, float] = (-inf, inf)
     """Of the metric, as far as the records tell them."""
+    capability: str = ""
+    """The one that the metric reads, as far as the records tell it."""
+    merit: bool = True
+    """Whether a better value is a merit: if not, it is not read against nulls and twins."""
 
     @property
     def metric(self) -> str:
@@ -49,6 +53,12 @@ class Column:
     def whole(self) -> str:
         """The name without the part: ``metric@split/condition``."""
         return str(ValueName.parse(self.name).whole)
+
+    @property
+    def own(self) -> str:
+        """The name of the same value of a model's own score; the column's where that names no score."""
+        name = ValueName.parse(self.name)
+        return str(replace(name, selector=name.resolve(self.capability)[1]))
 
     def value(self, record: Record) -> Value | None:
         """The column's value in ``record``; None if it is not there in the column's version and by its code."""
@@ -86,11 +96,18 @@ class Beside:
     """Whether the row's mean is better."""
     verdict: Verdict | None
     """What the tests say (``latentbench.boards.references``); None where the uncertainty is not known."""
+    each: Mapping[str, tuple[bool, Verdict | None]] = field(default_factory=dict)
+    """Of the best null: ``better`` and ``verdict`` beside each null, by its label."""
 
     @property
     def marked(self) -> bool:
         """Whether the row is not ahead: by the tests, or where there are none by the values themselves."""
         return not self.better if self.verdict is None else self.verdict != "ahead"
+
+    @property
+    def by_value_alone(self) -> bool:
+        """Whether the row's mean is better, and no test says whether that is more than chance."""
+        return self.better and self.verdict is None
 
 
 @dataclass(frozen=True)
@@ -114,8 +131,11 @@ class Row:
     rank: RankInterval | None = None
     """None where the value that ranks is missing, or its uncertainty is not known; and for a null or a twin."""
     replicates: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
-    """By the column's name, for the columns that rank: (B, n) over weightings of the test images, n being the seeds of
-    the summary, in their order. Absent where a seed has none."""
+    """By the column's name, for the columns that rank, and where these are of own scores for that of the own score
+    under its name: (B, n) over weightings of the test images, n being the seeds of the summary, in their order. Absent
+    where a seed has none."""
+    ceiling: bool = False
+    """Of a null: whether nothing can be ahead of it, so that no row is read against it."""
     twin: "Row | None" = None
     """The runs of the same configuration without a training step."""
     beside_null: Mapping[str, Beside] = field(default_factory=dict)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from latentbench.boards.board import Board
+from latentbench.boards.board import Board, Diagnosis
 from latentbench.boards.comparison import Comparison, compare
-from latentbench.boards.gathering import Gathered, gather, grouped
+from latentbench.boards.gathering import Gathered, gather, grouped, with_own_scores
 from latentbench.boards.images import Images
 from latentbench.boards.lineup import Lineup
 from latentbench.boards.references import beside
@@ -63,8 +63,8 @@ class Table:
     others: Sequence[Row]
     """Runs of the board's models in configurations that the board does not name, and untrained twins of no trained
     run; without ranks."""
-    diagnosis: str | None
-    """Where the anomalies are classes held out of the normal ones: the label of the null that tells how far apart."""
+    diagnosis: Diagnosis | None
+    """Where the anomalies are classes held out of the normal ones: the null that tells how far apart."""
     guessed: Sequence[str]
     """Labels of rows whose configuration the lineup does not tell: of several that fit, the one with most runs."""
     left_out: Mapping[tuple[str, int], int]
@@ -115,9 +115,8 @@ def _table(board: Board, gathered: Gathered, replicates: Replicates) -> Table:
     entry = gathered.entry
     columns = [gathered.column(name) for name in board.values(entry)]
     ranking = [column for name in board.ranking(entry) for column in columns if column.name == name]
-    groups, nulls = in_groups(
-        gathered.rows(columns, ranking, replicates), columns, ranking, seeds=board.seeds_of(entry) > 1
-    )
+    rows = gathered.rows(with_own_scores(columns), ranking, replicates)
+    groups, nulls = in_groups(rows, columns, ranking, seeds=board.seeds_of(entry) > 1)
     spec = gathered.records[0].spec
     return Table(
         label=entry.label,

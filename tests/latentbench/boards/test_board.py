@@ -36,6 +36,12 @@ def test_a_minimal_board_has_the_documented_defaults(tmp_path):
     assert board.values(digits) == ["auroc@test"]
 
 
+def test_a_diagnosis_is_a_null_or_a_null_and_its_value(tmp_path):
+    text = DATASETS + "  - {name: e, diagnosis: n}\n  - name: f\n    diagnosis: {row: n, value: a@b}\n"
+    found = [entry.diagnosis for entry in load_board(write(tmp_path, text)).datasets]
+    assert [one and (one.row, one.value) for one in found] == [None, ("n", None), ("n", "a@b")]
+
+
 def test_everything_that_a_board_can_say_is_read(tmp_path):
     text = """
         name: b
@@ -333,6 +339,25 @@ def test_the_standard_boards_are_sound_and_are_found_by_name_and_by_path(path):
             5,
             "'average' needs a 'rank' of the board's own: the rows of means are ranked by it",
         ),
+        # what is read against nulls, and what they tell
+        (
+            DATASETS + "  - name: e\n    diagnosis: {row: n, value: a@c}\n",
+            7,
+            "'a@c' is no value that the board shows here: did you mean 'a@b'?",
+        ),
+        (DATASETS + "  - name: e\n    diagnosis: {value: a@b}\n", 7, "datasets.1.diagnosis has no 'row'"),
+        (
+            DATASETS + "  - name: e\n    diagnosis: {row: n, vlaue: a@b}\n",
+            7,
+            "unknown key 'vlaue': did you mean 'value'?",
+        ),
+        (
+            DATASETS + "columns: [c@d]\nno_merit: [c@e]\n",
+            7,
+            "'c@e' is no value that the board shows: did you mean 'c@d'",
+        ),
+        (DATASETS + "no_merit:\n  - a@b\n", 7, "'a@b' ranks: what ranks is a merit"),
+        (VARIANTS + "ceilings:\n  - vea\n", 9, "the board has no row 'vea': did you mean 'vae'"),
         (
             "# a comment\n\n" + MINIMAL.replace("name: b", "name: c"),
             3,

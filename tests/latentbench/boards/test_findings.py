@@ -54,9 +54,11 @@ def outcomes(one: Evidence) -> dict[str, str | None]:
 def scored(model: str, values: Mapping[str, list[float]], **fields: Any) -> list[Record]:
     """Runs with values of several scores, by the value's name."""
     made = []
-    for seed in range(3):
+    for seed in range(len(next(iter(values.values())))):
         of_seed = {
-            name: Value(value=numbers[seed], metric="auroc", version=1, title="AUROC", higher_is_better=True)
+            name: Value(
+                value=numbers[seed], metric="auroc", version=1, title="AUROC", higher_is_better=True, capability="score"
+            )
             for name, numbers in values.items()
         }
         made.append(run(model, None, seed, **fields).model_copy(update={"values": of_seed}))
@@ -175,7 +177,7 @@ def test_rows_and_nulls_are_read_by_another_score_where_the_finding_says_so() ->
         *scored("x", {OWN: [0.95, 0.96, 0.95], HOLES: [0.2, 0.21, 0.2]}),
         *scored("n", {OWN: [0.5, 0.5, 0.51]}, null=True),
     ]
-    asked = finding("x", {"row": "x", "selector": ""}, {"row": "m", "selector": ""}, value=HOLES, null_selector="")
+    asked = finding("x", {"row": "x", "selector": ""}, {"row": "m", "selector": ""}, "n", value=HOLES)
     one = found(records, asked, SCORES)
     assert [(other.label, other.selector, other.outcome) for other in one.others] == [
         ("n", "", "ahead"),
@@ -183,23 +185,66 @@ def test_rows_and_nulls_are_read_by_another_score_where_the_finding_says_so() ->
         ("x", None, "ahead"),
         ("x", "", "behind"),
         ("m", "", "ahead"),
+        ("n", "", "ahead"),
     ]
-    assert found(records, finding(value=HOLES), SCORES).null.outcome == "no value"
 
 
 def test_the_best_null_is_known_where_no_run_has_the_finding_s_value() -> None:
     nulls = [scored(name, {OWN: [mean, mean, mean + 0.01]}, null=True) for name, mean in (("low", 0.1), ("high", 0.9))]
-    one = found(
-        [*scored("m", {OWN: [0.5, 0.5, 0.5]}), *nulls[0], *nulls[1]], finding(value=HOLES, null_selector=""), SCORES
-    )
+    one = found([*scored("m", {OWN: [0.5, 0.5, 0.5]}), *nulls[0], *nulls[1]], finding(value=HOLES), SCORES)
     assert (one.null.label, one.row.outcome) == ("high", "no value")
 
 
-def test_a_null_that_is_named_is_compared_alone() -> None:
+def test_a_null_that_is_named_may_be_behind_where_the_best_one_is_ahead() -> None:
     records = [*M, *HIGH_NULL, *null("null-low", 0.5, 0.51, 0.5)]
-    one = found(records, finding("null-low"))
+    one = found(records, finding("null-low", "null-high"))
     assert (one.null.label, one.null.outcome) == ("null-high", "behind")
-    assert one.named[0].outcome == "ahead"
+    assert [other.outcome for other in one.named] == ["ahead", "behind"]
+    told = verdicts(rendered(records, finding("null-low", "null-high"), the_board=board(twins=False)))
+    assert told == [
+        f"**Behind a row that it is read against** {WHERE}: `m` is ahead of `null-low` and behind the best null "
+        "(`null-high`)."
+    ]
+
+
+def test_no_finding_contradicts_what_it_says_of_the_best_null_by_what_it_says_of_a_named_one() -> None:
+    """Near the level of the tests, where nulls of another family of tests would be told apart and these are not."""
+    draw = np.random.default_rng(3)
+    told = set()
+    for _ in range(60):
+        rows = {name: draw.normal(0.5, 0.02, 3).round(3).tolist() for name in "mabcd"}
+        nulls = {f"n{place}": (draw.normal(0.52, 0.02, 3)).round(3).tolist() for place in range(4)}
+        records = [one for name, numbers in rows.items() for one in runs(name, numbers)]
+        records += [one for name, numbers in nulls.items() for one in null(name, *numbers)]
+        one = found(records, finding(*nulls, "a", "b"))
+        of_nulls = {other.label: other.outcome for other in one.named if other.label in nulls}
+        assert of_nulls[one.null.label] == one.null.outcome
+        if "behind" in of_nulls.values():
+            assert one.null.outcome == "behind"
+        if one.null.outcome == "ahead":
+            assert set(of_nulls.values()) == {"ahead"}
+        told |= {(one.null.outcome, outcome) for outcome in of_nulls.values()}
+    assert {("behind", "behind"), ("behind", "undecided"), ("undecided", "undecided")} <= told
+
+
+def test_the_row_s_own_score_under_its_name_has_the_verdicts_of_its_own_score() -> None:
+    """The table of own scores has eleven rows, and the column of the named score one: Holm's correction differs."""
+    base = np.array([-0.04, -0.02, 0.0, 0.02, 0.04])
+    twins, numbers = [0.5] * 5, (0.5396 + base).tolist()
+    alone = stats.ttest_rel(numbers, twins)
+    assert alone.pvalue < 0.05 < 11 * 2 * stats.norm.sf(alone.statistic)  # whatever is pooled of equal spreads
+    records = [*scored("m", {OWN: numbers, HOLES: numbers}), *scored("m", {OWN: twins, HOLES: twins}, untrained=True)]
+    others = [
+        one
+        for name in "abcdefghij"
+        for one in (*scored(name, {OWN: numbers}), *scored(name, {OWN: twins}, untrained=True))
+    ]
+    five = SCORES.model_copy(update={"seeds": 5})
+    for of_all, outcome in ((records, "ahead"), ([*records, *others], "undecided")):
+        for value in (OWN, HOLES):
+            twin = found(of_all, finding(value=value), five).twin
+            assert twin is not None
+            assert twin.outcome == outcome
 
 
 def failed(model: str, seed: int = 0, **fields: Any) -> Record:

@@ -251,6 +251,207 @@ def test_a_null_without_the_value_is_no_reference() -> None:
     assert [row.label for row in found.nulls] == ["n"]
 
 
+def scored(
+    model: str, values: dict[str, list[float]], capability: str = "score", untrained: bool = False, **fields: Any
+) -> list[Record]:
+    """Runs with values of several scores or parts of one metric, by the value's name."""
+    made = []
+    for seed in range(len(next(iter(values.values())))):
+        of_seed = {
+            name: Value(
+                value=numbers[seed], metric="m", version=1, title="M", higher_is_better=True, capability=capability
+            )
+            for name, numbers in values.items()
+        }
+        record = run(model, None, seed, untrained=untrained, **fields)
+        made.append(record.model_copy(update={"values": of_seed}))
+    return made
+
+
+OWN, NAMED = "m@test", "m[s]@test"
+
+
+def board_of_scores(*columns: str, rank: str = OWN, **fields: Any) -> Board:
+    return Board(name="b", title="B", datasets=["d"], rank=rank, columns=[*columns], **fields)
+
+
+@pytest.mark.parametrize("rank", [OWN, NAMED])
+def test_a_value_of_a_named_score_is_read_against_the_nulls_own(rank: str) -> None:
+    """Also where the board does not show the column of own scores."""
+    far, near, other = [0.90, 0.92, 0.94, 0.91, 0.93], [0.70, 0.72, 0.74, 0.76, 0.78], [0.66, 0.68, 0.70, 0.72, 0.74]
+    assert stats.ttest_ind(far, other).pvalue < 0.05 < stats.ttest_ind(near, other).pvalue
+    for numbers, verdict in ((far, "ahead"), (near, "undecided")):
+        records = [*scored("a", {OWN: [0.1] * 5, NAMED: numbers}), *scored("n", {OWN: other}, null=True)]
+        found = beside_null(table(records, board_of_scores(NAMED, rank=rank, seeds=5)), "a", NAMED)
+        assert (found.label, found.verdict) == ("n", verdict)
+        assert found.reference.mean == pytest.approx(np.mean(other))
+
+
+def test_a_null_that_has_the_named_score_is_read_by_it() -> None:
+    records = [
+        *scored("a", {OWN: [0.1, 0.1, 0.1], NAMED: [0.5, 0.51, 0.52]}),
+        *scored("n", {OWN: [0.9, 0.9, 0.91], NAMED: [0.2, 0.21, 0.2]}, null=True),
+        *scored("o", {OWN: [0.3, 0.31, 0.3]}, null=True),
+    ]
+    found = beside_null(table(records, board_of_scores(NAMED, seeds=3)), "a", NAMED)
+    assert (found.label, found.verdict) == ("o", "ahead")
+
+
+def test_the_part_of_a_metric_that_reads_no_score_is_not_read_against_the_whole() -> None:
+    """And the notes say that nothing is compared there."""
+    records = [
+        *scored("a", {OWN: [0.5, 0.5, 0.51], NAMED: [0.9, 0.9, 0.91]}, "predict"),
+        *scored("n", {OWN: [0.1, 0.1, 0.11]}, "predict", null=True),
+    ]
+    found = table(records, board_of_scores(NAMED, seeds=3))
+    assert found.rows[0].beside_null.keys() == {OWN}
+    assert "No null has M `s` ↑ test, so nothing there is marked †." in " ".join(
+        markdown(records, board_of_scores(NAMED, seeds=3)).split()
+    )
+
+
+def test_one_number_has_one_verdict_under_the_name_of_its_score_and_as_the_row_s_own() -> None:
+    """Of six rows that are alike Holm's correction leaves none ahead; the column of the named score has one of them."""
+    b = [0.66, 0.68, 0.70, 0.72, 0.74]
+    a = [x + 0.052 for x in b]
+    t = 0.052 / np.sqrt(2 * np.var(b, ddof=1) / 5)
+    for p in (
+        2 * stats.t.sf(t, 8),
+        2 * stats.norm.sf(t),
+    ):  # whatever is pooled of the rows' equal spreads, two at least
+        assert 0.05 / 6 < p < 0.05
+    records = [*scored("a", {OWN: a, NAMED: a}), *scored("n", {OWN: b}, null=True)]
+    others = [one for name in "cdefg" for one in scored(name, {OWN: a})]
+    the_board = board_of_scores(NAMED, seeds=5)
+    both = [beside_null(table([*records, *others], the_board), "a", name).verdict for name in (OWN, NAMED)]
+    alone = [beside_null(table(records, the_board), "a", name).verdict for name in (OWN, NAMED)]
+    assert (both, alone) == (["undecided"] * 2, ["ahead"] * 2)
+    another = scored("h", {OWN: b, NAMED: a})  # its own score is another one, so this one is tested in its own column
+    found = table([*records, *others, *another], the_board)
+    assert beside_null(found, "h", NAMED).verdict == "ahead"
+
+
+def test_a_score_that_is_the_row_s_own_has_its_replicates_and_no_other_score_has_them() -> None:
+    """On a board of one seed, where test images alone tell rows apart, paired."""
+    right, of_null, other = answers(300), answers(285), answers(290)
+    assert stats.ttest_rel(right, of_null).pvalue < 0.05
+    records = [
+        *scored("a", {OWN: [float(right.mean())], NAMED: [float(right.mean())], "m[t]@test": [float(other.mean())]}),
+        *scored("n", {OWN: [float(of_null.mean())]}, null=True),
+    ]
+    replicates = {
+        record.key: {OWN: np.array([np.average(one, weights=w) for w in image_weights("s", IMAGES)])}
+        for record, one in zip(records, (right, of_null), strict=True)
+    }
+    found = table(records, board_of_scores(NAMED, "m[t]@test", seeds=1), replicates)
+    columns = {column.name: column for column in found.columns}
+    own, named = (found.rows[0].interval(columns[name]) for name in (OWN, NAMED))
+    assert own == named is not None
+    assert [beside_null(found, "a", name).verdict for name in columns] == ["ahead", "ahead", None]
+
+
+def test_beside_each_null_a_row_is_told_as_bonferroni_s_correction_for_nulls_and_rows_allows() -> None:
+    """Two rows and three nulls, all of one spread: pooled over all of them, its degrees of freedom hardly matter."""
+    base = np.array([-0.04, -0.02, 0.0, 0.02, 0.04])
+    error = np.sqrt(2 * base.var(ddof=1) / 5)
+    told = set()
+    for shift in np.linspace(0.02, 0.12, 21):
+        levels = {"low": 0.5 - shift, "mid": 0.5 + shift, "best": 0.62}
+        records = [*runs("a", (0.5 + base).tolist()), *runs("b", (0.5 + base).tolist())]
+        records += [one for name, level in levels.items() for one in null(name, *(level + base))]
+        found = beside_null(table(records, board(seeds=5)), "a")
+        assert (found.label, found.each["best"]) == ("best", (found.better, found.verdict))
+        least, most = (6 * 2 * p for p in (stats.norm.sf(shift / error), stats.t.sf(shift / error, 20)))
+        if not least < 0.05 < most:
+            assert found.each["low"] == (True, "ahead" if most <= 0.05 else "undecided")
+            assert found.each["mid"] == (False, "behind" if most <= 0.05 else "undecided")
+            told.add(found.each["mid"][1])
+    assert told == {"behind", "undecided"}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_what_is_said_of_each_null_never_contradicts_what_is_said_of_the_best(data: st.DataObject) -> None:
+    number = st.floats(0.3, 0.7).map(lambda x: round(x, 2))
+    numbers = st.lists(number, min_size=1, max_size=3)
+    models = [one for name in "abc" for one in runs(name, data.draw(numbers))]
+    nulls = [one for name in "xyz" for one in null(name, *data.draw(numbers), deterministic=data.draw(st.booleans()))]
+    for row in table(models + nulls).rows:
+        best = row.beside_null[RANK]
+        assert best.each[best.label] == (best.better, best.verdict)
+        verdicts = {verdict for _, verdict in best.each.values()}
+        assert best.verdict != "ahead" or verdicts == {"ahead"}
+        assert "behind" not in verdicts or best.verdict == "behind"
+
+
+def test_values_that_are_no_merit_and_ceilings_are_shown_without_marks_and_named_so() -> None:
+    records = [
+        *(run("a", 0.9, seed, error=0.3) for seed in range(3)),
+        *(run("a", 0.2, seed, error=0.1, untrained=True) for seed in range(3)),
+        *(run("guess", 0.5, seed, error=0.0, null=True, deterministic=True) for seed in range(1)),
+        *(run("real", 1.0, seed, error=0.2, null=True, deterministic=True) for seed in range(1)),
+    ]
+    plain = table(records, board(columns=[ERROR]))
+    assert [plain.rows[0].beside_null[name].label for name in (RANK, ERROR)] == ["real", "guess"]
+    assert plain.rows[0].beside_null[RANK].marked
+    declared = board(columns=[ERROR], no_merit=[ERROR], ceilings=["real"])
+    (row,) = table(records, declared).rows
+    assert row.beside_null[RANK].label == "guess"
+    assert ([*row.beside_null], [*row.beside_twin]) == ([RANK], [RANK])
+    text = " ".join(markdown(records, declared).split())
+    assert "error ↓ test is no merit by itself: it is not read against nulls and twins." in text
+    assert "`real` is a ceiling: nothing can be ahead of it, and no value is read against it." in text
+    shown = text.partition("<details>")[0]
+    assert "`real`" in shown
+    assert "†" not in shown
+    assert "‡" not in shown
+
+
+def test_means_have_ceilings_and_values_that_are_no_merit_too() -> None:
+    records = [
+        run(model, accuracy, seed, error=0.1, dataset=dataset, **fields)
+        for dataset in ("d", "e")
+        for seed in range(3)
+        for model, accuracy, fields in (
+            ("a", 0.8 + seed / 100, {}),
+            ("n", 0.5, {"null": True}),
+            ("real", 0.9, {"null": True}),
+        )
+    ]
+    the_board = board(datasets=["d", "e"], columns=[ERROR], average=True, no_merit=[ERROR], ceilings=["real"])
+    averages = means(the_board, standings(the_board, records))
+    assert averages is not None
+    assert {name: one.label for name, one in averages.rows[0].beside_null.items()} == {RANK: "n"}
+    assert [null.label for null in averages.nulls] == ["real", "n"]
+
+
+def test_a_value_that_is_ahead_by_value_alone_is_marked_so() -> None:
+    """A test stands behind the unmarked row; one seed of the others leaves nothing to test."""
+    records = [
+        *runs("tested", [0.90, 0.91, 0.92]), *runs("tested", [0.30, 0.31, 0.30], untrained=True),
+        run("once", 0.85), run("once", 0.2, untrained=True),
+        run("below", 0.4), run("below", 0.2, untrained=True),
+        *null("n", 0.5, deterministic=True),
+    ]  # fmt: skip
+    text = markdown(records).partition("<details>")[0]
+    cells = {line.split("|")[2].strip(): line.split("|")[3].strip() for line in text.splitlines() if "| `" in line}
+    assert cells["`tested`"].endswith(")")
+    assert cells["`once`"] == "0.850 °"
+    assert cells["`below`"] == "0.400 †"  # behind the null, so that it is no win, though ahead of its twin
+    assert "° ahead by value alone: no uncertainty is known to test it by." in " ".join(text.split())
+    assert "°" not in markdown([one for one in records if one.spec.model in ("tested", "n")]).partition("<details>")[0]
+
+
+def test_rows_without_a_twin_and_tables_without_nulls_are_told() -> None:
+    trained, twins = runs("a", [0.9, 0.91, 0.92]), runs("a", [0.1, 0.2, 0.3], untrained=True)
+    text = " ".join(markdown([*trained, *twins, *runs("fitted", [0.5, 0.5, 0.6])]).split())
+    assert "No null stands here to read values against." in text
+    assert "`fitted` has no untrained twin, and no mark ‡." in text
+    assert "No untrained twin stands here to read values against." in " ".join(
+        markdown([*trained, *null("n", 0.5)]).split()
+    )
+
+
 # Twins
 
 
@@ -421,7 +622,9 @@ def test_a_null_that_has_none_of_the_values_stands_in_the_csv_alone() -> None:
 
 def test_without_nulls_and_twins_nothing_is_said_of_them() -> None:
     text = markdown(runs("a", [0.9, 0.91, 0.92]))
-    words = text.replace("in full precision", "")
+    told = "- No null and no untrained twin stands here to read values against, so none is marked.\n"
+    assert text.count(told) == 1
+    words = text.replace("in full precision", "").replace(told, "")
     assert not any(word in words for word in ("ull", "twin", "ntrained", "training adds", "†", "‡"))
 
 
@@ -467,6 +670,22 @@ def test_a_class_split_is_named_so_with_what_the_board_s_null_tells_of_it(number
     assert {
         line["diagnosis"] for line in lines(records, board(datasets=[{"name": "d", "diagnosis": "n"}])).values()
     } == {"n"}
+
+
+def test_a_diagnosis_may_name_its_value_where_another_ranks() -> None:
+    """The null is at chance by the value that is named, and far from it by the one that ranks."""
+    records = [
+        *(run("a", 0.9, seed, error=0.9) for seed in range(3)),
+        *(run("n", 0.95, seed, error=0.5 + seed / 100, null=True) for seed in range(3)),
+    ]
+    datasets = [{"name": "d", "diagnosis": {"row": "n", "value": ERROR}}]
+    text = " ".join(markdown(records, board(datasets=datasets, columns=[ERROR])).split())
+    low, high = stats.t.interval(0.95, 2, 0.51, stats.sem([0.50, 0.51, 0.52]))
+    assert (
+        f"`n` has error ↓ test of 0.510 ({low:.3f} to {high:.3f}), near or below chance: the held-out classes" in text
+    )
+    assert "class-split novelty" not in text  # what ranks is something else
+    assert {line["diagnosis"] for line in lines(records, board(datasets=datasets, columns=[ERROR])).values()} == {"n"}
 
 
 def test_means_have_nulls_and_twins_too() -> None:

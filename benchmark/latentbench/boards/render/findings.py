@@ -28,12 +28,14 @@ _READING = (
     "that the two are equal. *Better* and *worse* compare bare values, where their uncertainty is not known: one seed "
     "has none.",
     "Nulls are rows that take no model at all, such as the mean brightness of an image. The best one by its value is "
-    "shown; a row is ahead of it if it is ahead of *every* null, and behind it if some null is ahead. The untrained "
-    "twin is the same model without a training step, paired by seed. Cells are means over seeds, with their 95 % "
-    "intervals. All rows are of the implementations here, and tell as much of a paper as these are faithful to it.",
-    "For nulls and twins Holm's correction is over the rows of a table, as in the leaderboards; for other rows over "
-    "those that the finding names. Ranks compare all pairs and are stricter. The rate of error, 5 %, is for one value "
-    "of one table: over all that is said here a verdict or another is wrong by chance.",
+    "shown; a row is ahead of it if it is ahead of *every* null, and behind it if some null is ahead. A null has one "
+    "score, by which it is read beside a value of any score. The untrained twin is the same model without a training "
+    "step, paired by seed. Cells are means over seeds, with their 95 % intervals. All rows are of the implementations "
+    "here, and tell as much of a paper as these are faithful to it.",
+    "For nulls and twins Holm's correction is over the rows of a table, as in the leaderboards, where the verdicts are "
+    "the same; for other rows over those that the finding names. A null that a finding names is judged among all "
+    "nulls. Ranks compare all pairs and are stricter. The rate of error, 5 %, is for one value of one table: over all "
+    "that is said here a verdict or another is wrong by chance.",
 )
 
 
@@ -181,12 +183,13 @@ _BY_VALUE: dict[Outcome, str] = {"better": "better than", "worse": "worse than"}
 
 
 def _comparisons(finding: Finding, one: Evidence) -> Iterator[str]:
-    """Sentences of what the tests say, and of bare values."""
-    row = code_span(finding.row)
+    """Sentences of what the tests say, and of bare values. A named null that is the best one is told once."""
+    row, best = code_span(finding.row), (one.null.label, one.null.selector)
+    others = [other for other in one.others if other.kind != "row" or (other.label, other.selector) != best]
     for words, ending in ((_TESTED, "."), (_BY_VALUE, " by value alone, whose uncertainty is not known.")):
         said = []
         for outcome, word in words.items():
-            if names := [_name(other) for other in one.others if other.outcome == outcome]:
+            if names := [_name(other) for other in others if other.outcome == outcome]:
                 said.append(f"{word} {_joined(names)}")
         if said:
             yield f"{row} is {_joined(said)}{ending}"

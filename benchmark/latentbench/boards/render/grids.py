@@ -25,8 +25,9 @@ __all__ = [
 
 #: Columns of a grid on a page, the rank and the model among them.
 MOST_COLUMNS = 8
-#: Behind a value that is not ahead of the best null, or of the row's own untrained twin; and behind a row's label.
-_NOT_AHEAD_OF_NULL, _NOT_AHEAD_OF_TWIN, _TRANSDUCTIVE = "†", "‡", "§"
+#: Behind a value that is not ahead of the best null, or of the row's own untrained twin, or that is ahead of both but
+#: not by a test of each; and behind a row's label.
+_NOT_AHEAD_OF_NULL, _NOT_AHEAD_OF_TWIN, _BY_VALUE_ALONE, _TRANSDUCTIVE = "†", "‡", "°", "§"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def legend(group: Group[Row], columns: Sequence[Column]) -> Note | None:
         said += [f" {_NOT_AHEAD_OF_NULL} not ahead of the best null", *named, "."]
     if _NOT_AHEAD_OF_TWIN in marks:
         said += [f" {_NOT_AHEAD_OF_TWIN} not ahead of its own untrained twin."]
+    if _BY_VALUE_ALONE in marks:
+        said += [f" {_BY_VALUE_ALONE} ahead by value alone: no uncertainty is known to test it by."]
     if any(row.transductive for row in rows):
         said += [f" {_TRANSDUCTIVE} transductive: an image's results depend on the others in its batch."]
     return [str(said[0]).lstrip(), *said[1:]] if said else None
@@ -224,7 +227,9 @@ def _half_width(number: float | None) -> str:
 
 def _marks(row: Row, column: Column) -> list[str]:
     references = {_NOT_AHEAD_OF_NULL: row.beside_null, _NOT_AHEAD_OF_TWIN: row.beside_twin}
-    return [mark for mark, beside in references.items() if column.name in beside and beside[column.name].marked]
+    found = {mark: beside[column.name] for mark, beside in references.items() if column.name in beside}
+    marks = [mark for mark, beside in found.items() if beside.marked]
+    return marks or ([_BY_VALUE_ALONE] if any(beside.by_value_alone for beside in found.values()) else [])
 
 
 def _twin_cell(row: Row, twin: Row, column: Column) -> str:

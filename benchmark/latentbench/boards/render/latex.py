@@ -27,7 +27,15 @@ __all__ = ["latex"]
 
 #: The signs in the harness's own words, beside what means something to TeX.
 _SIGNS = TEX | str.maketrans(
-    {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}"}
+    {
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "±": r"$\pm$",
+        "†": r"$^\dagger$",
+        "‡": r"$^\ddagger$",
+        "°": r"$^\circ$",
+        "§": r"\S{}",
+    }
     | {"\N{MINUS SIGN}": "$-$"}
 )
 

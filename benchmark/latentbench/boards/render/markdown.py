@@ -50,7 +50,7 @@ AnyTable = TypeVar("AnyTable", Table, Table | Means)
 #: Characters of a line of running text.
 _WIDTH = 120
 #: A word that may begin a line, because no line that begins so is a list, a heading or a rule.
-_OPENING = re.compile(r"[A-Za-z(`†‡§±.]|[-+]?\d(?!\d*[.)]$)")
+_OPENING = re.compile(r"[A-Za-z(`†‡°§±.]|[-+]?\d(?!\d*[.)]$)")
 
 
 def markdown(board: Board, tables: Sequence[Table | Means], published: Sequence[Published] = ()) -> str:

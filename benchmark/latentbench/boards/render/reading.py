@@ -87,7 +87,7 @@ def _references(tables: Sequence[Table | Means]) -> Iterator[Note]:
         yield [
             "Nulls are model-free rows that others are read against; they have no rank and change none. A value is "
             "ahead of the best null if it is ahead of every null: the greatest p-value of these tests counts, which "
-            "allows for the choice of the best."
+            "allows for the choice of the best. Beside a value of a score that nulls lack they are read by their own."
         ]
     if twins:
         yield [
@@ -97,6 +97,7 @@ def _references(tables: Sequence[Table | Means]) -> Iterator[Note]:
         ]
     if nulls or twins:
         yield [
-            "These comparisons have Holm's correction for the rows of each column; where no uncertainty is known, "
-            "marks go by the values themselves."
+            "These comparisons have Holm's correction for the rows of each column. Where no uncertainty is known, "
+            "marks go by the values themselves, and ° says that a value is ahead by that alone. The notes say what is "
+            "compared with nothing."
         ]

@@ -52,7 +52,7 @@ CSV_COLUMNS = {
     "training_adds_low": "its 95 % interval, over seeds and test images as far as they are known",
     "training_adds_high": "its other end",
     "beside_untrained": "ahead, behind or undecided, by tests; empty where the uncertainty is not known",
-    "best_null": "what the board calls the null that has the best mean",
+    "best_null": "what the board calls the null that has the best mean, by its own score where it lacks the value's",
     "best_null_mean": "that of this null",
     "beside_best_null": "ahead, behind or undecided, by tests; empty where the uncertainty is not known",
     "finished": "seeds whose run finished, of a mean on every dataset that has a finished run",
@@ -95,7 +95,7 @@ def _data(table: Table | Means, column: Column) -> dict[str, Any]:
         "dataset_version": table.dataset_version,
         "split_hash": table.split_hash,
         "harness_version": table.harness_version,
-        "diagnosis": table.diagnosis,
+        "diagnosis": table.diagnosis.row if table.diagnosis else None,
     }
 
 

@@ -18,7 +18,7 @@ __all__ = ["terminal"]
 #: Nulls that are shown of each table.
 _NULLS = 3
 #: What stands for a sign that the encoding lacks.
-_SIGNS = {"↑": "^", "↓": "v", "±": "+-", "†": "*", "‡": "#", "§": "!"}
+_SIGNS = {"↑": "^", "↓": "v", "±": "+-", "†": "*", "‡": "#", "°": "~", "§": "!"}
 
 
 def terminal(

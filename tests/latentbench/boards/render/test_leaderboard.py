@@ -165,6 +165,7 @@ No rank: `pca` (one seed, so the uncertainty over seeds is not known); `flow` (e
 
 - `vae` and `ae` are not separated, and a number of seeds that would separate them is not in sight.
 - A row whose uncertainty is not known is placed by its value and has no rank; no other rank depends on it.
+- No null and no untrained twin stands here to read values against, so none is marked.
 - No run has fpr95 `left` test, correlated.
 
 </details>
