@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 import latentbench_boards
@@ -245,6 +246,32 @@ def test_every_committed_run_is_in_the_csv_of_some_board() -> None:
     text = "".join(text for name, text in rendered().items() if name.endswith(".csv"))
     missing = [record.key for record in committed() if record.status == "finished" and record.key not in text]
     assert missing == []
+
+
+def null_share(board: Board, plugins: Plugins) -> float | None:
+    """Time of the nulls by that of all other rows; None if the board has too few of these to compare them with.
+
+    Each row that has records counts with the mean time of its runs, all phases, for as many seeds as the board plans.
+    Data on which less than half of the other rows have records are left out: nulls are quick, and are there first.
+    """
+    runs: dict[Line, Record] = {Line.of(one.spec): one for one in committed() if one.status == "finished"}
+    times: dict[str, dict[bool, list[float]]] = {}
+    for one in plan_series(board, plugins):
+        found = [runs[line] for seed in range(one.seeds) if (line := Line.of(one.spec(seed, ""))) in runs]
+        seconds = [sum(phase.seconds for phase in record.phases.values()) for record in found]
+        own = times.setdefault(one.entry.label, {True: [], False: []})[one.model.null]
+        own.append(sum(seconds) / len(seconds) * one.seeds if seconds else 0)
+    fair = [
+        rows for rows in times.values() if any(rows[True]) and 2 * np.count_nonzero(rows[False]) >= len(rows[False])
+    ]
+    return sum(sum(rows[True]) for rows in fair) / sum(sum(rows[False]) for rows in fair) if fair else None
+
+
+def test_nulls_add_at_most_a_tenth_to_the_time_of_any_board(plugins: Plugins) -> None:
+    shares = {board.name: null_share(board, plugins) for board in map(load_board, BOARDS)}
+    compared = {name: share for name, share in shares.items() if share is not None}
+    assert compared.keys() >= {"facets", "industrial-128", "mnist-shift", "ood", "scenes-trade"}
+    assert {name: share for name, share in compared.items() if not 0 < share <= 0.1} == {}
 
 
 @pytest.mark.real

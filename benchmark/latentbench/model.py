@@ -118,7 +118,7 @@ class Model(nn.Module):
     needs: ClassVar[tuple[str, ...]] = ()
     """What its training requires: "attributes", or nothing. Boards leave it out on datasets without attributes."""
     null: ClassVar[bool] = False
-    """A model-free row that others are read against, shown in a group of its own and without a rank."""
+    """A row without a trained network, that others are read against, shown in a group of its own and without a rank."""
     deterministic: ClassVar[bool] = False
     """Equal results for every seed: boards run it once."""
 

@@ -12,7 +12,7 @@ from latentbench_nulls.null import GRID, MOST_IMAGES, Null, NullMap, as_bytes, d
 if TYPE_CHECKING:
     from latentbench import Trainer
 
-__all__ = ["NearestImage", "NearestPatch", "nearest"]
+__all__ = ["NearestImage", "NearestPatch", "fingerprint", "nearest"]
 
 #: Points and references that are compared at a time, so that the table of distances fits into a processor's cache.
 _POINTS, _REFERENCES = 1024, 1024
@@ -89,6 +89,12 @@ def nearest(points: Tensor, references: Tensor) -> Tensor:
         index.append(found.indices + start)
     best = torch.stack(least).argmin(0)
     return torch.stack(index).gather(0, best[None])[0]
+
+
+def fingerprint(images: Tensor) -> Tensor:
+    """(N,) int64 for images (N, D) uint8: their sum with fixed random weights, modulo 2**64; equal for equal images."""
+    weights = torch.randint(2**62, (images.shape[1],), generator=torch.Generator().manual_seed(0)).to(images.device)
+    return torch.cat([(part * weights).sum(1) for part in torch.split(images, _REFERENCES)])
 
 
 def _distance(points: Tensor, references: Tensor) -> Tensor:

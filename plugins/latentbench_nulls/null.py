@@ -24,7 +24,7 @@ _AT_ONCE = 256
 
 
 class Null(Model):
-    """A model-free row. By default there is nothing to fit, and there are no options."""
+    """A row without a trained network. By default there is nothing to fit, and there are no options."""
 
     null = True
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from scipy.signal import correlate2d
+from torch import Tensor, nn
 
 from latentbench import DataInfo, Model, Role, StoredSplit, Targets
 from latentbench.running.training import TrainingLoop
@@ -34,3 +35,22 @@ def fitted(
     null = model(model.configure("none", options), info).eval()
     null.fit(split, None, TrainingLoop(device=torch.device("cpu"), seed=seed))
     return null
+
+
+def slow_layers(network: nn.Module, image: np.ndarray) -> list[np.ndarray]:
+    """What each layer of an untrained network gives for an image (C, H, W): (16, ...), (32, ...), (64, ...)."""
+    maps = [image]
+    for weight in network.parameters():
+        maps.append(_layer(maps[-1], weight.double().numpy()))
+    return maps[1:]
+
+
+def _layer(maps: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Convolution by SciPy, leaky ReLU, and means of 2x2 blocks, those at the border of fewer pixels."""
+    x = np.stack(
+        [sum(correlate2d(m, k, mode="same") for m, k in zip(maps, kernels, strict=True)) for kernels in weight]
+    )
+    x = np.where(x > 0, x, 0.2 * x)
+    height, width = x.shape[1:]
+    rows = [[x[:, y : y + 2, z : z + 2].mean((1, 2)) for z in range(0, width, 2)] for y in range(0, height, 2)]
+    return np.array(rows).transpose(2, 0, 1)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from tests.latentbench_nulls.given import SHAPES, fitted, images
 
 from latentbench import MISSING, DataInfo, LatentbenchError
+from latentbench.running.training import TrainingLoop
+from latentbench_datasets.synthetic.scenes import Scenes
 from latentbench_nulls.attributes import FactorRotation, Majority
 
 
@@ -71,6 +75,48 @@ def test_images_that_lack_a_label_are_no_neighbours():
     attributes["size"][0][:] = MISSING
     with pytest.raises(LatentbenchError, match="no training image has all of its labels"):
         fitted(FactorRotation, train, attributes)
+
+
+def test_codes_of_scenes_are_a_rotation_of_the_true_factors_though_a_pass_has_few_of_them():
+    """588 combinations, of which a pass of 300 scenes has less than a half; the truth is that of the test split."""
+    names = ("shape", "size", "x", "y")
+    data = Scenes(Scenes.Config(image_size=16, factors=names, train_images=300, test_images=600)).load(Path())
+    torch.manual_seed(0)
+    null = FactorRotation(FactorRotation.configure("scenes", {}), data.info).eval()
+    null.fit(data.splits["train"], None, TrainingLoop(device=torch.device("cpu"), seed=2))
+    assert len(null.references.unique(dim=0)) == 588
+    test = data.splits["test"].batch(torch.arange(600), torch.Generator())
+    factors = np.stack([test.attributes[name] for name in names], 1).astype(float)
+    codes = null.encode(test.images).double().numpy()
+    centred, known = codes - codes.mean(0), factors - factors.mean(0)
+    linear, *_ = np.linalg.lstsq(known, centred, rcond=None)
+    np.testing.assert_allclose(known @ linear, centred, atol=1e-4)
+    scales, axes = np.linalg.norm(linear, axis=1), linear / np.linalg.norm(linear, axis=1, keepdims=True)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(4), atol=1e-4)
+    np.testing.assert_allclose(scales, [1 / np.sqrt((n * n - 1) / 12) for n in (4, 3, 7, 7)], rtol=0.1)  # 1 / sd
+
+
+def test_what_is_never_drawn_has_the_code_of_its_neighbour():
+    """Twelve images that their attributes determine; one more combination is in no training image."""
+    factors = np.array([divmod(number, 4) for number in range(12)])
+    pictures, shown = images((1, 8, 8), 12), np.arange(120) % 11
+    labels = {"row": (factors[shown, 0], 3), "column": (factors[shown, 1], 4)}
+    null = fitted(FactorRotation, pictures[shown], labels)
+    assert len(null.references.unique(dim=0)) == 11
+    near = KNeighborsClassifier(1, algorithm="brute").fit(pictures[:11].flatten(1), np.arange(11))
+    codes = null.encode(pictures)
+    assert torch.equal(codes[11], codes[int(near.predict(pictures[11:].flatten(1))[0])])
+    assert len(codes[:11].unique(dim=0)) == 11
+
+
+def test_an_image_between_gray_levels_has_the_code_of_the_nearest():
+    train, attributes = images((3, 13, 17), 60), _labelled((3, 13, 17), 60)
+    null = fitted(FactorRotation, train, attributes)
+    noise = torch.rand(train.shape, generator=torch.Generator().manual_seed(0)) - 0.5
+    for scale in (0.9, 40):  # of a gray level: what rounds to a training image, and what does not
+        x = (train + noise * scale / 255).clamp(0, 1)
+        expected = torch.cdist(x.double().flatten(1), null.references.double() / 255).argmin(1)
+        assert torch.equal(null.encode(x), null.codes[expected])
 
 
 def test_a_rotation_needs_two_attributes():

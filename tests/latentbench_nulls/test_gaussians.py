@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 from scipy.spatial.distance import mahalanobis
-from tests.latentbench_nulls.given import SHAPES, fitted, images
+from tests.latentbench_nulls.given import SHAPES, fitted, images, slow_layers
 
 from latentbench_nulls import gaussians
 from latentbench_nulls.gaussians import PatchGaussian, UntrainedPatchGaussian
@@ -28,6 +29,27 @@ def test_distances_are_scipys_under_the_shrunk_covariance_of_numpy(null_class, s
     expected = GRID.to_pixels(torch.from_numpy(distances), null.info.height, null.info.width)
     torch.testing.assert_close(null.localize(test).double(), expected, rtol=2e-3, atol=1e-3)
     torch.testing.assert_close(null.score(test), null.localize(test).amax((1, 2)))
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 16, 24)], ids=str)
+def test_untrained_features_of_a_cell_are_those_of_a_slow_network_at_its_centre(shape):
+    """SciPy's convolutions, and its bilinear interpolation of each map at the share of its sides where that is."""
+    null = fitted(UntrainedPatchGaussian, images(shape, 5), dimensions=4)
+    down, across = -(-shape[1] // 4), -(-shape[2] // 4)
+    test = images(shape, 2, seed=1)
+    expected = np.empty((2, down, across, 112))
+    for number, image in enumerate(test.double().numpy()):
+        channels = [channel for maps in slow_layers(null.network, image) for channel in maps]
+        for row in range(down):
+            for column in range(across):
+                for place, channel in enumerate(channels):
+                    height, width = channel.shape
+                    # pixel i of a map has its centre at i + 1 / 2; beyond the outermost centres it is constant
+                    y, x = (row + 0.5) / down * height - 0.5, (column + 0.5) / across * width - 0.5
+                    expected[number, row, column, place] = map_coordinates(
+                        channel, [[y], [x]], order=1, mode="nearest"
+                    )[0]
+    np.testing.assert_allclose(null.features(test), expected.reshape(2, -1, 112), rtol=1e-4, atol=1e-5)
 
 
 def test_a_position_that_looks_the_same_in_all_training_images_has_finite_distances():

@@ -1,31 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from scipy.signal import correlate2d
 from scipy.spatial.distance import mahalanobis
-from tests.latentbench_nulls.given import SHAPES, fitted, images
+from tests.latentbench_nulls.given import SHAPES, fitted, images, slow_layers
 
 from latentbench_nulls import untrained
 from latentbench_nulls.untrained import UntrainedFeatures, UntrainedNetwork
 
 
-def _layer(maps: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Convolution by SciPy, leaky ReLU, and means of 2x2 blocks, those at the border of fewer pixels."""
-    x = np.stack(
-        [sum(correlate2d(m, k, mode="same") for m, k in zip(maps, kernels, strict=True)) for kernels in weight]
-    )
-    x = np.where(x > 0, x, 0.2 * x)
-    height, width = x.shape[1:]
-    rows = [[x[:, y : y + 2, z : z + 2].mean((1, 2)) for z in range(0, width, 2)] for y in range(0, height, 2)]
-    return np.array(rows).transpose(2, 0, 1)
-
-
 def _features(null: UntrainedFeatures, image: np.ndarray) -> np.ndarray:
-    means, maps = [], image
-    for weight in null.network.parameters():
-        maps = _layer(maps, weight.double().numpy())
-        means.append(maps.mean((1, 2)))
-    return np.concatenate(means)
+    return np.concatenate([maps.mean((1, 2)) for maps in slow_layers(null.network, image)])
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -51,7 +51,7 @@ def _head(path: Path, record: "Record") -> Iterator[str]:
     if record.spec.untrained:
         yield "untrained   the twin of the trained runs with this config: as initialized, without a training step"
     if record.null:
-        yield "null        a model-free row that others are read against"
+        yield "null        a row without a trained network, that others are read against"
     yield f"record      {path}"
 
 

@@ -308,7 +308,10 @@ def test_a_twin_is_a_run_like_any_other_with_every_capability_measured(
 
     out = ["--results", str(tmp_path / "r")]
     capsys.readouterr()
-    for record, line in ((twin, "untrained   the twin of the trained runs"), (null, "null        a model-free row")):
+    for record, line in (
+        (twin, "untrained   the twin of the trained runs"),
+        (null, "null        a row without a trained network"),
+    ):
         assert main(["show", record.key, *out]) == 0
         assert line in capsys.readouterr().out
     assert main(["check-records", str(tmp_path / "r"), "--jobs", "1"]) == 0
