@@ -97,8 +97,13 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
                             if from_kept:
                                 parts = _measure_kept(metric, predictions, name, condition, shared)
                             else:
-                                seen = (given, split.targets, weights, split.conditions)
-                                evaluation = Evaluation(*map(shared.give, seen), images=shown)
+                                evaluation = Evaluation(
+                                    output=shared.give(given),
+                                    targets=shared.give(split.targets),
+                                    weights=shared.give(weights),
+                                    conditions=shared.give(split.conditions),
+                                    images=shown,
+                                )
                                 parts = metric.measure(evaluation)
                                 summary = _summary(metric, evaluation, name, condition, kept)
                         kept |= summary
