@@ -27,11 +27,11 @@ def _no_images() -> npt.NDArray[np.uint8]:
 class Evaluation:
     """What a metric sees of one split: the model's output, the targets, and the weight of each image.
 
-    Arrays are NumPy, on the CPU. ``output`` has the form of the capability that the metric asked for: ``score`` (of
-    several, one at a time) and ``log_likelihood`` (N,) float32, or float64 where the model gives that; ``localize``
-    (N, H, W) float32; ``encode`` subspace -> (N, D_k) float32; ``predict`` attribute -> (N,) int64; ``cluster`` facet
-    -> (N,) int64; ``reconstruct`` (N, C, H, W) float32; ``sample`` (S, C, H, W) float32, S being what the metric
-    declares as ``samples``, and not of the split's images.
+    Arrays are NumPy, on the CPU, and read-only, because metrics share them: copy what you write to. ``output`` has the
+    form of the capability that the metric asked for: ``score`` (of several, one at a time) and ``log_likelihood`` (N,),
+    ``localize`` (N, H, W), and ``encode`` subspace -> (N, D_k), each float32, or float64 where the model gives that;
+    ``predict`` attribute -> (N,) int64; ``cluster`` facet -> (N,) int64; ``reconstruct`` (N, C, H, W) float32;
+    ``sample`` (S, C, H, W) float32, S being what the metric declares as ``samples``, and not of the split's images.
     """
 
     output: Any
@@ -42,7 +42,7 @@ class Evaluation:
     conditions: Mapping[str, npt.NDArray[np.float64]]
     """Weights under every condition of the split, for a metric that spans several."""
     images: Callable[[], npt.NDArray[np.uint8]] = _no_images
-    """Gives the split's images, (N, C, H, W) in 0..255, to be left as they are. They are read when first asked for."""
+    """Gives the split's images, (N, C, H, W) in 0..255, read-only. They are read when first asked for."""
 
 
 class Statistic(ABC):

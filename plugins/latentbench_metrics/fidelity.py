@@ -87,7 +87,8 @@ def features(name: str, images: Images) -> Tensor:
     if key not in _remembered:
         extract, batch_size = _inception() if name == weights.INCEPTION else _shipped(name)
         with torch.inference_mode():
-            batches = torch.split(torch.from_numpy(images), batch_size)
+            starts = range(0, len(images), batch_size)
+            batches = (torch.from_numpy(images[start : start + batch_size].copy()) for start in starts)  # to write to
             _remembered[key] = torch.cat([extract(batch).double() for batch in batches])
     _remembered.move_to_end(key)
     while len(_remembered) > _KEPT:

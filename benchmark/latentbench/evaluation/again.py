@@ -19,6 +19,7 @@ from latentbench.evaluation.loading import load_model, load_run_data, repeat_com
 from latentbench.evaluation.measuring import Measurement, measure
 from latentbench.evaluation.predictions import Predictions
 from latentbench.evaluation.readouts import with_readouts
+from latentbench.evaluation.shared import read_only
 from latentbench.metric import Metric, why_unavailable
 from latentbench.plugins.registry import Plugins
 from latentbench.records.code import with_plugins
@@ -108,6 +109,7 @@ def evaluate_again(
     update: dict[str, Any] = {}
     if rest:
         data = load_run_data(record, plugins, data_root)
+        update["targets"] = store.save_targets(record.spec, kept_targets(data))
         measurement, predictions = _from_weights(path, record, rest, data, store, plugins, device)
         parts.append((measurement, "weights"))
         new = {**predictions.per_image, **measurement.kept}
@@ -115,7 +117,6 @@ def evaluate_again(
             before = store.predictions(path, record) if record.predictions else {}
             update["predictions"] = store.save_predictions(record.spec, {**before, **new})
         update["batches"] = {**record.batches, **predictions.batches}
-        update["targets"] = store.save_targets(record.spec, kept_targets(data))
     at = datetime.now(UTC).isoformat(timespec="seconds")
     replaced = {name for measurement, _ in parts for name in _measured_by(measurement)}
     if not replaced:
@@ -150,7 +151,7 @@ def _may_apply(metric: type[Metric], targets: Data) -> bool:
     for split in targets.splits.values():
         if split.role is Role.TRAIN:
             continue
-        fits = metric().applies(_with_masks(split), split.conditions)
+        fits = metric().applies(read_only(_with_masks(split)), read_only(split.conditions))
         if fits and (metric.capability != "sample" or split.role is Role.TEST):
             return True
     return False

@@ -20,8 +20,9 @@ __all__ = ["WHOLE_CODE", "Parts", "as_codes", "infer", "seeded"]
 #: Arrays (N, ...) by part: by subspace, attribute, facet or score's name; "" alone where one tensor is given.
 Parts = dict[str, npt.NDArray[Any]]
 
-#: What ranks images, and is kept in float64 where a model gives it so: in float32, numbers that differ become ties.
-_PRECISE = ("score", "log_likelihood")
+#: What is float32 whatever a model gives: images, whose numbers are of size one. Anything else stays float64 where a
+#: model gives that: numbers that differ would become ties, in a rank, an argmax or a distance.
+_ROUNDED = ("reconstruct", "decode", "sample")
 
 #: The name of the code where ``encode`` gives one without named subspaces.
 WHOLE_CODE = "z"
@@ -38,7 +39,7 @@ def infer(
     where: str,
     codes: Iterable[Tensor | Mapping[str, Tensor]] | None = None,
 ) -> Parts:
-    """Run one capability over batches of images, in inference mode: float32, and without gradients.
+    """Run one capability over batches of images, in inference mode, without gradients.
 
     The images themselves are made outside of inference mode, as the model's parameters and buffers were: so a method
     that leaves it for gradients of its own can use them there (``latentbench.capabilities``).
@@ -58,8 +59,8 @@ def infer(
         codes: for ``decode``, and for ``sample`` with something given: codes on ``device``, in place of ``batches``.
 
     Returns:
-        All batches as one, int64 for ``cluster``; float64 for ``score`` and ``log_likelihood`` where the model gives
-        that; else float32. A code without subspaces is the part ``WHOLE_CODE``.
+        All batches as one: int64 for ``cluster``; float32 for images; for anything else float64 where the model gives
+        that in any batch, else float32. A code without subspaces is the part ``WHOLE_CODE``.
 
     Raises:
         LatentbenchError: an output of the wrong type, names, shape or dtype, or not finite.
@@ -153,7 +154,7 @@ def _array(tensor: Any, capability: str, shape: tuple[int | str, ...], where: st
         return tensor.to("cpu", torch.int64, copy=True).numpy()
     if not tensor.is_floating_point():
         raise LatentbenchError(where, f"expected floating-point numbers, got {tensor.dtype}")
-    keeps = capability in _PRECISE and tensor.dtype == torch.float64
+    keeps = tensor.dtype == torch.float64 and capability not in _ROUNDED
     return tensor.detach().to("cpu", torch.float64 if keeps else torch.float32, copy=True).numpy()
 
 

@@ -1,6 +1,6 @@
 """Computing metrics from predictions and data alone: again, or for the first time, without the model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from math import isfinite
@@ -15,6 +15,7 @@ from latentbench.data.splits import Data, Split
 from latentbench.errors import LatentbenchError, describe
 from latentbench.evaluation.applicability import applies, evaluated_splits, why_lacking
 from latentbench.evaluation.predictions import Predictions, kept_name
+from latentbench.evaluation.shared import COPY, SharedArrays, read_only
 from latentbench.metric import Evaluation, Metric, Statistic, why_unavailable
 from latentbench.records.record import Value
 from latentbench.value_name import ValueName
@@ -47,6 +48,8 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
     kept. Metrics of samples are computed on test splits alone. Of a model that gives several scores a metric sees one
     at a time, and its value is the part of the score's name; the first one's is the value without a part, too.
 
+    Arrays are read-only to metrics: one that writes to them all the same is left out, and others see what was there.
+
     Where the output itself is not among the predictions, a metric that has a ``statistic`` is computed from what is
     kept of it.
 
@@ -58,7 +61,10 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
     kept: dict[str, npt.NDArray[Any]] = {}
     for name, split in evaluated_splits(data):
         even = np.ones(len(split))
+        shared = SharedArrays()
+        firsts: dict[int, npt.NDArray[np.float32]] = {}  # so many samples -> the same array for all metrics
         images = cache(partial(_images, split))  # read once if a metric asks for them, and let go with the split
+        shown = partial(_shown, images, shared)
         for metric_name, metric_class in sorted(metrics.items()):
             output = predictions.output(name, metric_class.capability)
             from_kept = output is None and metric_class.statistic is not None  # where something is kept, it applies
@@ -81,24 +87,33 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
             elif metric.samples is None:
                 _check_length(output, len(split), name, metric.capability)
             else:
-                output = _first(output, metric.samples, name, metric.name)
+                output = firsts.setdefault(metric.samples, _first(output, metric.samples, name, metric.name))
             conditions = split.conditions if metric.spans is None and split.conditions else {"": even}
             for condition, weights in conditions.items():
                 for score, given in _one_by_one(output, metric.capability).items():
-                    evaluation = Evaluation(given, split.targets, weights, split.conditions, images)
+                    summary: dict[str, npt.NDArray[Any]] = {}
                     try:
-                        if from_kept:
-                            parts = _measure_kept(metric, predictions, name, condition)
-                        else:
-                            parts = metric.measure(evaluation)
-                            kept |= _summary(metric, evaluation, name, condition, kept)
+                        with shared.watched():
+                            if from_kept:
+                                parts = _measure_kept(metric, predictions, name, condition, shared)
+                            else:
+                                evaluation = Evaluation(
+                                    output=shared.give(given),
+                                    targets=shared.give(split.targets),
+                                    weights=shared.give(weights),
+                                    conditions=shared.give(split.conditions),
+                                    images=shown,
+                                )
+                                parts = metric.measure(evaluation)
+                                summary = _summary(metric, evaluation, name, condition, kept)
+                        kept |= summary
                         named = {
                             str(ValueName.of(metric.name, name, condition, score=score, part=part)): value
                             for part, value in parts.items()
                         }
                         version = metric.measured_version()
                     except (Exception, SystemExit) as error:
-                        unmeasured[str(ValueName.of(metric.name, name, condition, score=score))] = describe(error)
+                        unmeasured[str(ValueName.of(metric.name, name, condition, score=score))] = _why(error)
                         continue
                     for full_name, value in named.items():
                         values[full_name] = Value(
@@ -131,7 +146,10 @@ def evaluation_of(
     if score not in outputs:  # the model has one score, and what is in brackets is the part alone
         score, part = "", name.selector
     weights = weights_under(split, name.condition)
-    return None if weights is None else (Evaluation(outputs[score], split.targets, weights, split.conditions), part)
+    if weights is None:
+        return None
+    seen = (outputs[score], split.targets, weights, split.conditions)
+    return Evaluation(*map(read_only, seen)), part
 
 
 def weights_under(split: Split, condition: str) -> npt.NDArray[np.float64] | None:
@@ -158,11 +176,25 @@ def _summary(
     return {kept_name(split, statistic.name, condition, name): array for name, array in arrays.items()}
 
 
-def _measure_kept(metric: Metric, predictions: Predictions, split: str, condition: str) -> dict[str, float]:
+def _measure_kept(
+    metric: Metric, predictions: Predictions, split: str, condition: str, shared: SharedArrays
+) -> dict[str, float]:
     """The metric from what is kept; nothing where nothing is."""
     assert metric.statistic is not None, "its caller looked"
-    kept = predictions.kept(split, metric.statistic.name, condition)
+    kept = shared.give(predictions.kept(split, metric.statistic.name, condition))
     return metric.measure_kept(kept) if kept else {}
+
+
+def _why(error: Exception | SystemExit) -> str:
+    """Why a metric has no value, in one line; where it is because it writes, how to mend it."""
+    refused = type(error) is ValueError and "read-only" in str(error)
+    return f"{describe(error)}: {COPY}" if refused else describe(error)
+
+
+def _shown(images: Callable[[], npt.NDArray[np.uint8]], shared: SharedArrays) -> npt.NDArray[np.uint8]:
+    """The images as metrics share them."""
+    given: npt.NDArray[np.uint8] = shared.give(images())
+    return given
 
 
 def _finite(bounds: tuple[float, float]) -> tuple[float | None, float | None]:

@@ -13,6 +13,7 @@ from latentbench.evaluation.bootstrap import bootstrap_replicates, bootstrap_rep
 from latentbench.evaluation.kept import kept_data
 from latentbench.evaluation.measuring import evaluation_of, kept_statistic, weights_under
 from latentbench.evaluation.predictions import Predictions
+from latentbench.evaluation.shared import read_only
 from latentbench.metric import Metric, why_unavailable
 from latentbench.records.record import Record
 from latentbench.records.replicates import read_replicates, write_replicates
@@ -74,7 +75,7 @@ def replicates_of(
     weights = None if split is None else weights_under(split, name.condition)
     if weights is None or metric.statistic is None:
         return None
-    kept = predictions.kept(name.split, metric.statistic.name, name.condition)
+    kept = read_only(predictions.kept(name.split, metric.statistic.name, name.condition))
     return bootstrap_replicates_of_kept(metric, kept, weights, split_hash).get(name.selector)
 
 

@@ -261,6 +261,7 @@ def _run(
             batches = dict(predictions.batches)
             if not execution.transductive:
                 refuse_transductive(spec.model, predictions)
+            truth = store.save_targets(spec, kept_targets(data))  # before any metric sees it
             enter("measuring")
             measurement = measure(predictions, data, metrics)
             if measurement.kept:
@@ -299,7 +300,7 @@ def _run(
             batches=batches,
             artefacts=artefacts,
             predictions=kept,
-            targets=store.save_targets(spec, kept_targets(data)),
+            targets=truth,
             weights=weights,
         )
     except (StorageError, KeyboardInterrupt):

@@ -7,33 +7,100 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from inspect import unwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
+import scipy.linalg
+import scipy.special
+import sklearn.metrics
 import torch
 import torch.nn.functional
+import torch.nn.init
+import torch.nn.utils
+import torch.optim.lr_scheduler
+from sklearn.cluster import KMeans
+from sklearn.covariance import LedoitWolf
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 __all__ = ["ProcessState"]
 
-#: Modules and classes in which a replaced function would change the results of other code.
-_WATCHED: tuple[ModuleType | type, ...] = (
+#: Modules in which a replaced function, or method of a class, would change the results of other code.
+_MODULES: tuple[ModuleType, ...] = (
     torch,
-    torch.Tensor,
-    torch.nn.Module,
+    torch.nn,
     torch.nn.functional,
+    torch.nn.init,
+    torch.nn.utils,
     torch.linalg,
+    torch.fft,
+    torch.special,
     torch.optim,
+    torch.optim.lr_scheduler,
     torch.random,
+    torch.autograd,
     np,
     np.linalg,
     np.random,
+    np.fft,
     math,
+    random,
     builtins,
+    scipy.special,
+    scipy.linalg,
+    sklearn.metrics,
 )
 
-#: Numerical settings of PyTorch by name: how to read them, and how to put them back.
+#: Classes that are watched besides: tensors, and what readouts are made of.
+_CLASSES: tuple[type, ...] = (
+    torch.Tensor,
+    torch.nn.Parameter,
+    KMeans,
+    LedoitWolf,
+    LogisticRegression,
+    NearestNeighbors,
+    Pipeline,
+    StandardScaler,
+)
+
+
+def _watched() -> tuple[ModuleType | type, ...]:
+    """The modules, their classes and those of the list, with those that they inherit from."""
+    of_modules = (
+        value
+        for module in _MODULES
+        if module not in (torch, np)  # most of whose classes nobody can patch
+        for value in vars(module).values()
+        if isinstance(value, type)
+    )
+    classes = {base: None for owner in (*of_modules, *_CLASSES) for base in owner.__mro__ if _root(base) in _LIBRARIES}
+    return *_MODULES, *classes
+
+
+#: Libraries whose classes are watched.
+_LIBRARIES = ("torch", "numpy", "scipy", "sklearn", "random")
+
+#: Functions of PyTorch that run with every module or optimizer, by number.
+_HOOKS: Mapping[str, dict[Any, Any]] = {
+    f"{module.__name__}.{name}": value
+    for module in map(import_module, ("torch.nn.modules.module", "torch.optim.optimizer"))
+    for name, value in vars(module).items()
+    if name.startswith("_global_") and isinstance(value, dict)
+}
+
+
+def _refill(place: dict[Any, Any], content: Mapping[Any, Any]) -> None:
+    place.clear()
+    place.update(content)
+
+
+#: Settings of PyTorch by name: how to read them, and how to put them back.
 _SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "the precision of float32 matrix products": (
         torch.get_float32_matmul_precision,
@@ -49,6 +116,7 @@ _SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
             (torch.backends.cudnn, "deterministic"),
         )
     },
+    **{name: (partial(dict, hooks), partial(_refill, hooks)) for name, hooks in _HOOKS.items()},
 }
 
 
@@ -66,12 +134,12 @@ class ProcessState:
     folder: Path
     numpy_generator: int
     python_generator: int
-    functions: dict[tuple[int, str], Any]
-    """(index of the module or class, name) -> the callable."""
+    functions: list[dict[str, Any]]
+    """What each of the modules and classes that are watched has by name."""
 
     @classmethod
-    def now(cls) -> Self:
-        """The current state."""
+    def now(cls, *, with_functions: bool = True) -> Self:
+        """The current state, with or without the functions."""
         return cls(
             dtype=torch.get_default_dtype(),
             device=str(torch.get_default_device()),
@@ -82,12 +150,7 @@ class ProcessState:
             folder=Path.cwd(),
             numpy_generator=_numpy_state(),
             python_generator=hash(random.getstate()),
-            functions={
-                (place, name): value
-                for place, owner in enumerate(_WATCHED)
-                for name, value in vars(owner).items()
-                if callable(value)
-            },
+            functions=[dict(vars(owner)) for owner in _WATCHED] if with_functions else [],
         )
 
     def undo(self) -> list[str]:
@@ -98,7 +161,7 @@ class ProcessState:
         Returns:
             A clause for each change, as in "the default dtype became torch.float64".
         """
-        found = self.now()
+        found = self.now(with_functions=False)
         changes = [*self._replaced_functions()]
         if found.dtype != self.dtype:
             changes.append(f"the default dtype became {found.dtype}")
@@ -129,14 +192,51 @@ class ProcessState:
         return changes
 
     def _replaced_functions(self) -> Iterator[str]:
-        for (place, name), original in self.functions.items():
-            owner = _WATCHED[place]
-            present = vars(owner).get(name)
-            if present is original or _root(present) == _root(owner):  # a library may prepare its own functions late
+        for owner, before in zip(_WATCHED, self.functions, strict=True):
+            if _same(vars(owner), before):
                 continue
-            where = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
-            yield f"{where}.{name} was replaced by one of module {_module(present)}"
-            setattr(owner, name, original)
+            after = dict(vars(owner))
+            for name in [*before, *(after.keys() - before.keys())]:
+                original, present = before.get(name, _ABSENT), after.get(name, _ABSENT)
+                if present is original or not _changes_results(owner, name, original, present):
+                    continue
+                where = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
+                yield f"{where}.{name} was replaced by one of module {_module(present)}"
+                if original is _ABSENT:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, original)
+
+
+def _same(found: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether nothing changed, which is quickly told of what is the same object; False where values do not compare."""
+    try:
+        return found == before
+    except Exception:
+        return False
+
+
+def _changes_results(owner: ModuleType | type, name: str, original: Any, present: Any) -> bool:
+    """Whether other code would run what somebody else has put there.
+
+    A library may prepare its own functions late. An addition counts where it hides what had that name: a method that
+    the class inherits, or a function that is built in.
+    """
+    if original is _ABSENT:
+        hidden = [vars(base) for base in owner.__mro__[1:]] if isinstance(owner, type) else [vars(builtins)]
+        original = next((names[name] for names in hidden if name in names), None)
+    if not _is_function(original):
+        return False
+    return any(_root(one) != _root(owner) for one in (present, unwrap(_function(present))))
+
+
+def _is_function(value: Any) -> bool:
+    return callable(value) or isinstance(value, (property, classmethod))
+
+
+def _function(value: Any) -> Any:
+    """The function of a property or of a method."""
+    return getattr(value, "fget", None) or getattr(value, "__func__", value)
 
 
 def _numpy_state() -> int:
@@ -146,10 +246,17 @@ def _numpy_state() -> int:
 
 def _module(value: Any) -> str:
     """The module of the code that a callable runs, even if ``functools.wraps`` gives another one."""
-    function = getattr(value, "__func__", value)
+    function = _function(value)
     return str(getattr(function, "__globals__", {}).get("__name__") or getattr(value, "__module__", None) or "unknown")
 
 
 def _root(value: Any) -> str:
     name = value.__name__ if isinstance(value, ModuleType) else _module(value)
     return name.partition(".")[0]
+
+
+#: What stands for a name that is not there.
+_ABSENT = object()
+
+#: Modules and classes in which a replaced function would change the results of other code.
+_WATCHED = _watched()

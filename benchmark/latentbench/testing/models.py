@@ -173,7 +173,8 @@ def _check_codes(promises: Promises, model: Model, outputs: Mapping[str, Parts])
 
 
 def _run_at(model: Model, capability: str, codes: Parts, batch_size: int | None = None) -> np.ndarray[Any, Any]:
-    """The capability's output for codes; checks its form, and that the codes were not changed."""
+    """The capability's output for codes, in float32; checks its form, and that the codes were not changed."""
+    codes = {part: array.astype(np.float32) for part, array in codes.items()}
     size = len(next(iter(codes.values())))
     starts = range(0, size, batch_size or size)
     batches = [

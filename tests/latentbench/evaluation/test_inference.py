@@ -83,7 +83,24 @@ def test_float64_scores_are_not_rounded_into_ties(capability):
     assert roc_auc_score(truth, output) == 1
     several = run("score", lambda x: {"exact": x.double().sum((1, 2, 3)), "plain": x.sum((1, 2, 3)).half()})
     assert {name: scores.dtype for name, scores in several.items()} == {"exact": np.float64, "plain": np.float32}
-    assert run("localize", lambda x: x[:, 0].double())[""].dtype == np.float32
+    assert run("reconstruct", lambda x: x.double())[""].dtype == np.float32
+
+
+def test_float64_maps_codes_and_logits_are_not_rounded_into_ties():
+    exact = 1e9 + IMAGES.double()
+    expected = {
+        "localize": (lambda x: 1e9 + x[:, 0].double(), {"": exact[:, 0]}),
+        "encode": (lambda x: {"s": 1e9 + x[:, 0, 0].double(), "t": x[:, 0, 1]}, {"s": exact[:, 0, 0]}),
+        "predict": (
+            lambda x: {"left": 1e9 + x[:, 0, 0, :2].double(), "right": 1e9 + x[:, 0, 0, :3].double()},
+            {"left": exact[:, 0, 0, :2], "right": exact[:, 0, 0, :3]},
+        ),
+    }
+    for capability, (method, parts) in expected.items():
+        outputs = run(capability, method)
+        for part, tensor in parts.items():
+            assert outputs[part].dtype == np.float64
+            np.testing.assert_array_equal(outputs[part], tensor.numpy())
 
 
 def at_codes(capability, method, codes):

@@ -4,6 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
+from sklearn.metrics import roc_auc_score
 from tests.latentbench.evaluation.toys import (
     Accuracy,
     Classifier,
@@ -25,9 +27,11 @@ from tests.latentbench.evaluation.toys import (
 from latentbench import LatentbenchError, Role, Statistic, StoredSplit, Targets
 from latentbench.evaluation.measuring import measure
 from latentbench.evaluation.predictions import Predictions
+from latentbench.evaluation.replicates import replicates_of
 from latentbench.records.arrays import unpack
 from latentbench.records.store import Store
 from latentbench.spec import RunSpec
+from latentbench.value_name import ValueName
 
 
 def test_values_are_named_by_metric_part_split_and_condition_in_a_fixed_order():
@@ -217,3 +221,177 @@ def test_what_metrics_keep_of_an_output_together_is_made_once_for_each_split():
     found = measure(predictions, dataset(), {each.name: each for each in (MapMean, MapMeanAgain)})
     assert {name.split("@")[0] for name in found.values} == {MapMean.name, MapMeanAgain.name}
     assert len(found.kept) == len(Means.asked) > 0
+
+
+class Auroc(MeanDifference):
+    """The area under the ROC curve, by scikit-learn."""
+
+    name = "z-auroc"
+    bounds = (0.0, 1.0)
+
+    def compute(self, evaluation):
+        return roc_auc_score(evaluation.targets.anomaly, evaluation.output, sample_weight=evaluation.weights)
+
+
+def sorts(evaluation):
+    evaluation.output.sort()
+
+
+def sorts_by_torch(evaluation):
+    scores = torch.from_numpy(evaluation.output)
+    scores.copy_(scores.sort().values)
+
+
+def flips(evaluation):
+    anomaly = evaluation.targets.anomaly
+    anomaly ^= 1
+
+
+def flips_by_torch(evaluation):
+    torch.from_numpy(evaluation.targets.anomaly).bitwise_xor_(1)
+
+
+def reweights(evaluation):
+    evaluation.weights[:] = evaluation.targets.anomaly
+
+
+def reweights_by_torch(evaluation):
+    for weights in (evaluation.weights, *evaluation.conditions.values()):
+        torch.from_numpy(weights)[:5] = 7
+
+
+def darkens(evaluation):
+    evaluation.images()[:] = 0
+
+
+def darkens_by_torch(evaluation):
+    torch.from_numpy(evaluation.images()).zero_()
+
+
+def exchanges(evaluation):
+    evaluation.targets.attributes["left"] = evaluation.targets.attributes["right"]
+
+
+def writing(write, **changes):
+    """A metric that comes before the others and writes to what it is given."""
+
+    def compute(self, evaluation):
+        write(evaluation)
+        return 0.5
+
+    return type("Writing", (MeanDifference,), {"name": "a-writing", "compute": compute, **changes})
+
+
+class Bright(MeanDifference):
+    """The correlation of the score with the images' brightness."""
+
+    name = "z-bright"
+
+    def compute(self, evaluation):
+        return np.corrcoef(evaluation.output, evaluation.images().mean((1, 2, 3)))[0, 1]
+
+
+class Left(MeanDifference):
+    """The weighted mean of an attribute."""
+
+    name = "z-left"
+
+    def compute(self, evaluation):
+        return np.average(evaluation.targets.attributes["left"], weights=evaluation.weights)
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+@pytest.mark.parametrize(
+    "write",
+    [
+        sorts,
+        sorts_by_torch,
+        flips,
+        flips_by_torch,
+        reweights,
+        reweights_by_torch,
+        darkens,
+        darkens_by_torch,
+        exchanges,
+    ],
+)
+def test_a_metric_that_writes_to_what_it_is_given_has_no_value_and_changes_no_other(write):
+    data = dataset()
+    both = {one.name: one for one in (writing(write), Auroc, Bright, Left)}
+    found = measure(collected(model(Detector), data, *both.values()), data, both)
+    places = {"test": "", "shifted/mild": "mild", "shifted/strong": "strong"}
+    assert {name for name in found.unmeasured if "writing" in name} == {f"a-writing@{place}" for place in places}
+    for reason in found.unmeasured.values():
+        assert reason.endswith(": let it copy what it writes to")
+        assert "read-only" in reason or reason.startswith("it wrote to an array that metrics share")
+    untouched = dataset()
+    for place, condition in places.items():
+        part = untouched.splits[place.split("/")[0]]
+        brightness = part.images.double().mean((1, 2, 3)).numpy()
+        weights = part.conditions.get(condition)
+        expected = {
+            "z-auroc": roc_auc_score(part.targets.anomaly, brightness, sample_weight=weights),
+            "z-bright": 1.0,
+            "z-left": np.average(part.targets.attributes["left"], weights=weights),
+        }
+        for name, value in expected.items():
+            assert found.values[f"{name}@{place}"].value == pytest.approx(value, rel=1e-6)
+    assert data.split_hash == untouched.split_hash
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_where_a_large_array_was_written_to_later_metrics_of_it_have_no_value_either(monkeypatch):
+    monkeypatch.setattr("latentbench.evaluation.shared._COPIED", 150)
+    data = dataset()  # scores and weights of "test" are of 200 and 400 bytes, those of "shifted" of 120 and 240
+    both = {one.name: one for one in (writing(sorts_by_torch), Auroc)}
+    predictions = collected(model(Detector), data, *both.values())
+    found = measure(predictions, data, both)
+    assert (
+        found.unmeasured["z-auroc@test"]
+        == "another metric wrote to the array that it reads: let it copy what it writes to"
+    )
+    assert "z-auroc@shifted/mild" in found.values
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+@pytest.mark.parametrize("write", [lambda array: array.sort(0), lambda array: torch.from_numpy(array).zero_()])
+def test_what_is_kept_of_an_output_is_not_written_to_either(write):
+    class Writing(MapMean):
+        name = "a-writing"
+
+        def compute_kept(self, kept):
+            write(kept["means"])
+            return 0.5
+
+    class Middle(MapMean):
+        name = "middle"
+
+        def compute_kept(self, kept):
+            return float(kept["means"][25])
+
+    means = np.random.default_rng(0).random(50)
+    kept = Predictions({"test/means/means": means.copy()})
+    found = measure(kept, dataset(), {each.name: each for each in (Writing, Middle)})
+    assert found.values["middle@test"].value == means[25]
+    assert "a-writing@test" in found.unmeasured
+    np.testing.assert_array_equal(kept.arrays["test/means/means"], means)
+
+
+def test_whether_a_metric_applies_is_asked_without_a_chance_to_write():
+    class Writing(MeanDifference):
+        name = "a-writing"
+
+        def applies(self, targets, conditions):
+            targets.anomaly[:] = 0
+            return True
+
+    data = dataset()
+    found = measure(Predictions({"test/score": np.zeros(50)}), data, {"a-writing": Writing})
+    assert "read-only" in found.unmeasured["a-writing@test"]
+    assert data.split_hash == dataset().split_hash
+
+
+def test_replicates_are_made_of_what_was_predicted():
+    data, scores = dataset(), np.random.default_rng(0).random(50)
+    with pytest.raises(ValueError, match="read-only"):
+        replicates_of(ValueName("a-writing", "test"), Predictions({"test/score": scores}), data, writing(sorts)(), "")

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import adjusted_rand_score, log_loss
+from sklearn.metrics import adjusted_rand_score, log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tests.latentbench.evaluation.toys import (
@@ -277,3 +277,44 @@ def test_a_part_that_cannot_stand_in_a_name_is_told_and_costs_no_other_value():
     measurement = measure(collected(model(Detector), data, *both.values()), data, both)
     assert measurement.unmeasured["odd@test"].startswith("'odd[a[b]]@test' cannot be the name of a value")
     assert "difference@test" in measurement.values
+
+
+def test_logits_that_differ_in_float64_alone_have_their_greatest():
+    class Far(Encoder):
+        def predict(self, images):
+            side = (images[..., 3:].mean((1, 2, 3)) > images[..., :3].mean((1, 2, 3))).double()
+            return {"left": 1e9 + torch.stack([1 - side, side], 1), "right": 1e9 - torch.stack([side, side, -side], 1)}
+
+    data = dataset()
+    predictions = collected(model(Far), data, Accuracy)
+    pixels = data.splits["test"].images.numpy().astype(np.float64)
+    side = pixels[..., 3:].mean((1, 2, 3)) > pixels[..., :3].mean((1, 2, 3))
+    assert 0 < side.mean() < 1
+    np.testing.assert_array_equal(predictions.arrays["test/predict/left"], side)
+    np.testing.assert_array_equal(predictions.arrays["test/predict/right"], np.where(side, 2, 0))
+    truth = data.splits["test"].targets.attributes["left"]
+    assert measured(predictions, data, Accuracy)["accuracy[left]@test"].value == np.mean(side == truth)
+
+
+def test_codes_that_differ_in_float64_alone_rank_images_by_their_distances():
+    class Far(Base):
+        def encode(self, images):
+            return 1e7 + 0.05 * images.double().mean((1, 2))
+
+    class Auroc(MeanDifference):
+        name = "auroc"
+        bounds = (0.0, 1.0)
+
+        def compute(self, evaluation):
+            return roc_auc_score(evaluation.targets.anomaly, evaluation.output)
+
+    data = dataset(shifted=None)
+    values = measured(collected(model(Far), data, Auroc), data, Auroc)
+    train, test = (0.05 * data.splits[name].images.double().numpy().mean((1, 2)) / 255 for name in ("train", "test"))
+    anomaly = data.splits["test"].targets.anomaly
+    expected = {
+        "knn": np.sort(cdist(test, train), 1)[:, K - 1],
+        "mahalanobis": LedoitWolf().fit(train).mahalanobis(test),
+    }
+    for name, scores in expected.items():
+        assert values[f"auroc[{name}]@test"].value == roc_auc_score(anomaly, scores) != 0.5

@@ -32,10 +32,11 @@ class Neighbours:
         return {}
 
     def read(self, codes: Parts) -> Parts:
-        """``knn`` -> (N,) float32: the distance to the ``K``-th nearest training code."""
+        """``knn`` -> (N,) of the codes' type: the distance to the ``K``-th nearest training code."""
+        whole = side_by_side(codes)
         with threadpool_limits(1):
-            distances, _ = self.index.kneighbors(side_by_side(codes).astype(np.float64) - self.mean)
-        return {KNN.name: distances[:, -1].astype(np.float32)}
+            distances, _ = self.index.kneighbors(whole.astype(np.float64) - self.mean)
+        return {KNN.name: distances[:, -1].astype(whole.dtype)}
 
 
 def fit_knn(given: TrainingCodes) -> Neighbours:

@@ -28,10 +28,11 @@ class Gaussian:
         return {}
 
     def read(self, codes: Parts) -> Parts:
-        """``mahalanobis`` -> (N,) float32: the distance to the mean of the training codes."""
+        """``mahalanobis`` -> (N,) of the codes' type: the distance to the mean of the training codes."""
+        whole = side_by_side(codes)
         with threadpool_limits(1):
-            squared = self.covariance.mahalanobis(side_by_side(codes).astype(np.float64))
-        return {MAHALANOBIS.name: np.sqrt(squared.clip(0)).astype(np.float32)}
+            squared = self.covariance.mahalanobis(whole.astype(np.float64))
+        return {MAHALANOBIS.name: np.sqrt(squared.clip(0)).astype(whole.dtype)}
 
 
 def fit_mahalanobis(given: TrainingCodes) -> Gaussian | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ UNCHOSEN = 1.0
 class LabelledCodes:
     """Codes of images whose attributes may be known."""
 
-    codes: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.floating[Any]]
     """(N, D)."""
     labels: Mapping[str, npt.NDArray[np.int64]]
     """Attribute -> (N,), MISSING where it is not known."""
@@ -58,7 +59,7 @@ class Probe:
         """Attribute -> (N,) the most probable values, for codes by subspace, each (N, D_k)."""
         return self.predict(side_by_side(codes))
 
-    def predict(self, codes: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.int64]]:
+    def predict(self, codes: npt.NDArray[np.floating[Any]]) -> dict[str, npt.NDArray[np.int64]]:
         """Attribute -> (N,) the most probable values, for codes (N, D)."""
         with threadpool_limits(1):
             return {name: reader.predict(codes.astype(np.float64)) for name, reader in self.readers.items()}

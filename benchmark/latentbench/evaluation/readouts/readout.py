@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ class Codes:
     """Codes of images, and the known labels of these images."""
 
     parts: Parts
-    """Subspace -> (N, D_k) float32."""
+    """Subspace -> (N, D_k) float32, or float64 where the model gives that."""
     labels: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     """Attribute -> (N,), MISSING where it is not known."""
 
@@ -50,7 +50,7 @@ class Reader(Protocol):
         """The output of the readout's capability, for codes by subspace, each (N, D_k).
 
         ``predict``: attribute -> (N,) int64; ``cluster``: facet -> (N,) int64; ``score``: the readout's name -> (N,)
-        float32, larger = more anomalous.
+        of the codes' type, larger = more anomalous.
         """
 
 
@@ -71,6 +71,6 @@ class Readout:
     """Whether it applies only to datasets with attributes."""
 
 
-def side_by_side(parts: Parts) -> npt.NDArray[np.float32]:
+def side_by_side(parts: Parts) -> npt.NDArray[np.floating[Any]]:
     """The whole code (N, D): all subspaces concatenated, in their order."""
     return np.concatenate(list(parts.values()), axis=1)
