@@ -178,9 +178,7 @@ def test_another_unit_or_offset_hides_no_dependence_and_makes_none(scaled: Calla
 
 
 def test_numbers_that_are_rounding_alone_are_not_suspected() -> None:
-    assert change("score", lambda images: (rounded(images) - sums(images)) / 64) == 0, (
-        "means that are 0 but for rounding"
-    )
+    assert change("score", lambda images: (rounded(images) - sums(images)) / 64) == 0, "zeros but for rounding"
     assert change("score", lambda images: (1e6 + rounded(images)).double()) <= TOLERANCE, "float32 in float64"
 
 
