@@ -17,7 +17,8 @@ from latentbench import LatentbenchError, Storage, ValueRange
 from latentbench_datasets.levels import significant, to_eight_bits
 
 __all__ = [
-    "SUFFIXES", "declared_range", "image_size", "is_grey", "mask_levels", "read_centre", "read_image", "read_mask",
+    "SUFFIXES", "declared_range", "image_size", "is_grey", "is_read_alike", "mask_levels", "read_centre", "read_image",
+    "read_mask",
 ]  # fmt: skip
 
 #: Suffixes of the files that are taken for images, in lower case.
@@ -160,6 +161,17 @@ def mask_levels(path: Path) -> int:
         LatentbenchError: as ``read_image``.
     """
     return _levels(_decoded_mask(path)[0])
+
+
+def is_read_alike(path: Path, threshold: float) -> bool:
+    """Whether a mask is the same with a threshold and without, as it is if it has black and one level above it.
+
+    Raises:
+        LatentbenchError: as ``read_image``.
+    """
+    values, losses = _decoded_mask(path)
+    same = bool(((values != 0).any(2) == (values > threshold).any(2)).all())
+    return same and not losses and _levels(values) <= 2
 
 
 def _decoded_mask(path: Path) -> tuple[npt.NDArray[np.float64], str]:

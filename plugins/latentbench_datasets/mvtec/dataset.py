@@ -43,7 +43,15 @@ from latentbench import (
     did_you_mean,
     unpack,
 )
-from latentbench_datasets.images import declared_range, image_size, is_grey, mask_levels, read_image, read_mask
+from latentbench_datasets.images import (
+    declared_range,
+    image_size,
+    is_grey,
+    is_read_alike,
+    mask_levels,
+    read_image,
+    read_mask,
+)
 from latentbench_datasets.links import refuse_broken_links
 from latentbench_datasets.mvtec.folders import TestImage, read_layout
 
@@ -127,6 +135,11 @@ class MvtecLayout(PreparedDataset):
             description="values above it in a mask file are anomalous; None: masks have two levels, of which black is "
             "normal",
         )
+
+        def unused(self) -> Mapping[str, str]:
+            """The seed, where no image is chosen."""
+            own = {} if self.validation else {"seed": "with validation=0 no image is chosen"}
+            return {**super().unused(), **own}
 
         @field_validator("value_range")
         @classmethod
@@ -230,12 +243,21 @@ class MvtecLayout(PreparedDataset):
         return {f"images scaled from {first}": len(ranges)} if ranges else {}
 
     def _graded(self, masks: Sequence[Path]) -> dict[str, int]:
-        """The number of masks with more than two levels, to which the threshold applies; logs a warning."""
+        """The number of masks with more than two levels, to which the threshold applies; logs a warning.
+
+        Raises:
+            LatentbenchError: all masks would be read alike without the threshold: two of them would be one setting.
+        """
         threshold = self.config.mask_threshold
         if threshold is None:
             return {}  # they are refused
         levels = {path: mask_levels(path) for path in masks}
         graded = [path for path in masks if levels[path] > 2]
+        if masks and not graded and all(is_read_alike(path, threshold) for path in masks):
+            what = (
+                f"dataset '{self.name}': 'mask_threshold' has no effect: no mask has another level than black and one"
+            )
+            raise LatentbenchError(f"{what} above {threshold:g}", "leave it out")
         if graded:
             log.warning(
                 "dataset '%s': %d of %d masks have more than two levels, as %s has %d; anomalous is what is above "
