@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Targets,
         content_hash,
     )
+    from latentbench.data.storage import EIGHT_BITS, Storage, ValueRange
     from latentbench.devices import nth_device
     from latentbench.evaluation.loading import LoadedRun, load_run
     from latentbench.evaluation.measuring import measure
@@ -82,6 +83,7 @@ _PUBLIC = {
         "Targets",
         "content_hash",
     ),
+    "data.storage": ("EIGHT_BITS", "Storage", "ValueRange"),
     "devices": ("nth_device",),
     "evaluation.loading": ("LoadedRun", "load_run"),
     "evaluation.measuring": ("measure",),
@@ -102,6 +104,7 @@ _PUBLIC = {
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = [
+    "EIGHT_BITS",
     "MISSING",
     "Batch",
     "Data",
@@ -136,6 +139,7 @@ __all__ = [
     "Statistic",
     "Status",
     "Step",
+    "Storage",
     "Store",
     "StoredSplit",
     "Targets",
@@ -144,6 +148,7 @@ __all__ = [
     "TrainingOptions",
     "TrainingProgress",
     "ValueName",
+    "ValueRange",
     "Where",
     "common_options",
     "content_hash",

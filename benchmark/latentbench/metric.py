@@ -1,7 +1,7 @@
 """The contract of a metric: a number computed from predictions and targets, with requirements, bounds and version."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -142,6 +142,13 @@ class Metric(ABC):
     def applies(self, targets: "Targets", conditions: Mapping[str, Any]) -> bool:
         """Whether a split with these targets and conditions can be measured."""
         return all(targets.has(name) for name in self.targets) and set(self.spans or ()) <= set(conditions)
+
+    def parts(self, targets: "Targets") -> Collection[str] | None:
+        """The names of the parts that its result may have, or of what follows a colon in them; None: not known before.
+
+        By it a typo in a board, as in "accuracy[lft]@test", is told before anything is run.
+        """
+        return None
 
     def lacking(self, targets: "Targets") -> str:
         """What targets of the right kind lack for it to apply, in one line; empty for nothing worth telling.

@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from latentbench import LatentbenchError
+from latentbench import LatentbenchError, Storage
 
 __all__ = ["read_textures"]
 
@@ -31,7 +31,8 @@ def read_textures(folder: Path | str, *, channels: int, size: int, limit: int = 
         (N, channels, size, size) float32 in [0, 1], on the CPU.
 
     Raises:
-        LatentbenchError: there is no file that ends like an image's; or one cannot be read, or has more than 8 bits.
+        LatentbenchError: there is no file that ends like an image's; or one cannot be read, or has more than
+            8 bits or signed ones, or holds several images.
     """
     if channels not in _MODES:
         raise LatentbenchError(f"textures of {channels} channels", "1 and 3 can be read")
@@ -47,9 +48,16 @@ def read_textures(folder: Path | str, *, channels: int, size: int, limit: int = 
 def _read(path: Path, mode: str, size: int) -> Tensor:
     """One texture, (channels, size, size)."""
     try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise LatentbenchError(f"texture {path} has more than 8 bits", "save it with 8 bits")
+        with path.open("rb") as file, Image.open(file) as image:
+            storage = Storage.of(image, file)
+            if storage.deep:
+                raise LatentbenchError(
+                    f"texture {path} has channels of {storage}, not of 8 bits", "save it with 8 bits"
+                )
+            if storage.images > 1:
+                raise LatentbenchError(
+                    f"texture {path} holds {storage.images} images", "save each in a file of its own"
+                )
             square = ImageOps.fit(image.convert(mode), (size, size), Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         what = f"texture {path} cannot be read ({error})"

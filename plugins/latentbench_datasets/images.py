@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from latentbench import LatentbenchError
-from latentbench_datasets.levels import Range, Storage, significant, to_eight_bits
+from latentbench import LatentbenchError, Storage, ValueRange
+from latentbench_datasets.levels import significant, to_eight_bits
 
 __all__ = [
-    "SUFFIXES", "declared_range", "image_size", "is_grey", "mask_levels", "read_centre", "read_image", "read_mask",
+    "SUFFIXES", "declared_range", "image_size", "is_grey", "is_read_alike", "mask_levels", "read_centre", "read_image",
+    "read_mask",
 ]  # fmt: skip
 
 #: Suffixes of the files that are taken for images, in lower case.
@@ -43,7 +44,7 @@ def is_grey(path: Path) -> bool:
     return _header(path)[0].mode in _GREY
 
 
-def declared_range(path: Path) -> Range | None:
+def declared_range(path: Path) -> ValueRange | None:
     """The values that are black and white, by the file's header only: [0, 255] for 8 bits; None if not declared.
 
     Raises:
@@ -63,7 +64,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(
-    path: Path, channels: int, size: int | tuple[int, int], value_range: Range | None = None
+    path: Path, channels: int, size: int | tuple[int, int], value_range: ValueRange | None = None
 ) -> npt.NDArray[np.uint8]:
     """Decode a file and resize it, if it is not of that size.
 
@@ -81,8 +82,8 @@ def read_image(
 
     Raises:
         LatentbenchError: the file is empty, cut short or corrupt; is transparent anywhere; has an EXIF orientation; is
-            not grey or RGB; has more than 8 bits in colour; or has more than 8 bits and no range, or values outside it.
-            The message has the path and the reason.
+            not grey or RGB; holds several images; has more than 8 bits in colour; or has more than 8 bits and no range,
+            or values outside it. The message has the path and the reason.
     """
     mend = "name the values that stand for black and white, with value_range=[BLACK, WHITE]"
     image = _eight_bits(path, *_decoded(path), value_range, mend)
@@ -162,6 +163,17 @@ def mask_levels(path: Path) -> int:
     return _levels(_decoded_mask(path)[0])
 
 
+def is_read_alike(path: Path, threshold: float) -> bool:
+    """Whether a mask is the same with a threshold and without, as it is if it has black and one level above it.
+
+    Raises:
+        LatentbenchError: as ``read_image``.
+    """
+    values, losses = _decoded_mask(path)
+    same = bool(((values != 0).any(2) == (values > threshold).any(2)).all())
+    return same and not losses and _levels(values) <= 2
+
+
 def _decoded_mask(path: Path) -> tuple[npt.NDArray[np.float64], str]:
     """The values that a mask's file stores, (H, W, channels), and its lossy compression, "" if it has none."""
     image, storage = _decoded(path)
@@ -176,11 +188,13 @@ def _levels(values: npt.NDArray[np.float64]) -> int:
     return len(np.unique(values.reshape(-1, values.shape[2]), axis=0))
 
 
-def _eight_bits(path: Path, image: Image.Image, storage: Storage, value_range: Range | None, mend: str) -> Image.Image:
+def _eight_bits(
+    path: Path, image: Image.Image, storage: Storage, value_range: ValueRange | None, mend: str
+) -> Image.Image:
     """The image in 8 bits; its black is 0 and its white 255."""
     if value_range is None and storage.bits <= 8:
         return image
-    name = f"image {path} of {storage.bits} bits ({storage.kind})"
+    name = f"image {path} of {storage}"
     values = storage.values(image)
     if value_range is None:
         if storage.declared is None:
@@ -263,16 +277,21 @@ def _opened(path: Path, file: BinaryIO, length: int) -> tuple[Image.Image, Stora
             image = Image.open(file, formats=_FORMATS)
         storage = Storage.of(image, file)
     except Exception as error:
+        if isinstance(error, UnidentifiedImageError) and (stored := Storage.unread(file)):
+            mend = "save it as integers of 8 or 16 bits, or grey as float32"
+            raise LatentbenchError(f"image {path} is {stored}, which cannot be read", mend) from None
         raise _corrupt(path, length, error) from None
+    if storage.images > 1:
+        raise LatentbenchError(f"image {path} holds {storage.images} images", "save each in a file of its own")
     if image.width * image.height > _MOST_PIXELS:
         shape = _by((image.height, image.width))
         raise LatentbenchError(f"image {path} has {shape} pixels, more than {_MOST_PIXELS:,}", "cut it into tiles")
     if image.mode not in _GREY + _COLOUR:
         raise LatentbenchError(f"image {path} is of Pillow's mode {image.mode}", "save it as grey or RGB")
-    if image.mode not in _DEEP and (storage.bits > 8 or storage.kind != "unsigned"):
+    if image.mode not in _DEEP and storage.deep:
         # Pillow keeps the high byte of each channel, and takes signed bytes for unsigned ones.
         raise LatentbenchError(
-            f"image {path} has channels of {storage.bits} bits ({storage.kind}), which are read in grey images alone",
+            f"image {path} has channels of {storage}, which are read in grey images alone",
             "save it with 8 bits a channel, scaled by the range that its numbers have",
         )
     if image.mode in _DEEP and storage.white_is_zero:

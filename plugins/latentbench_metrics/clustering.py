@@ -1,7 +1,7 @@
 """Clusterings, one for each facet of a model, against the labels of the images."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,10 @@ class Clustering(Metric):
         return super().applies(targets, conditions) and any(
             len(np.unique(truth[_known(truth)])) > 1 for truth in targets.attributes.values()
         )
+
+    def parts(self, targets: "Targets") -> Collection[str]:
+        """The labels."""
+        return targets.attributes
 
     def compute(self, evaluation: Evaluation) -> dict[str, float]:
         """The mean over labels of the best facet under "", each label's best under its name, and ``facet:label``.

@@ -1,6 +1,6 @@
 """Attributes predicted under correlation shift: accuracy, its worst case and drop, and the errors of subgroups."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,10 @@ class Accuracy(Metric):
     targets = ("attributes",)
     higher_is_better = True
     bounds = (0.0, 1.0)
+
+    def parts(self, targets: "Targets") -> Collection[str]:
+        """The attributes."""
+        return targets.attributes
 
     def compute(self, evaluation: Evaluation) -> dict[str, float]:
         """The mean under "", and each attribute's accuracy under its name.

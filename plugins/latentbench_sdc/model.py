@@ -93,7 +93,11 @@ class SDC(Model):
         fills: tuple[str, ...] = Field(
             Corruption.fills, description="of blobs: images (others of the batch), elastic, colour, flat"
         )
-        textures: str | None = Field(None, description="a local folder of images, as one more fill of blobs")
+        textures: str | None = Field(
+            None,
+            description="a local folder of images, as one more fill of blobs; the run's key "
+            "has the folder's name, and not what is in it",
+        )
         blobs: tuple[int, int] = Field(Corruption.blobs, description="fewest and most blobs of an image")
         side: tuple[float, float] = Field(Corruption.side, description="range of a blob's sides, as shares")
         opacity: tuple[float, float] = Field(Corruption.opacity, description="range of b; (1, 1): opaque")
@@ -142,6 +146,11 @@ class SDC(Model):
                 own |= dict.fromkeys(blobs, "only the corruption structured has blobs")
                 weights = ("weighting", "clean_weight", "masked_weight")
                 own |= dict.fromkeys(weights, "only the corruption structured leaves a part of an image clean")
+            elif self.clean == 1:
+                blobs = ("shapes", "fills", "textures", "blobs", "side", "opacity", "coverage", "softness")
+                own |= dict.fromkeys(blobs, "clean=1 leaves all images as they are")
+                weights = ("weighting", "clean_weight", "masked_weight")
+                own |= dict.fromkeys(weights, "clean=1 leaves no corrupted part")
             elif self.weighting == "plain":
                 own |= dict.fromkeys(("clean_weight", "masked_weight"), "only the weighting masked has two parts")
             if self.corruption != "grid_noise":

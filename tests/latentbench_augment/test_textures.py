@@ -1,3 +1,4 @@
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,21 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_images_of_more_than_8_bits_are_refused(tmp_path: Path) -> None:
-    save(tmp_path / "deep.png", np.full((4, 4), 30_000, np.uint16))
-    with pytest.raises(LatentbenchError, match=r"texture .*deep\.png has more than 8 bits"):
+    files = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "image_files.py"))
+    for name, pixels in {
+        "deep.png": np.full((4, 4), 30_000, np.uint16),
+        "colour.png": np.full((4, 4, 3), 700, np.uint16),
+        "alpha.png": np.full((4, 4, 2), 65535, np.uint16),
+        "colour.tif": np.full((4, 4, 3), 700, np.uint16),
+        "signed.tif": np.full((4, 4), -7, np.int8),
+    }.items():
+        path = files[name[-3:].replace("tif", "tiff")](tmp_path / name, pixels, pixels.itemsize * 8)
+        with pytest.raises(LatentbenchError, match=rf"texture .*{name} has channels of (16|8) bits .*: save it with 8"):
+            read_textures(tmp_path, channels=1, size=4)
+        path.unlink()
+    page = Image.fromarray(np.zeros((4, 4), np.uint8))
+    page.save(tmp_path / "pages.tif", save_all=True, append_images=[page])
+    with pytest.raises(LatentbenchError, match=r"pages\.tif holds 2 images"):
         read_textures(tmp_path, channels=1, size=4)
 
 

@@ -16,16 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentbench import LatentbenchError
+from latentbench import EIGHT_BITS, LatentbenchError, ValueRange
 from latentbench_datasets.images import declared_range, is_grey, read_centre, read_image, read_mask
-from latentbench_datasets.levels import EIGHT_BITS, Range, significant, to_eight_bits
+from latentbench_datasets.levels import significant, to_eight_bits
 
 FILES = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "image_files.py"))
 png, tiff = FILES["png"], FILES["tiff"]
 SIZE = 12
 DRAW = np.random.default_rng(1)
 GREY = DRAW.integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
-OPTION = Range(0, 1023)
+OPTION = ValueRange(0, 1023)
 
 
 def exact(values: npt.NDArray[Any], black: float, white: float) -> npt.NDArray[np.int64]:
@@ -42,7 +42,7 @@ def drawn(least: int, greatest: int, dtype: str) -> npt.NDArray[Any]:
     return values
 
 
-def refusal(path: Path, value_range: Range | None = None) -> str:
+def refusal(path: Path, value_range: ValueRange | None = None) -> str:
     with pytest.raises(LatentbenchError) as caught:
         read_image(path, 1, SIZE, value_range)
     assert str(path) in str(caught.value)
@@ -76,11 +76,12 @@ def test_a_named_range_is_scaled_exactly(tmp_path: Path, name: str, order: str) 
     options = {"order": order} if write is tiff else {}
     path = write(tmp_path / "a.img", values, bits, **options)
     if order == ">" and name == "32 bits":  # Pillow does not open it
-        assert "not an image of a known format" in refusal(path, Range(*named))
+        told = refusal(path, ValueRange(*named))
+        assert "is a TIFF with 1 channels of 32 bits (unsigned), which cannot be read: save it" in told
         return
     assert is_grey(path)
-    np.testing.assert_array_equal(read_image(path, 1, SIZE, Range(*named))[0], exact(values, *named))
-    np.testing.assert_array_equal(read_image(path, 3, SIZE, Range(*named)), [exact(values, *named)] * 3)
+    np.testing.assert_array_equal(read_image(path, 1, SIZE, ValueRange(*named))[0], exact(values, *named))
+    np.testing.assert_array_equal(read_image(path, 3, SIZE, ValueRange(*named)), [exact(values, *named)] * 3)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMED if not name.startswith("8 bits")])
@@ -105,30 +106,30 @@ def test_colour_of_eight_bits_is_scaled_in_each_channel(tmp_path: Path) -> None:
     colour = DRAW.integers(16, 236, (SIZE, SIZE, 3), dtype=np.uint8)
     path = png(tmp_path / "a.png", colour, 8)
     expected = exact(colour, 16, 235).transpose(2, 0, 1)
-    np.testing.assert_array_equal(read_image(path, 3, SIZE, Range(16, 235)), expected)
+    np.testing.assert_array_equal(read_image(path, 3, SIZE, ValueRange(16, 235)), expected)
 
 
 @given(st.integers(8, 16), st.data())
 def test_eight_bits_come_back_from_any_depth_that_they_were_scaled_to(bits: int, data: st.DataObject) -> None:
     level = data.draw(st.integers(0, 255))
     deep = int(Fraction(level * (2**bits - 1), 255) + Fraction(1, 2))
-    assert to_eight_bits(np.array([float(deep)]), Range(0, 2**bits - 1)).tolist() == [level]
+    assert to_eight_bits(np.array([float(deep)]), ValueRange(0, 2**bits - 1)).tolist() == [level]
 
 
 @pytest.mark.parametrize(
     ("values", "value_range", "told"),
     [
         (drawn(0, 1500, "u2"), OPTION, "has values from 0 to 1500, beyond its range [0, 1023]"),
-        (drawn(3, 900, "u2"), Range(10, 1023), "has values from 3 to 900, beyond its range [10, 1023]"),
+        (drawn(3, 900, "u2"), ValueRange(10, 1023), "has values from 3 to 900, beyond its range [10, 1023]"),
         (drawn(0, 200, "u1"), OPTION, "of 8 bits (unsigned) cannot hold the range [0, 1023]"),
-        (drawn(0, 200, "u2"), Range(-1, 200), "of 16 bits (unsigned) cannot hold the range [-1, 200]"),
-        (drawn(0, 200, "i2"), Range(0, 65535), "of 16 bits (signed) cannot hold the range [0, 65535]"),
-        (np.full((SIZE, SIZE), np.nan, "f4"), Range(0, 1), "has values from nan to nan"),
-        (np.full((SIZE, SIZE), np.inf, "f4"), Range(0, 1), "has values from inf to inf"),
+        (drawn(0, 200, "u2"), ValueRange(-1, 200), "of 16 bits (unsigned) cannot hold the range [-1, 200]"),
+        (drawn(0, 200, "i2"), ValueRange(0, 65535), "of 16 bits (signed) cannot hold the range [0, 65535]"),
+        (np.full((SIZE, SIZE), np.nan, "f4"), ValueRange(0, 1), "has values from nan to nan"),
+        (np.full((SIZE, SIZE), np.inf, "f4"), ValueRange(0, 1), "has values from inf to inf"),
     ],
 )
 def test_numbers_beyond_the_range_are_refused_and_so_is_a_range_beyond_the_numbers(
-    tmp_path: Path, values: npt.NDArray[Any], value_range: Range, told: str
+    tmp_path: Path, values: npt.NDArray[Any], value_range: ValueRange, told: str
 ) -> None:
     assert told in refusal(tiff(tmp_path / "a.tif", values, values.itemsize * 8), value_range)
 
@@ -141,7 +142,7 @@ def test_the_bits_of_a_sample_are_its_range(tmp_path: Path, bits: int) -> None:
     values = drawn(0, 2**bits - 1, "u2")
     path = tiff(tmp_path / "a.tif", values, bits)
     if bits != 12:  # Pillow opens no other
-        assert "not an image of a known format" in refusal(path)
+        assert f"is a TIFF with 1 channels of {bits} bits (unsigned), which cannot be read" in refusal(path)
         return
     assert declared_range(path) == (0, 4095)
     np.testing.assert_array_equal(read_image(path, 1, SIZE)[0], exact(values, 0, 4095))
@@ -182,7 +183,7 @@ def test_significant_bits_that_can_be_read_in_two_ways_or_in_none_are_refused(tm
         dark
     )
     expected = exact(GREY.astype("u2") << 4, 0, 4095)
-    np.testing.assert_array_equal(read_image(dark, 1, SIZE, Range(0, 4095))[0], expected)
+    np.testing.assert_array_equal(read_image(dark, 1, SIZE, ValueRange(0, 4095))[0], expected)
     other = png(tmp_path / "other.png", drawn(0, 60001, "u2") | 1, 16, chunks=sbit)
     assert "12 significant bits, but its numbers cannot be read in either way, scaled to 16 bits or not" in refusal(
         other
@@ -224,13 +225,43 @@ def test_least_and_greatest_sample_values_of_a_tiff_are_its_range(tmp_path: Path
 def test_deep_colour_is_refused_and_not_cut_to_its_high_bytes(tmp_path: Path) -> None:
     colour = np.full((SIZE, SIZE, 3), (1000, 2000, 300), np.uint16)
     for path in (png(tmp_path / "a.png", colour, 16), tiff(tmp_path / "a.tif", colour, 16)):
-        for read in (lambda path=path: read_image(path, 3, SIZE, Range(0, 4095)), lambda path=path: is_grey(path)):
+        for read in (lambda path=path: read_image(path, 3, SIZE, ValueRange(0, 4095)), lambda path=path: is_grey(path)):
             with pytest.raises(LatentbenchError, match=r"a\.\w+ has channels of 16 bits .* save it with 8 bits"):
                 read()
         with pytest.raises(LatentbenchError, match="has channels of 16 bits"):
             read_mask(path, (SIZE, SIZE), SIZE)
     with_alpha = np.dstack([drawn(0, 1023, "u2"), np.full((SIZE, SIZE), 65535, "u2")])
     assert "has channels of 16 bits" in refusal(png(tmp_path / "b.png", with_alpha, 16))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "stored"),
+    [
+        (DRAW.random((SIZE, SIZE)).astype("f2"), "1 channels of 16 bits (float)"),
+        (DRAW.random((SIZE, SIZE)), "1 channels of 64 bits (float)"),
+        (DRAW.random((SIZE, SIZE, 3)).astype("f4"), "3 channels of 32 bits (float)"),
+        (np.full((SIZE, SIZE, 3), 7, "u4"), "3 channels of 32 bits (unsigned)"),
+    ],
+)  # fmt: skip
+def test_a_whole_file_that_cannot_be_read_is_not_called_damaged(
+    tmp_path: Path, pixels: npt.NDArray[Any], stored: str
+) -> None:
+    path = tiff(tmp_path / "a.tif", pixels, pixels.itemsize * 8)
+    assert f"is a TIFF with {stored}, which cannot be read: save it as integers" in refusal(path)
+    path.write_bytes(path.read_bytes()[:100])  # within the tags
+    assert "corrupt or cut short" in refusal(path)
+
+
+def test_several_images_in_a_file_are_refused_and_a_preview_is_none(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.roll(GREY, place, 1)) for place in range(3)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    assert "pages.tif holds 3 images: save each in a file of its own" in refusal(tmp_path / "pages.tif")
+    chunk = {"acTL": (2).to_bytes(4, "big") + bytes(4)}
+    assert "a.png holds 2 images" in refusal(png(tmp_path / "a.png", GREY, 8, chunks=chunk))
+    preview = pages[0].resize((4, 4))
+    preview.encoderinfo = {"tiffinfo": {254: 1}}
+    pages[0].save(tmp_path / "preview.tif", save_all=True, append_images=[preview])
+    np.testing.assert_array_equal(read_image(tmp_path / "preview.tif", 1, SIZE)[0], GREY)
 
 
 def test_signed_bytes_and_inverted_deep_images_are_refused(tmp_path: Path) -> None:

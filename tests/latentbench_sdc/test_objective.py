@@ -90,3 +90,10 @@ def test_half_precision_is_added_up_in_float32(drawn):
     found = restoration_error(restored.bfloat16(), target, mask)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, restoration_error(restored.bfloat16().float(), target, mask))
+
+
+@pytest.mark.parametrize("weights", [None, (0.5, 0.5), (0.7, 0.1)])
+def test_of_images_that_are_left_clean_it_is_the_mean_squared_error_whatever_the_weights(drawn, weights):
+    restored, target, mask = drawn
+    found = restoration_error(restored, target, torch.zeros_like(mask), weights)
+    assert torch.equal(found, (restored - target).square().mean(1, keepdim=True).mean((1, 2, 3)))

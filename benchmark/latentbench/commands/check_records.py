@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-#: What a worker process needs to check records: the store, and the metrics by name.
+#: What a worker process needs to check records: the store, and the metrics and models by name.
 _worker: dict[str, Any] = {}
 
 
@@ -30,7 +30,8 @@ def command(invocation: Invocation, folder: Path | None, results: Path, jobs: in
     """Check the records in FOLDER, by default those in the results folder.
 
     Each record must have a known schema, the key of its spec, and the path that belongs to this key. Its values must
-    be within their metrics' bounds, and its files must have the recorded hashes. Every value that follows from the
+    be within their metrics' bounds, what it states about metrics and model must be so, and its files must have the
+    recorded hashes. Every value that follows from the
     stored predictions is computed again and compared; values that cannot be computed again are counted by the reason.
     Exit code 2 if anything is wrong.
     """
@@ -69,10 +70,11 @@ def _start(folder: Path, plugin_files: Sequence[Path]) -> None:
     from latentbench.plugins.registry import Plugins
     from latentbench.records.store import Store
 
-    _worker.update(store=Store(folder), metrics=Plugins.load(plugin_files).values("metrics"))
+    plugins = Plugins.load(plugin_files)
+    _worker.update(store=Store(folder), metrics=plugins.values("metrics"), models=plugins.values("models"))
 
 
 def _check_one(path: Path) -> "Checked":
     from latentbench.evaluation.check import check_record
 
-    return check_record(path, _worker["store"], _worker["metrics"])
+    return check_record(path, _worker["store"], _worker["metrics"], _worker["models"])

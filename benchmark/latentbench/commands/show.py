@@ -34,6 +34,7 @@ def command(invocation: Invocation, run: str, results: Path, full: bool, as_json
     RUN is a key or its beginning, "last", or MODEL/DATASET/SEED. "last" is the run that ended last, nulls and untrained
     twins aside.
     """
+    from latentbench.records.belief import refuse_contradictions
     from latentbench.records.code import outdated
     from latentbench.records.store import Store
 
@@ -41,6 +42,7 @@ def command(invocation: Invocation, run: str, results: Path, full: bool, as_json
     if as_json:
         click.echo(path.read_text().rstrip())
         return
+    refuse_contradictions(path, record, invocation.plugins.values("metrics"))
     told = _full if full else _short
     lines = [*_head(path, record), *told(path, record, outdated(record, invocation.plugins.infos()))]
     click.echo("\n".join(map(_on_one_line, lines)))
@@ -92,7 +94,7 @@ def _caveats(record: "Record", changed: Mapping[str, str]) -> Iterator[str]:
     for then, now in changed.items():
         yield f"            made by other code than is installed now: {then}, now {now}"
     for name, change in record.transductive.items():
-        yield f"transductive: an image's {name} changes with the others in its batch, by {change:.2g} of the largest"
+        yield f"transductive: an image's {name} changes with the others in its batch, by {change:.2g} of their range"
 
 
 def _full(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator[str]:

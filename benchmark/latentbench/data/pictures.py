@@ -1,6 +1,6 @@
 """Picture files of a user's own, brought into the shape of a dataset's images.
 
-Only what leaves no doubt is read here: 8 bits a channel, without transparency. A dataset whose files are read otherwise
+Only what leaves no doubt is read here: one image of 8 bits a channel, without transparency. A dataset whose files are read otherwise
 says how (``latentbench.Dataset.read_picture``).
 """
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from latentbench.data.storage import Storage
 from latentbench.errors import LatentbenchError
 
 __all__ = ["SUFFIXES", "Header", "read_header", "read_picture"]
@@ -55,15 +56,21 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint
         (C, H, W).
 
     Raises:
-        LatentbenchError: not a picture, cut short, transparent in places, or of more than 8 bits a channel.
+        LatentbenchError: not a picture, cut short, transparent in places, of more than 8 bits a channel or of signed
+            ones, or one of several in its file.
     """
     channels, height, width = shape
     if channels not in (1, 3):
         raise LatentbenchError(f"picture {path} cannot become an image of {channels} channels")
     with _opened(path) as image:
-        if image.mode not in (*_GREY, *_COLOUR):
-            what = f"picture {path} has more than 8 bits a channel (Pillow's mode {image.mode})"
+        storage = _storage(path, image)
+        if storage.deep:  # which the mode need not tell: of deep colours, Pillow keeps the high bytes
+            what = f"picture {path} has channels of {storage}, not of 8 bits"
             raise LatentbenchError(what, "save it with 8 bits, its values scaled as those of the training images were")
+        if storage.images > 1:
+            raise LatentbenchError(f"picture {path} holds {storage.images} images", "save each in a file of its own")
+        if image.mode not in (*_GREY, *_COLOUR):
+            raise LatentbenchError(f"picture {path} is of Pillow's mode {image.mode}", "save it as grey or RGB")
         try:
             turned = ImageOps.exif_transpose(image)
         except Exception as error:  # the decoders have no common type of error
@@ -74,12 +81,25 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint
     return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)
 
 
+def _storage(path: Path, image: Image.Image) -> Storage:
+    """How the file stores the picture's values."""
+    try:
+        with path.open("rb") as file:
+            return Storage.of(image, file)
+    except Exception as error:  # damaged headers have no common type of error
+        raise LatentbenchError(f"picture {path} is corrupt or cut short: {' '.join(str(error).split())}") from None
+
+
 def _opened(path: Path) -> Image.Image:
     """The picture with only its header read; line scans are larger than what Pillow takes for a decompression bomb."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         image = Image.open(path, formats=_FORMATS)
     except UnidentifiedImageError:
+        with path.open("rb") as file:
+            stored = Storage.unread(file)
+        if stored:
+            raise LatentbenchError(f"picture {path} is {stored}, which cannot be read", "save it with 8 bits") from None
         raise LatentbenchError(f"picture {path} is none of {', '.join(_FORMATS)}, or is damaged") from None
     except OSError as error:
         raise LatentbenchError(f"cannot read picture {path}: {error.strerror or error}") from None

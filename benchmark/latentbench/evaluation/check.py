@@ -17,7 +17,9 @@ from latentbench.evaluation.measuring import Measurement, measure
 from latentbench.evaluation.predictions import Predictions
 from latentbench.evaluation.replicates import replicates_of
 from latentbench.metric import Metric
-from latentbench.records.record import Record, Value
+from latentbench.model import Model
+from latentbench.records.belief import contradictions
+from latentbench.records.record import Record
 from latentbench.records.replicates import read_replicates
 from latentbench.records.store import Store, read_record
 from latentbench.value_name import ValueName
@@ -47,13 +49,19 @@ class Checked:
     """Number of values that could not be computed again, by the reason."""
 
 
-def check_record(path: Path, store: Store, metrics: Mapping[str, type[Metric]]) -> Checked:
+def check_record(
+    path: Path,
+    store: Store,
+    metrics: Mapping[str, type[Metric]],
+    models: Mapping[str, type[Model]] | None = None,
+) -> Checked:
     """Check a record's schema, key, place and bounds, its files' hashes, and every value that follows from predictions.
 
     Args:
         path: the record's file.
         store: the store that it belongs to.
         metrics: by name. A value of a metric that is missing here, or has another version, is not computed again.
+        models: by name. Of those, it is checked whether the record states rightly if they are nulls and deterministic.
     """
     checked = Checked(path)
     try:
@@ -61,6 +69,7 @@ def check_record(path: Path, store: Store, metrics: Mapping[str, type[Metric]]) 
     except LatentbenchError as error:
         checked.faults.append(str(error).removeprefix(f"{path} "))
         return checked
+    checked.faults += _misstated(record, models or {})
     current: dict[str, type[Metric]] = {}
     for name, value in record.values.items():
         metric = metrics.get(value.metric)
@@ -70,25 +79,23 @@ def check_record(path: Path, store: Store, metrics: Mapping[str, type[Metric]]) 
             checked.left["the metric has another version now"] += 1
         else:
             current[name] = metric
-            checked.faults += _contradictions(name, value, metric)
+            checked.faults += contradictions(name, value, metric)
     if current:
         _recompute(record, current, store, checked)
     return checked
 
 
-def _contradictions(name: str, value: Value, metric: type[Metric]) -> list[str]:
-    """Where what the record states about a metric contradicts the metric."""
-    found = []
-    low, high = metric.bounds
-    if not low <= value.value <= high:
-        found.append(f"value '{name}' is {value.value}, its metric's bounds are [{low}, {high}]")
-    bounds = tuple(limit if limit is not None else (low, high)[place] for place, limit in enumerate(value.bounds or ()))
-    stated = {"higher_is_better": value.higher_is_better, "capability": value.capability, "bounds": bounds}
-    for fact, its in stated.items():
-        expected = getattr(metric, fact)
-        if its not in (expected, None, ()):
-            found.append(f"value '{name}' states {fact} {its}, its metric has {expected}")
-    return found
+def _misstated(record: Record, models: Mapping[str, type[Model]]) -> list[str]:
+    """Where what the record states about its model contradicts the model, if that is known here in its version."""
+    model = models.get(record.spec.model)
+    if model is None or model.version != record.spec.model_version or record.status != "finished":
+        return []
+    stated = {"null": record.null, "deterministic": record.deterministic}
+    return [
+        f"it states {fact} {its}, its model has {getattr(model, fact)}"
+        for fact, its in stated.items()
+        if its != getattr(model, fact)
+    ]
 
 
 def _recompute(record: Record, current: Mapping[str, type[Metric]], store: Store, checked: Checked) -> None:

@@ -2,6 +2,9 @@
 
 A metric takes results for properties of images. Where a model ranks within its batch, or normalizes by its statistics,
 they are properties of the other images, too: the model is transductive (Vapnik, Statistical Learning Theory, 1998).
+
+What counts is a change's part of the spread of the results, from the least to the greatest: most metrics are the same
+for scores of another unit or offset.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,17 +16,20 @@ from latentbench.evaluation.inference import Parts
 
 __all__ = ["TOLERANCE", "TOLERANCE_OF_ACCELERATORS", "change_in_batches", "change_in_company", "largest_change"]
 
-#: How much a result may change with the batch, relative to the largest result. Kernels add in an order that depends on
-#: the size of the batch: a float32 sum of n terms moves by about sqrt(n) 2^-24 of its size, 6e-6 for n = 10,000, and
-#: the errors of some ten layers add up.
+#: How much a result may change with the batch, relative to the spread of the results. Kernels add in an order that
+#: depends on the size of the batch: a float32 sum of n terms moves by about sqrt(n) 2^-24 of its size, 6e-6 for
+#: n = 10,000, and the errors of some ten layers add up.
 TOLERANCE = 1e-4
 #: The same on an accelerator, which may take another kernel for another size, in TF32: 2^-11, in some ten layers.
 TOLERANCE_OF_ACCELERATORS = 5e-3
-#: Up to this a change may be rounding that the model has amplified: the standard deviation of large numbers is a small
-#: difference of them. Exchanging the other images alone, at equal shapes, tells whether it is.
+#: Up to this part of the spread, or of the largest result, a change may be rounding that the model has amplified: the
+#: standard deviation of large numbers is a small difference of them. Exchanging the other images alone, at equal
+#: shapes, tells whether it is.
 _AMPLIFIED = 1e-2
-#: Changes up to this are rounding whatever the results' size: they come from numbers of size one, such as pixels.
+#: Changes up to this may be rounding whatever the results' size: they come from numbers of size one, such as pixels.
 _FLOOR = 1e-6
+#: Units in the last place of the largest result by which results move at equal shapes, at most, if only by rounding.
+_LAST_PLACES = 8
 
 #: Images that are given again, and the batches that they are given in. None is of one image, in which statistics of the
 #: batch fail rather than differ.
@@ -57,15 +63,16 @@ def change_in_batches(run: Run, results: Parts, *, labels: bool) -> float:
     if labels:
         return change_in_company(run, again)
     batches = [batch for batch in np.split(again, np.cumsum(_SIZES)[:-1]) if len(batch)]
-    found = run(batches, 0)
-    change = largest_change(found, {part: array[again] for part, array in results.items()})
+    found, before = run(batches, 0), {part: array[again] for part, array in results.items()}
+    change = largest_change(found, before, results)
     if change <= TOLERANCE:
         return change
     random = largest_change(run(batches, 1), found) > 0
-    return change_in_company(run, again) if random or change <= _AMPLIFIED else change
+    unclear = random or change <= _AMPLIFIED or _may_be_rounding(found, before)
+    return change_in_company(run, again, results) if unclear else change
 
 
-def change_in_company(run: Run, images: npt.NDArray[np.int64]) -> float:
+def change_in_company(run: Run, images: npt.NDArray[np.int64], results: Parts | None = None) -> float:
     """How far results of the first half of a batch change if each image of the second half becomes the first image.
 
     Shapes, places and the seed stay, and with them kernels and random numbers.
@@ -78,21 +85,65 @@ def change_in_company(run: Run, images: npt.NDArray[np.int64]) -> float:
         return 0.0
     stay = images[:half]
     first, second = run([images[: 2 * half]], 0), run([np.concatenate([stay, np.repeat(stay[:1], half)])], 0)
-    return largest_change(
-        {part: array[:half] for part, array in second.items()}, {part: array[:half] for part, array in first.items()}
+    found, before = ({part: array[:half] for part, array in one.items()} for one in (second, first))
+    if all(_is_rounding(found[part], array) for part, array in before.items() if part in found):
+        return 0.0 if found.keys() >= before.keys() else 1.0
+    return largest_change(found, before, results)
+
+
+def largest_change(found: Parts, expected: Parts, results: Parts | None = None) -> float:
+    """The largest change of a number relative to the spread of its part; of labels, the share that changed.
+
+    Args:
+        found: the results of some images.
+        expected: what they were.
+        results: those of all images, whose spread counts, too.
+    """
+    return max(
+        _change(found[part], array, (results or {}).get(part, array)) if part in found else 1.0
+        for part, array in expected.items()
     )
 
 
-def largest_change(found: Parts, expected: Parts) -> float:
-    """The largest change of a number relative to the largest number of its part; of labels, the share that changed."""
-    return max(_change(found[part], array) if part in found else 1.0 for part, array in expected.items())
-
-
-def _change(found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic]) -> float:
+def _change(
+    found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic], results: npt.NDArray[np.generic]
+) -> float:
     if found.shape != expected.shape:
         return 1.0
     if np.issubdtype(expected.dtype, np.integer):
         return float(np.mean(found != expected))
-    moved = float(np.abs(np.subtract(found, expected, dtype=np.float64)).max())
-    largest = max(float(np.abs(found).max()), float(np.abs(expected).max()))
-    return moved / largest if moved > _FLOOR else 0.0
+    moved, everything = _moved(found, expected), (found, expected, results)
+    spread = max(float(one.max()) for one in everything) - min(float(one.min()) for one in everything)
+    return moved / spread if moved else 0.0
+
+
+def _is_rounding(found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic]) -> bool:
+    """Whether numbers have moved by no more than their last places."""
+    if np.issubdtype(expected.dtype, np.integer) or found.shape != expected.shape:
+        return False
+    return _moved(found, expected) <= _LAST_PLACES * _epsilon(found, expected) * _largest(found, expected)
+
+
+def _may_be_rounding(found: Parts, expected: Parts) -> bool:
+    """Whether the numbers of each part have moved by no more than a model may amplify rounding to."""
+    parts = [(found.get(part), array) for part, array in expected.items()]
+    return all(
+        one is not None
+        and one.shape == array.shape
+        and _moved(one, array) <= max(_FLOOR, _AMPLIFIED * _largest(one, array))
+        for one, array in parts
+    )
+
+
+def _moved(found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic]) -> float:
+    return float(np.abs(np.subtract(found, expected, dtype=np.float64)).max())
+
+
+def _largest(*arrays: npt.NDArray[np.generic]) -> float:
+    return max(float(np.abs(array).max()) for array in arrays)
+
+
+def _epsilon(*arrays: npt.NDArray[np.generic]) -> float:
+    """That of float64 for numbers that float32 does not hold, and of float32 for others, whatever their type."""
+    doubles = any((array.astype(np.float32) != array).any() for array in arrays)
+    return float(np.finfo(np.float64 if doubles else np.float32).eps)

@@ -171,7 +171,7 @@ class BatchDependence(_Part):
     """How far an image's result depends on the others in its batch, by some images that were given again."""
 
     change: float = Field(ge=0)
-    """The largest change of a result, relative to the largest result; of labels, the share that changed."""
+    """The largest change of a result, relative to the spread of the results; of labels, the share that changed."""
     split: str
     """Whose images were given again."""
     transductive: bool

@@ -1,7 +1,9 @@
 """What a board asks for, held against the metrics that there are and against the data: a typo costs no run."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import torch
 
@@ -9,13 +11,16 @@ from latentbench.boards.board import Board, BoardDataset
 from latentbench.capabilities import capabilities_of
 from latentbench.data.splits import MISSING, Data, DataInfo, IndexedSplit, Role, Split, StoredSplit
 from latentbench.errors import LatentbenchError, did_you_mean
+from latentbench.evaluation.applicability import evaluated_splits, is_due
 from latentbench.evaluation.readouts import with_readouts
+from latentbench.metric import Metric
 from latentbench.model import Model
 from latentbench.plugins.registry import Plugins
 from latentbench.value_name import ValueName, wrong_piece
 
 __all__ = [
     "Outline",
+    "SplitOutline",
     "WrongDataError",
     "can_be_shown",
     "check_data",
@@ -27,8 +32,20 @@ __all__ = [
 
 log = logging.getLogger("latentbench")
 
-#: The conditions of each split that is measured, by the split's name: what is kept of data that is let go.
-Outline = Mapping[str, Sequence[str]]
+
+@dataclass(frozen=True)
+class SplitOutline:
+    """What is kept of a split that is measured, of data that is let go."""
+
+    conditions: Sequence[str]
+    due: Collection[str]
+    """Those of the metrics that rank which have a value here, or a reason in its place."""
+    parts: Mapping[str, Collection[str] | None]
+    """Of these metrics, the parts that they may have."""
+
+
+#: The splits that are measured, by name.
+Outline = Mapping[str, SplitOutline]
 #: Where in a board a value is named, its name, and the dataset whose own it is; None: the board's.
 _Asked = tuple[tuple[int | str, ...], ValueName, BoardDataset | None]
 
@@ -57,15 +74,29 @@ def can_be_shown(board: Board, entry: BoardDataset, model: type[Model], plugins:
     return not asked.isdisjoint(with_readouts(capabilities_of(model)))
 
 
-def outline(data: Data) -> Outline:
-    """What ``check_values`` needs to know of a dataset."""
-    return {name: list(split.conditions) for name, split in data.splits.items() if split.role is not Role.TRAIN}
+def outline(data: Data, board: Board, entry: BoardDataset, plugins: Plugins) -> Outline:
+    """What ``check_values`` needs to know of a dataset of the board."""
+    offers = plugins.offers("metrics")
+    ranking = {
+        metric: offers[metric].value for metric in (ValueName.parse(name).metric for name in board.ranking(entry))
+    }
+    return {name: _outlined(split, ranking) for name, split in evaluated_splits(data)}
+
+
+def _outlined(split: Split, metrics: Mapping[str, type[Metric]]) -> SplitOutline:
+    due = {name: metric for name, metric in metrics.items() if is_due(metric, split)}
+    parts: dict[str, Collection[str] | None] = {}
+    for name, metric in due.items():
+        with suppress(Exception, SystemExit):  # ``measure`` then tells what it raises
+            parts[name] = metric().parts(split.targets)
+    return SplitOutline(list(split.conditions), [*due], parts)
 
 
 def check_values(board: Board, plugins: Plugins, loaded: Mapping[str, Outline]) -> None:
-    """That the splits and conditions which the board names are there.
+    """That the splits and conditions which the board names are there, and that some value of each ranking can be.
 
-    A column of the whole board may be lacking on some of its datasets; it is refused where no dataset has it.
+    A column of the whole board may be lacking on some of its datasets; it is refused where no dataset has it. Of
+    several values that rank, one that the data can have suffices.
 
     Args:
         board: whose metrics are known.
@@ -88,6 +119,13 @@ def check_values(board: Board, plugins: Plugins, loaded: Mapping[str, Outline]) 
         for label, mistake in wrong.items():
             if mistake and not somewhere:
                 raise board.mistake(place, f"'{name}': dataset '{label}' has {mistake[0]}", mistake[1])
+    for number, entry in enumerate(board.datasets):
+        ranking = board.ranking(entry)
+        impossible = [_impossible(ValueName.parse(name), loaded.get(entry.label, {})) for name in ranking]
+        if impossible and impossible[0] and all(impossible):
+            place = ("datasets", number, "rank", 0) if entry.rank else ("rank", 0)
+            what, mend = impossible[0]
+            raise board.mistake(place, f"'{ranking[0]}': dataset '{entry.label}' has {what}", mend)
 
 
 def check_data(dataset: str, data: object) -> None:
@@ -171,13 +209,26 @@ def _mistake(name: ValueName, measured: Outline, spans: bool) -> tuple[str, str]
     """Why the data can give no value of this name, and the mend; None if it may."""
     if name.split not in measured:
         return f"no validation or test split '{name.split}'", did_you_mean(name.split, measured)
-    conditions: Sequence[str] = () if spans else measured[name.split]
+    conditions: Sequence[str] = () if spans else measured[name.split].conditions
     if name.condition in conditions or (not name.condition and not conditions):
         return None
     if not name.condition:
         return f"no values of split '{name.split}' without a condition", did_you_mean("", conditions)
     of_all = " that this metric is measured under" if spans else ""
     return f"no condition '{name.condition}' in split '{name.split}'{of_all}", did_you_mean(name.condition, conditions)
+
+
+def _impossible(name: ValueName, measured: Outline) -> tuple[str, str] | None:
+    """Why no model can have a value of this name, by the metric or its part, and the mend; None if one may."""
+    split = measured.get(name.split)
+    if split is None:
+        return None
+    if name.metric not in split.due:
+        return f"nothing in split '{name.split}' that metric '{name.metric}' can be measured against", "rank by another"
+    parts, part = split.parts.get(name.metric), name.selector.rpartition(":")[2]
+    if not part or parts is None or part in parts:
+        return None
+    return f"no '{part}' in split '{name.split}' for metric '{name.metric}'", did_you_mean(part, parts)
 
 
 def _all_within(test: Split, train: Split) -> bool:

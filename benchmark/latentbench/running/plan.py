@@ -279,7 +279,9 @@ def plan(
                 unusable[label] = reason
             continue
         as_listed = options == dataset.Config.parse(entry.options, f"dataset '{label}'")
-        outlines[label] = outline(data) if as_listed else {}  # an override may take away what the board names
+        outlines[label] = (
+            outline(data, board, entry, plugins) if as_listed else {}
+        )  # an override may take away what the board names
         warn_of_shared_images(label, data)
         able = list(_able(here, data.info))
         for seed in range(max((one.seeds for one in able), default=0)):

@@ -11,6 +11,7 @@ from latentbench.boards.lineup import Lineup, write_lineup
 from latentbench.errors import LatentbenchError, blame, describe
 from latentbench.executor import Execution, Outcome, Progress, Task
 from latentbench.plugins.registry import Offer, Plugins
+from latentbench.records.belief import refuse_contradictions
 from latentbench.records.code import is_stale
 from latentbench.records.record import Record
 from latentbench.records.store import Store
@@ -83,7 +84,8 @@ class Work:
             progress: called with a title, what is done and of how much, while a dataset is prepared.
 
         Raises:
-            LatentbenchError: as ``plan``; or a record is of a later version of latentbench.
+            LatentbenchError: as ``plan``; or a record is of a later version of latentbench, or
+                contradicts the metrics that are installed.
         """
         lineup = lineup_of(board, plugins)
         unusable: dict[str, str] = {}
@@ -99,6 +101,9 @@ class Work:
         )  # fmt: skip
         store = Store(out)
         records = {run.spec.key: store.read(run.spec) for run in runs}
+        metrics = plugins.values("metrics")
+        for record in filter(None, records.values()):
+            refuse_contradictions(store.path(record.spec), record, metrics)
         stale = {key: record for key, record in records.items() if record is not None and is_stale(record, plugins)}
         again = {*stale} if rerun else set()
         to_do = {

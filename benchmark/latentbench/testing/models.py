@@ -147,7 +147,7 @@ def _check_capability(promises: Promises, model: Model, capability: str, images:
     if not _equal(_run(model, capability, images, seed=1), outputs):
         with promises.that(f"{capability}() gives an image the same result with any others, if it draws the same"):
             change = change_in_company(partial(_run_batches, model, capability, images), np.arange(len(images)))
-            expect(change <= TOLERANCE, f"with others it differs by {change:.2g} of the largest")
+            expect(change <= TOLERANCE, f"with others it differs by {change:.2g} of the spread")
         return True
     with promises.that(f"{capability}() gives an image the same result in any batch"):
         for size in (1, 7):

@@ -111,6 +111,12 @@ class Ood(Dataset):
             return intensities
 
         @model_validator(mode="after")
+        def _something_is_scaled(self) -> Self:
+            if self.scaled != "out" and self.intensities == (1,):
+                raise ValueError("'scaled' has no effect: 1 is the only factor of intensities: leave it out")
+            return self
+
+        @model_validator(mode="after")
         def _classes_are_of_a_pair_that_has_them(self) -> Self:
             if self.classes is not None and self.pair != "mnist-held-out":
                 raise ValueError(f"pair {self.pair} has all classes on either side: leave classes out")

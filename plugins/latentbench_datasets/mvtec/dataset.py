@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from latentbench import (
+    EIGHT_BITS,
     Data,
     DataInfo,
     Dataset,
@@ -38,11 +39,19 @@ from latentbench import (
     Status,
     StoredSplit,
     Targets,
+    ValueRange,
     did_you_mean,
     unpack,
 )
-from latentbench_datasets.images import declared_range, image_size, is_grey, mask_levels, read_image, read_mask
-from latentbench_datasets.levels import EIGHT_BITS, Range
+from latentbench_datasets.images import (
+    declared_range,
+    image_size,
+    is_grey,
+    is_read_alike,
+    mask_levels,
+    read_image,
+    read_mask,
+)
 from latentbench_datasets.links import refuse_broken_links
 from latentbench_datasets.mvtec.folders import TestImage, read_layout
 
@@ -127,6 +136,11 @@ class MvtecLayout(PreparedDataset):
             "normal",
         )
 
+        def unused(self) -> Mapping[str, str]:
+            """The seed, where no image is chosen."""
+            own = {} if self.validation else {"seed": "with validation=0 no image is chosen"}
+            return {**super().unused(), **own}
+
         @field_validator("value_range")
         @classmethod
         def _rising(cls, value_range: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -177,7 +191,7 @@ class MvtecLayout(PreparedDataset):
         scaled = self._scaled((*layout.train, *test))
         graded = self._graded([image.mask for image in layout.test if image.mask])
         channels = 1 if all(map(is_grey, (*layout.train, *test))) else 3
-        value_range = Range(*self.config.value_range) if self.config.value_range else None
+        value_range = ValueRange(*self.config.value_range) if self.config.value_range else None
         read = partial(read_image, channels=channels, size=self.shape, value_range=value_range)
         rows = Rows(self.progress, len(layout.train) + 2 * len(test))
         for role, paths in {Role.TRAIN: train, Role.VALIDATION: validation, Role.TEST: test}.items():
@@ -207,7 +221,7 @@ class MvtecLayout(PreparedDataset):
 
     def read_picture(self, path: Path, info: DataInfo) -> npt.NDArray[np.uint8]:
         """A picture as ``convert`` reads images: scaled from ``value_range``, or from the range that it declares."""
-        value_range = Range(*self.config.value_range) if self.config.value_range else None
+        value_range = ValueRange(*self.config.value_range) if self.config.value_range else None
         return read_image(path, info.channels, (info.height, info.width), value_range)
 
     def _scaled(self, images: Sequence[Path]) -> dict[str, int]:
@@ -217,7 +231,7 @@ class MvtecLayout(PreparedDataset):
             LatentbenchError: files declare different ranges, as they do if each declares its own extremes.
         """
         if self.config.value_range:
-            return {f"images scaled from {Range(*self.config.value_range)}": len(images)}
+            return {f"images scaled from {ValueRange(*self.config.value_range)}": len(images)}
         ranges = {path: declared for path in images if (declared := declared_range(path)) not in (None, EIGHT_BITS)}
         first, *others = [*dict.fromkeys(ranges.values()), None]
         if len(others) > 1:
@@ -229,12 +243,21 @@ class MvtecLayout(PreparedDataset):
         return {f"images scaled from {first}": len(ranges)} if ranges else {}
 
     def _graded(self, masks: Sequence[Path]) -> dict[str, int]:
-        """The number of masks with more than two levels, to which the threshold applies; logs a warning."""
+        """The number of masks with more than two levels, to which the threshold applies; logs a warning.
+
+        Raises:
+            LatentbenchError: all masks would be read alike without the threshold: two of them would be one setting.
+        """
         threshold = self.config.mask_threshold
         if threshold is None:
             return {}  # they are refused
         levels = {path: mask_levels(path) for path in masks}
         graded = [path for path in masks if levels[path] > 2]
+        if masks and not graded and all(is_read_alike(path, threshold) for path in masks):
+            what = (
+                f"dataset '{self.name}': 'mask_threshold' has no effect: no mask has another level than black and one"
+            )
+            raise LatentbenchError(f"{what} above {threshold:g}", "leave it out")
         if graded:
             log.warning(
                 "dataset '%s': %d of %d masks have more than two levels, as %s has %d; anomalous is what is above "

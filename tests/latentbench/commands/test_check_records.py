@@ -116,6 +116,11 @@ def _reversed(document: dict[str, Any]) -> None:
     document["metrics"]["auroc"]["higher_is_better"] = False
 
 
+def _unbounded(document: dict[str, Any]) -> None:
+    del document["metrics"]["auroc"]["bounds"]
+    document["values"]["auroc@test"] = 8.0
+
+
 def _invented(document: dict[str, Any]) -> None:
     document["values"]["auroc@validation"] = 0.99
 
@@ -126,12 +131,26 @@ def _invented(document: dict[str, Any]) -> None:
         (_other_seed, "is not believed: its key is"),
         (lambda document: document["values"].update({"auroc@test": 8.0}), "not within the bounds 0.0 to 1.0"),
         (_wider, "value 'auroc@test' is 8.0, its metric's bounds are [0.0, 1.0]"),
+        (_unbounded, "value 'auroc@test' is 8.0, its metric's bounds are [0.0, 1.0]"),
         (_reversed, "states higher_is_better False"),
+        (lambda document: document.update(null=True), "it states null True, its model has False"),
+        (lambda document: document.update(deterministic=True), "it states deterministic True, its model has False"),
         (lambda document: document["values"].update({"auroc@nowhere": 0.5}), "the data has no split 'nowhere'"),
         (lambda document: document["predictions"].update({"sha256": "0" * 64}), "its record expects 000"),
         (lambda document: document["targets"].update({"sha256": "0" * 64}), "its record expects 000"),
     ],
-    ids=["key", "bounds", "wider", "direction", "split", "predictions", "targets"],
+    ids=[
+        "key",
+        "bounds",
+        "wider",
+        "unbounded",
+        "direction",
+        "null",
+        "deterministic",
+        "split",
+        "predictions",
+        "targets",
+    ],
 )
 def test_whatever_else_was_changed_is_named(
     results: Path, change: Callable[[dict[str, Any]], object], message: str, capsys: pytest.CaptureFixture[str]
@@ -141,6 +160,28 @@ def test_whatever_else_was_changed_is_named(
     code, out, _ = check(results, capsys)
     assert code == 2
     assert any(line.startswith(f"{path}: ") and message in line for line in out.splitlines())
+
+
+@pytest.mark.parametrize("change", [_wider, _unbounded, _reversed])
+def test_a_record_that_vouches_for_its_own_bounds_is_neither_shown_nor_taken_for_done(
+    change: Callable[[dict[str, Any]], None],
+    results: Path,
+    toys: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = path_of(results, "toy-blobs")
+    (tmp_path / "toys.yaml").write_text(BOARD)
+    run = ["--plugin", str(toys), "run", str(tmp_path / "toys.yaml"), "--out", str(results), "--dry-run"]
+    show = ["show", path.stem, "--results", str(results)]
+    assert (main(run), main(show)) == (0, 0)
+    edit(path, change)
+    for command in (run, show):
+        capsys.readouterr()
+        assert main(command) == 2
+        told = capsys.readouterr().err
+        assert f"{path} is not believed: value 'auroc@test' " in told
+        assert "remove it with `latentbench rm`" in told
 
 
 def test_predictions_that_were_changed_with_their_hash_no_longer_give_the_values(

@@ -1,5 +1,6 @@
 """Pictures of a user's own: Pillow's pixels in the shape that is asked for, or one line that says why not."""
 
+import runpy
 import struct
 import zlib
 from pathlib import Path
@@ -11,6 +12,8 @@ from PIL import ExifTags, Image
 from latentbench.data.pictures import Header, read_header, read_picture
 from latentbench.errors import LatentbenchError
 
+FILES = runpy.run_path(str(Path(__file__).parents[2] / "fixtures" / "image_files.py"))
+png, tiff = FILES["png"], FILES["tiff"]
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
 GREY = COLOUR[..., 0]
@@ -80,7 +83,7 @@ def test_a_line_scan_above_the_limit_of_pillow_is_read_and_one_beyond_reason_is_
 
 def test_what_needs_guessing_or_cannot_be_read_is_refused_by_name(tmp_path):
     deep = saved(tmp_path / "deep.png", RNG.integers(0, 4000, (12, 20), dtype=np.uint16))
-    with pytest.raises(LatentbenchError, match=r"deep\.png has more than 8 bits a channel .*save it with 8 bits"):
+    with pytest.raises(LatentbenchError, match=r"deep\.png has channels of 16 bits \(unsigned\), not of 8 .*save it with 8"):
         read_picture(deep, (1, 12, 20))
     whole = saved(tmp_path / "whole.png", COLOUR).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -93,3 +96,37 @@ def test_what_needs_guessing_or_cannot_be_read_is_refused_by_name(tmp_path):
         read_header(tmp_path / "none.png")
     with pytest.raises(LatentbenchError, match=r"cannot become an image of 2 channels"):
         read_picture(tmp_path / "whole.png", (2, 12, 20))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "pixels", "stored"),
+    [
+        ("grey.png", png, RNG.integers(0, 1024, (12, 20), dtype=np.uint16), r"16 bits \(unsigned\)"),
+        ("alpha.png", png, np.full((12, 20, 2), (700, 65535), np.uint16), r"16 bits \(unsigned\)"),
+        ("colour.png", png, RNG.integers(0, 1024, (12, 20, 3), dtype=np.uint16), r"16 bits \(unsigned\)"),
+        ("colour.tif", tiff, RNG.integers(0, 1024, (12, 20, 3), dtype=np.uint16), r"16 bits \(unsigned\)"),
+        ("signed.tif", tiff, RNG.integers(-128, 128, (12, 20), dtype=np.int8), r"8 bits \(signed\)"),
+        ("float.tif", tiff, RNG.random((12, 20)).astype(np.float32), r"32 bits \(float\)"),
+    ],
+)  # fmt: skip
+def test_deep_or_signed_channels_are_refused_whatever_mode_pillow_gives_them(tmp_path, name, write, pixels, stored):
+    path = write(tmp_path / name, pixels, pixels.itemsize * 8)
+    for channels in (1, 3):
+        with pytest.raises(LatentbenchError, match=rf"{name} has channels of {stored}, not of 8 bits: save it with 8"):
+            read_picture(path, (channels, 12, 20))
+
+
+@pytest.mark.parametrize("write", [png, tiff])
+def test_the_same_writers_files_of_8_bits_are_read_pixel_by_pixel(tmp_path, write):
+    assert (read_picture(write(tmp_path / "c", COLOUR, 8), (3, 12, 20)) == COLOUR.transpose(2, 0, 1)).all()
+    assert (read_picture(write(tmp_path / "g", GREY, 8), (1, 12, 20))[0] == GREY).all()
+
+
+def test_pages_and_files_that_pillow_does_not_open_are_told_apart_from_damage(tmp_path):
+    page = Image.fromarray(GREY)
+    page.save(tmp_path / "pages.tif", save_all=True, append_images=[page])
+    with pytest.raises(LatentbenchError, match=r"pages\.tif holds 2 images: save each in a file of its own"):
+        read_picture(tmp_path / "pages.tif", (1, 12, 20))
+    tiff(tmp_path / "double.tif", RNG.random((12, 20)), 64)
+    with pytest.raises(LatentbenchError, match=r"double\.tif is a TIFF with 1 channels of 64 bits \(float\), which can"):
+        read_header(tmp_path / "double.tif")

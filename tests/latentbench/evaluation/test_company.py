@@ -142,15 +142,44 @@ def test_rounding_that_a_model_amplifies_is_told_from_a_small_dependence_on_othe
     assert change("score", lambda images: sums(images) * (1 + images.mean() / 10)) > TOLERANCE
 
 
-def test_a_change_is_told_relative_to_the_largest_result() -> None:
-    run = runner("score", lambda images: sums(images) - sums(images).mean())
+def test_a_change_is_told_relative_to_the_spread_of_the_results() -> None:
+    run = runner("score", lambda images: 1e3 + sums(images) - sums(images).mean())
     with_others, alone = sums(IMAGES[:8]).double(), sums(IMAGES[[0, 1, 2, 3, 0, 0, 0, 0]]).double()
     expected, found = (with_others - with_others.mean())[:4], (alone - alone.mean())[:4]
-    relative = (found - expected).abs().max() / torch.maximum(found.abs().max(), expected.abs().max())
-    assert change_in_company(run, np.arange(8)) == pytest.approx(float(relative), rel=1e-4)
+    spread = torch.cat([found, expected]).max() - torch.cat([found, expected]).min()
+    relative = (found - expected).abs().max() / spread
+    assert change_in_company(run, np.arange(8)) == pytest.approx(float(relative), rel=1e-3)
 
-    assert largest_change({"": np.array([1.0, 4.0])}, {"": np.array([1.0, 3.0])}) == 0.25
+    assert largest_change({"": np.array([1.0, 4.0])}, {"": np.array([1.0, 3.0])}) == pytest.approx(1 / 3)
+    everything = {"": np.array([1.0, 3.0, 6.0])}
+    assert largest_change({"": np.array([1.0, 4.0])}, {"": np.array([1.0, 3.0])}, everything) == pytest.approx(1 / 5)
     assert largest_change({"": np.array([0, 1, 1, 1])}, {"": np.array([0, 1, 1, 2])}) == 0.25
+
+
+@pytest.mark.parametrize(
+    "scaled",
+    [
+        lambda found: 1e-9 * found,
+        lambda found: 1e-30 * found,
+        lambda found: 1e6 + 1e-3 * found.double(),
+        lambda found: 1e12 + found.double(),
+        lambda found: 1e4 + 1e-2 * found,
+        lambda found: -1e6 + found,
+    ],
+)
+def test_another_unit_or_offset_hides_no_dependence_and_makes_none(scaled: Callable[[Tensor], Tensor]) -> None:
+    """The area under the ROC curve, from pairs of the scores, is the same in any unit and with any offset."""
+    found = scaled(ranks(IMAGES)).double()
+    anomalous = ranks(IMAGES) >= 75
+    assert bool((found[anomalous, None] > found[None, ~anomalous]).all()), "an area of 1"
+    assert change("score", lambda images: scaled(ranks(images))) > 100 * TOLERANCE
+    assert change("score", lambda images: scaled(sums(images))) <= TOLERANCE
+    assert change("score", lambda images: scaled(rounded(images))) <= TOLERANCE
+
+
+def test_numbers_that_are_rounding_alone_are_not_suspected() -> None:
+    assert change("score", lambda images: (rounded(images) - sums(images)) / 64) == 0, "zeros but for rounding"
+    assert change("score", lambda images: (1e6 + rounded(images)).double()) <= TOLERANCE, "float32 in float64"
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 9])

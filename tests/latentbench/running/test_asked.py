@@ -62,6 +62,18 @@ def board(folder: Path, text: str) -> Board:
             r"typos.yaml:5: .*dataset 'toy-blobs' has no condition 'shifted' in split 'test'",
         ),
         (
+            "datasets: [toy-blobs]\nrank: accuracy[sde]@test",
+            r"typos.yaml:5: .*dataset 'toy-blobs' has no 'sde' in split 'test' for metric 'accuracy': .*'side'",
+        ),
+        (
+            "datasets: [{name: toy-blobs, rank: 'nmi[facet:sid]@test'}]\nrank: auroc@test",
+            r"typos.yaml:4: .*dataset 'toy-blobs' has no 'sid' in split 'test' for metric 'nmi': .*'side'",
+        ),
+        (
+            "datasets: [toy-blobs]\nrank: [aupro30@test, auroc@validation]",
+            r"typos.yaml:5: 'aupro30@test': dataset 'toy-blobs' has nothing in split .test. that metric",
+        ),
+        (
             "datasets: [toy-blobs, {name: toy-blobs, label: small, options: {size: 40}}]\n"
             "rank: auroc@test\ncolumns: [auprc@tset]",
             r"typos.yaml:6: .*no validation or test split 'tset'",
@@ -73,6 +85,13 @@ def test_a_typo_in_what_a_board_shows_is_refused_with_its_line(
 ) -> None:
     with pytest.raises(LatentbenchError, match=message):
         plan(board(tmp_path, text), plugins, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rank", ["accuracy[side]@test", "nmi[any:side]@test", "[aupro30@test, auroc@test]", "auroc[any]@test"]
+)
+def test_a_ranking_of_which_the_data_can_have_a_value_is_none(tmp_path: Path, plugins: Plugins, rank: str) -> None:
+    assert len(plan(board(tmp_path, f"datasets: [toy-blobs]\nrank: {rank}"), plugins, tmp_path)) == 1
 
 
 def test_a_column_that_one_dataset_has_is_no_typo_on_another(faulty: Plugins, tmp_path: Path) -> None:
@@ -216,7 +235,7 @@ def test_the_line_names_the_dataset_and_the_target(faulty: Plugins, tmp_path: Pa
 def test_a_test_split_of_training_images_is_named_once(
     faulty: Plugins, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    text = "datasets: [same, toy-blobs]\nseeds: 3\nrank: accuracy@test"
+    text = "datasets: [{name: same, rank: fd-mnist-fashion@test}, toy-blobs]\nseeds: 3\nrank: accuracy@test"
     with caplog.at_level(logging.WARNING):
         plan(board(tmp_path, text), faulty, tmp_path)
     told = [line for line in caplog.messages if "training image" in line]

@@ -280,6 +280,7 @@ def test_moving_keeps_images_targets_and_hash(root: Root) -> None:
         ({"intensities": (1, 3, 3.0000001)}, "'intensities': Input should be distinct factors, 1 among them"),
         ({"intensities": (1, 0)}, "'intensities.1': Input should be greater than 0"),
         ({"intensities": (1, float("inf"))}, "'intensities.1': Input should be a finite number"),
+        ({"scaled": "all"}, "'scaled' has no effect: 1 is the only factor of intensities: leave it out"),
         ({"scaled": "in"}, "'scaled': Input should be 'out' or 'all'"),
         ({"outliers": ["emnist"]}, "'outliers.0': Input should be 'kmnist' or 'notmnist'"),
         ({"outliers": ["kmnist", "kmnist"]}, "'outliers': Input should be distinct sets"),

@@ -368,6 +368,23 @@ def test_masks_of_many_levels_are_refused_or_read_by_the_threshold_and_told(
     assert own(mask_threshold=255).status(tmp_path).facts["masks all black"] == 3
 
 
+def test_a_threshold_or_a_seed_that_changes_nothing_is_refused(tmp_path: Path) -> None:
+    make(tmp_path / "mvtec_like")
+    for threshold in (10, 20):
+        assert (
+            "'mask_threshold' has no effect: no mask has another level than black and one above "
+            f"{threshold}: leave it out"
+        ) in message_of(tmp_path, own(mask_threshold=threshold))
+    marked = own(mask_threshold=255).load(tmp_path).splits["test"].targets.mask
+    assert marked is not None
+    assert not marked.any(), "no level is above it, which is an effect"
+    with pytest.raises(LatentbenchError, match="'seed' has no effect: with validation=0 no image is chosen"):
+        MvtecLike.Config.parse({"validation": 0, "seed": 1}, "dataset 'mvtec-like'")
+    kept = MvtecLike.Config.parse({"validation": 0}, "dataset 'mvtec-like'").model_dump(mode="json")
+    assert "seed" not in kept
+    assert "seed" in MvtecLike.Config().model_dump(mode="json")
+
+
 def test_a_corrupt_jpeg_is_named(tmp_path: Path) -> None:
     path = make(tmp_path / "mvtec_like") / "train" / "good" / "011.jpg"
     save(path, noise(0, (64, 64)))
