@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pluggy
 
-from latentbench.errors import LatentbenchError, describe, did_you_mean
+from latentbench.errors import LatentbenchError, describe, did_you_mean, is_interrupt
 from latentbench.plugins import hookspecs
 from latentbench.plugins.contracts import KINDS, KindName, OfferError
 from latentbench.plugins.discovery import Found, PluginInfo, find_files, find_installed
@@ -240,7 +240,7 @@ def _no_plugin() -> pluggy.PluginManager:
 
 def _let_interrupt(error: BaseException) -> None:
     """Of all that a plugin may raise, only the user's interrupt reaches the caller."""
-    if isinstance(error, KeyboardInterrupt):
+    if is_interrupt(error):
         raise error
 
 
