@@ -8,6 +8,7 @@ from typing import Any
 from latentbench.boards.board import find_board
 from latentbench.commands import VERBS
 from latentbench.commands.board_runs import carry_out, slots_on
+from latentbench.commands.common import watched
 from latentbench.commands.display import preparing
 from latentbench.devices import resolve_device
 from latentbench.errors import LatentbenchError
@@ -71,7 +72,7 @@ def run(
     Raises:
         LatentbenchError: a mistake in the arguments or the board, missing data, or a run that left no record.
     """
-    loaded = Plugins.load([Path(file) for file in plugins], VERBS)
+    loaded = Plugins.load([Path(file) for file in plugins], VERBS, watched)
     the_board = find_board(str(board), loaded)
     where = resolve_device(device)
     with preparing(quiet=not progress) as tell:
@@ -90,7 +91,7 @@ def run(
             progress=tell,
         )
     how = Execution(
-        out=Path(results),
+        out=Path(results).absolute(),
         data_root=Path(data_root),
         device=where,
         plugin_files=tuple(Path(file) for file in plugins),

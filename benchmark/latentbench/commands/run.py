@@ -113,7 +113,7 @@ def command(
         )  # fmt: skip
     allowed = the_board.transductive == "allowed"
     files = tuple(invocation.plugin_files)
-    how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
+    how = Execution(out.absolute(), data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
     slots = jobs or slots_on(where, threads or the_board.threads)
     if dry_run:
         click.echo(f"{title_of(work, how)}: {len(work.runs)} runs, {len(work.runs) - len(work.to_do)} done before")

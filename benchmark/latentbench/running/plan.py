@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from latentbench.boards.lineup import Lineup
 from latentbench.config import Options, TrainingOptions
 from latentbench.data.dataset import Dataset, State
 from latentbench.data.splits import DataInfo
-from latentbench.errors import LatentbenchError, blame, describe, did_you_mean
+from latentbench.errors import LatentbenchError, blame, describe, did_you_mean, is_interrupt
 from latentbench.model import Model
-from latentbench.plugins.registry import Plugins
+from latentbench.plugins.registry import Offer, Plugins
 from latentbench.running.asked import (
     Outline,
     WrongDataError,
@@ -26,6 +27,7 @@ from latentbench.running.asked import (
     warn_of_shared_images,
 )
 from latentbench.running.execute import load_data
+from latentbench.running.undoing import undoing
 from latentbench.spec import UNTRAINED, Budget, RunSpec
 
 __all__ = ["Override", "Planned", "Series", "lineup_of", "parse_override", "plan", "plan_series"]
@@ -267,9 +269,12 @@ def plan(
     for label, here in by_dataset.items():
         entry, dataset, options = here[0].entry, here[0].dataset, here[0].options
         try:
-            data = load_data(plugins, entry.name, options.model_dump(mode="json"), data_root, progress)
-            split_hash = data.split_hash
-        except (Exception, SystemExit) as error:
+            with _put_back(plugins.get("datasets", entry.name)):
+                data = load_data(plugins, entry.name, options.model_dump(mode="json"), data_root, progress)
+                split_hash = data.split_hash
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             reason = error if isinstance(error, LatentbenchError) else LatentbenchError(describe(error))
             if entry.optional and not datasets and _is_missing(dataset(options), data_root, error):
                 missing[label] = reason
@@ -300,6 +305,12 @@ def plan(
         mend = "its datasets have not what they need" if series else "it runs on other datasets of the board"
         raise LatentbenchError(f"board '{board.name}': nothing to run for {', '.join(names)}", mend)
     return list(planned.values())
+
+
+def _put_back(dataset: Offer) -> AbstractContextManager[None]:
+    """Where a dataset of another distribution is loaded: the process stays as it is for the others."""
+    whose = f"dataset '{dataset.name}', load()"
+    return nullcontext() if dataset.plugin.builtin else undoing(dataset.plugin.blamed_for(whose))
 
 
 def _is_missing(dataset: Dataset, data_root: Path, error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -16,6 +17,7 @@ from latentbench.records.record import Record
 from latentbench.records.store import Store
 from latentbench.running.execute import checkpoint_path
 from latentbench.running.plan import Override, Planned, lineup_of, plan
+from latentbench.running.undoing import undoing
 
 __all__ = ["Watcher", "Work"]
 
@@ -131,7 +133,7 @@ class Work:
         silent = dict(self.to_do)
         tasks = [Task(run.spec, how) for run in self.to_do.values()]
         outcomes = executor.value().run(tasks, slots, watcher.progress)
-        for outcome in _blaming(outcomes, executor.plugin.blamed_for(f"executor '{executor.name}', run()")):
+        for outcome in _of_executor(outcomes, executor):
             run = silent.pop(outcome.key)
             record = self.store.read(run.spec) if outcome.status != "lost" else None
             self.records[outcome.key] = record
@@ -163,10 +165,19 @@ class Work:
         return [record for record in self.records.values() if record is not None and record.status == "failed"]
 
 
-def _blaming(outcomes: Iterable[Outcome], whose: str) -> Iterator[Outcome]:
-    """The same outcomes; what is raised instead of one carries a note of whose it is."""
-    with blame(whose):
-        yield from outcomes
+def _of_executor(outcomes: Iterable[Outcome], executor: Offer) -> Iterator[Outcome]:
+    """The same outcomes; what is raised instead of one carries a note of whose it is.
+
+    What a third-party executor changes of the process, it changes for itself alone.
+    """
+    whose = executor.plugin.blamed_for(f"executor '{executor.name}', run()")
+    coming = iter(outcomes)
+    while True:
+        with blame(whose), nullcontext() if executor.plugin.builtin else undoing(whose):
+            outcome = next(coming, None)
+        if outcome is None:
+            return
+        yield outcome
 
 
 def _is_open(record: Record | None, retry_failed: bool) -> bool:
