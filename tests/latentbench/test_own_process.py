@@ -172,3 +172,30 @@ def test_where_torch_is_not_imported_the_folder_is_watched(
         os.chdir("/")
     assert Path.cwd() == tmp_path
     assert "plugin 'x 1': its import changed the process of the command: the working folder became /" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "told"),
+    [
+        ("os._exit(0)", (), "ended the process with exit code 0"),
+        ("os.abort()", (), "was killed by signal 6"),
+        ("raise KeyboardInterrupt", (), ": KeyboardInterrupt"),
+        ("raise GeneratorExit", (), ": GeneratorExit"),
+        ("time.sleep(1000)", ("--timeout", "30"), "did not return within 30 seconds"),
+    ],
+)
+def test_a_dataset_that_ends_or_blocks_the_process_is_named_and_costs_no_other_run(
+    run: Run, fault: str, options: tuple[str, ...], told: str
+) -> None:
+    code, _, err = run(*options, fault=fault)
+    assert code == 2
+    assert of("out") == {"toy-blobs"}
+    (line,) = [line for line in err.splitlines() if line.startswith("latentbench: error: ")]
+    assert "1 of 2 datasets were left out: 'odd': plugin 'odd sha256:" in line
+    assert f"dataset 'odd', load(){' ' if told[0] != ':' else ''}{told}" in line
+
+
+def test_progress_of_a_dataset_reaches_the_command(run: Run) -> None:
+    code, out, _ = run("--dry-run", fault="self.progress(1, 2); self.progress(2, 2)")
+    assert code == 0
+    assert "2 runs to do" in out

@@ -61,7 +61,14 @@ class Plugins:
         self._offers: dict[KindName, dict[str, Offer]] = {}
 
     @classmethod
-    def load(cls, files: Sequence[Path] = (), verbs: Collection[str] = (), watch: Watch = _unwatched) -> "Plugins":
+    def load(
+        cls,
+        files: Sequence[Path] = (),
+        verbs: Collection[str] = (),
+        watch: Watch = _unwatched,
+        *,
+        trial: bool = True,
+    ) -> "Plugins":
         """Load the built-in plugins, the installed ones that ``LATENTBENCH_PLUGINS`` allows, and ``files``.
 
         Args:
@@ -69,16 +76,22 @@ class Plugins:
             verbs: the names of commands that no plugin may offer.
             watch: a context in which third-party plugins are imported and asked what they offer; called with whose code
                 runs in it, as the beginning of a message.
+            trial: whether ``files`` are first imported in a process of their own, to see whether they end or block it.
 
         Raises:
             LatentbenchError: a file is missing, not Python, or no valid plugin; or ``LATENTBENCH_PLUGINS`` names
                 something that is not installed.
         """
-        return cls([*find_installed(), *find_files(files)], verbs, watch)
+        return cls([*find_installed(), *find_files(files, trial=trial)], verbs, watch)
 
     def infos(self) -> list[PluginInfo]:
         """Every plugin, including broken ones: first the built-in ones, then by distribution and name, then files."""
         return [plugin.info for plugin in self._plugins]
+
+    @property
+    def files(self) -> list[Path]:
+        """The plugin files that the user named, as they were named."""
+        return [Path(plugin.info.distribution) for plugin in self._plugins if plugin.named]
 
     def offers(self, kind: KindName) -> dict[str, Offer]:
         """All offers of one kind, sorted by name. Where two plugins offer the same name, the first in ``infos()`` wins.
@@ -178,7 +191,8 @@ class _Plugin:
     def __init__(self, found: Found, watch: Watch) -> None:
         self.info = found.info
         self._watch = watch
-        self._named = found.named
+        self.named = found.named
+        """Whether the user named it on the command line."""
         self._manager = _no_plugin()
         self.module: object = None
         """What holds the hook implementations; None if it cannot be loaded."""
@@ -195,7 +209,7 @@ class _Plugin:
         """The package that it is in; of a local file, the file's name without its ending; empty if it is not loaded."""
         if not isinstance(self.module, ModuleType):
             return ""
-        return self.info.name if self._named else self.module.__name__.partition(".")[0]
+        return self.info.name if self.named else self.module.__name__.partition(".")[0]
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """What the plugin's functions for ``hook`` return."""
@@ -228,7 +242,7 @@ class _Plugin:
         """
         _let_interrupt(error)
         reason = where + _one_line(error)
-        if self._named:
+        if self.named:
             raise LatentbenchError(f"plugin {self.info.distribution}", reason) from error
         self.info.reasons.append(reason)
         log.debug("plugin %s of %s is broken", self.info, self.info.distribution, exc_info=error)

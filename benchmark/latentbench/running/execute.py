@@ -65,7 +65,7 @@ def execute(
     """
     untouched = ProcessState.now()
     if plugins is None:
-        plugins = Plugins.load(task.execution.plugin_files)
+        plugins = Plugins.load(task.execution.plugin_files, trial=False)
     kinds: tuple[KindName, ...] = ("models", "datasets", "metrics")
     for kind in kinds:
         plugins.offers(kind)

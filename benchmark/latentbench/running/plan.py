@@ -27,6 +27,7 @@ from latentbench.running.asked import (
     warn_of_shared_images,
 )
 from latentbench.running.execute import load_data
+from latentbench.running.rehearsal import rehearse
 from latentbench.running.undoing import undoing
 from latentbench.spec import UNTRAINED, Budget, RunSpec
 
@@ -230,12 +231,14 @@ def plan(
     overrides: Sequence[Override] = (),
     onerror: Callable[[str, LatentbenchError], None] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    timeout: float | None = None,
 ) -> list[Planned]:
     """Every run of ``board``, dataset by dataset and seed by seed; a run that two datasets mean is there once.
 
-    The datasets are loaded, because a run's identity holds their hash, but one after the other. An optional one that
-    is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for it. What else is wrong
-    with a dataset, optional or not, is raised, or told to ``onerror``.
+    The datasets are loaded, because a run's identity holds their hash, but one after the other; those of third-party
+    plugins first in a process of their own, so that one that ends its process or does not return is a fault as well.
+    An optional one that is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for
+    it. What else is wrong with a dataset, optional or not, is raised, or told to ``onerror``.
 
     A model is left out, with a warning, on a dataset that lacks what it needs or that it does not suit.
 
@@ -251,6 +254,7 @@ def plan(
         onerror: called with the label of a dataset that cannot be used, and the reason; the others are planned, if
             there are some.
         progress: called with a title, what is done and of how much, while a dataset is prepared.
+        timeout: seconds that a dataset of a third-party plugin may take to be loaded; None: no limit.
 
     Raises:
         LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset, a fault of its plugin,
@@ -269,8 +273,12 @@ def plan(
     for label, here in by_dataset.items():
         entry, dataset, options = here[0].entry, here[0].dataset, here[0].options
         try:
-            with _put_back(plugins.get("datasets", entry.name)):
-                data = load_data(plugins, entry.name, options.model_dump(mode="json"), data_root, progress)
+            given = options.model_dump(mode="json")
+            offer = plugins.get("datasets", entry.name)
+            if not offer.plugin.builtin:
+                rehearse(plugins, entry.name, given, data_root, timeout, progress)
+            with _put_back(offer):
+                data = load_data(plugins, entry.name, given, data_root, progress)
                 split_hash = data.split_hash
         except BaseException as error:
             if is_interrupt(error):

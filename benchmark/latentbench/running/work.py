@@ -67,6 +67,7 @@ class Work:
         retry_failed: bool = False,
         rerun: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
+        timeout: float | None = None,
     ) -> Self:
         """Plan the runs and look for their records. Nothing is written.
 
@@ -83,6 +84,7 @@ class Work:
             retry_failed: whether failed runs are to be made again.
             rerun: whether finished runs that other code made are to be made again.
             progress: called with a title, what is done and of how much, while a dataset is prepared.
+            timeout: seconds that a dataset of a third-party plugin may take to be loaded.
 
         Raises:
             LatentbenchError: as ``plan``; or a record is of a later version of latentbench.
@@ -97,7 +99,7 @@ class Work:
         runs = plan(
             board, plugins, data_root,
             models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=overrides, onerror=leave_out,
-            progress=progress,
+            progress=progress, timeout=timeout,
         )  # fmt: skip
         store = Store(out)
         records = {run.spec.key: store.read(run.spec) for run in runs}
