@@ -2,12 +2,13 @@
 
 import re
 import shlex
+import signal
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from os import PathLike, fspath
 from types import TracebackType
 
-__all__ = ["LatentbenchError", "blame", "command_line", "describe", "did_you_mean", "origin"]
+__all__ = ["LatentbenchError", "blame", "command_line", "describe", "did_you_mean", "is_interrupt", "origin"]
 
 #: How the note begins that says where an exception was raised.
 _RAISED_IN = "raised in "
@@ -57,12 +58,24 @@ class blame:  # noqa: N801  # used as a statement: with blame(...)
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, KeyboardInterrupt) or origin(error):
+        if error is None or is_interrupt(error) or origin(error):
             return
         where = self._where if isinstance(self._where, str) else self._where()
         owner = _OWNER.search(where)
         if not (isinstance(error, LatentbenchError) and owner and owner[0] in str(error)):
             error.add_note(_RAISED_IN + where)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an exception is the user's interrupt, and no plugin's fault.
+
+    In the process of a run, where interrupts are ignored because the command that started it handles them, it is none.
+    """
+    if type(error) is not KeyboardInterrupt:
+        return isinstance(error, KeyboardInterrupt)  # as one that a signal raises
+    from multiprocessing import parent_process
+
+    return parent_process() is None or signal.getsignal(signal.SIGINT) != signal.SIG_IGN
 
 
 def origin(error: BaseException) -> str:

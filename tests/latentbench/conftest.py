@@ -1,11 +1,15 @@
 """What the harness's tests share: third-party plugins, really installed."""
 
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+# As an executor does: datasets are loaded in processes that are forked from a server, and many tests have no executor.
+multiprocessing.get_context("forkserver").set_forkserver_preload(["latentbench.running.execute"])
 
 Install = Callable[..., Path]
 

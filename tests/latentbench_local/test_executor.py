@@ -72,13 +72,59 @@ class Exits(Metric):
     def compute(self, evaluation):
         sys.exit(0)
 
+class Ends(Metric):
+    name, title, source = "ends", "ends", "here"
+    capability, targets = "score", ("anomaly",)
+    higher_is_better, bounds = True, (0.0, 1.0)
+    def compute(self, evaluation):
+        how = os.environ["WITH_ENDS"]
+        if how == "exit":
+            os._exit(0)
+        elif how == "endless":
+            time.sleep(1000)
+        elif how == "interrupt":
+            raise KeyboardInterrupt
+        return 0.5
+
+class Slow(Honest):
+    steps = 0
+    def training_step(self, batch):
+        self.steps += 1
+        time.sleep(float(os.environ.get("SECONDS_OF_A_STEP", "0")) * (self.steps > 1))
+        return super().training_step(batch)
+
+class Interrupts(Honest):
+    def training_step(self, batch):
+        raise KeyboardInterrupt
+
+class LeavesItsGenerator(Honest):
+    def score(self, images):
+        if not torch.is_grad_enabled():
+            raise GeneratorExit
+        return super().score(images)
+    def validation_step(self, batch):
+        return torch.zeros(())
+
+class NoException(Honest):
+    def build(self, info):
+        class Stop(BaseException):
+            pass
+        raise Stop("here")
+
 @hookimpl
 def latentbench_models():
-    return [AHonest, SysExit, OsExit, Endless, Lingering, Doubles, Honest]
+    return [
+        AHonest, SysExit, OsExit, Endless, Lingering, Doubles, Slow, Interrupts, LeavesItsGenerator, NoException, Honest
+    ]
 
 @hookimpl
 def latentbench_metrics():
-    return [Exits] if os.environ.get("WITH_EXITS") else []
+    return [Exits] * ("WITH_EXITS" in os.environ) + [Ends] * ("WITH_ENDS" in os.environ)
+
+@hookimpl
+def latentbench_run_finished(spec, record):
+    if os.environ.get("ENDS_WHEN_FINISHED"):
+        os._exit(0)
 '''
 
 Run = Callable[..., tuple[int, str, dict[str, Record]]]
@@ -232,3 +278,104 @@ def test_a_failure_after_the_fit_does_not_lose_the_fit(
     assert code == 2
     assert records["nan-scores"].resumed == 1, "the fit was taken from its checkpoint"
     json.loads((tmp_path / "results/toy-blobs/nan-scores" / f"{failed.key}.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "told"),
+    [
+        ("exit", "ProcessExit", "ended the process with exit code 0"),
+        ("endless", "Timeout", "did not end within 12 seconds"),
+    ],
+)
+def test_a_metric_that_ends_or_blocks_the_process_is_named_and_the_fit_is_kept(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, kind: str, told: str
+) -> None:
+    monkeypatch.setenv("WITH_ENDS", how)
+    code, err, records = run("honest", options=("--timeout", "12"))
+    assert code == 2
+    failed = records["honest"]
+    assert failed.failure is not None
+    assert failed.failure.type == kind
+    where = r"honest on toy-blobs, seed 0 \(measuring plugin 'faults sha256:\w+': metric 'ends' on split 'test'\) "
+    assert re.fullmatch(where + told, failed.failure.message)
+    assert failed.failure.message in err
+    store = Store(tmp_path / "results")
+    assert failed.weights is not None
+    assert store.path(failed.spec).with_name(failed.weights.file).is_file()
+    assert store.predictions(store.path(failed.spec), failed), "they are there, with the hash that the record names"
+
+    monkeypatch.setenv("WITH_ENDS", "well")
+    code, _, records = run("honest", options=("--retry-failed", "--timeout", "120"))
+    assert code == 0
+    assert records["honest"].resumed == 1, "the fit was taken from its checkpoint"
+    assert records["honest"].weights == failed.weights
+    assert records["honest"].predictions == failed.predictions
+    assert records["honest"].values["ends@test"].value == 0.5
+
+
+def test_a_run_that_was_too_slow_goes_on_from_its_checkpoint(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECONDS_OF_A_STEP", "1000")
+    code, _, records = run("slow", options=("--timeout", "8", "--checkpoint-seconds", "0"))
+    assert code == 2
+    assert records["slow"].failure is not None
+    assert records["slow"].weights is None, "its fit has not ended"
+    monkeypatch.setenv("SECONDS_OF_A_STEP", "0")
+    code, _, records = run("slow", options=("--retry-failed",))
+    assert code == 0
+    assert records["slow"].status == "finished"
+    assert records["slow"].resumed == 1
+
+
+def test_files_of_an_earlier_attempt_are_not_taken_for_those_of_one_that_ended_sooner(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WITH_ENDS", "exit")
+    _, _, records = run("slow")
+    assert records["slow"].weights is not None
+    for checkpoint in Path("results/.work").glob("*/checkpoint*.pt"):
+        checkpoint.unlink()
+    monkeypatch.setenv("SECONDS_OF_A_STEP", "1000")
+    _, _, records = run("slow", options=("--retry-failed", "--timeout", "8"))
+    assert records["slow"].weights is records["slow"].predictions is None
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "where"),
+    [
+        ("interrupts", "KeyboardInterrupt", r"fit\(\), step 1: KeyboardInterrupt"),
+        ("leaves-its-generator", "GeneratorExit", r"capability 'score' on split 'test': GeneratorExit"),
+        ("no-exception", "Stop", r"build\(\): Stop: here"),
+    ],
+)
+def test_what_is_no_exception_is_a_failure_like_any_other(run: Run, model: str, kind: str, where: str) -> None:
+    code, err, records = run(model)
+    assert code == 2
+    failure = records[model].failure
+    assert failure is not None
+    assert failure.type == kind
+    assert re.fullmatch(rf"plugin 'faults sha256:\w+': model '{model}', {where}", failure.message)
+    assert failure.message in err
+    assert failure.traceback.startswith("Traceback")
+    assert "faults.py" in failure.traceback
+
+
+def test_a_metric_that_raises_an_interrupt_ends_no_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WITH_ENDS", "interrupt")
+    code, _, records = run("honest")
+    assert code == 2
+    failed = records["honest"]
+    assert failed.failure is not None
+    assert failed.failure.type == "KeyboardInterrupt"
+    assert re.match(r"measuring plugin 'faults sha256:\w+': metric 'ends' on split 'test'", failed.failure.message)
+    assert failed.weights is not None
+    assert failed.predictions is not None
+
+
+def test_a_process_that_ends_once_its_record_is_written_costs_no_record(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENDS_WHEN_FINISHED", "1")
+    code, err, records = run("honest")
+    assert code == 2
+    assert "ended the process with exit code 0; its finished record is kept" in err
+    assert records["honest"].status == "finished"

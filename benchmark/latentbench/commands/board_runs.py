@@ -17,7 +17,7 @@ def slots_on(device: str, threads: int) -> int:
 
 def title_of(work: Work, how: Execution) -> str:
     """One line that names the board, the device and the folder of the results."""
-    return f"board {work.board.name}, {how.device}, results in {how.out}"
+    return f"board {work.board.name}, {how.device}, results in {work.store.root}"
 
 
 def carry_out(work: Work, executor: Offer, how: Execution, slots: int, *, quiet: bool) -> list[str]:

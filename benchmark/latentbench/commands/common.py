@@ -4,7 +4,8 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -38,12 +39,44 @@ __all__ = [
     "print_or_write",
     "results_option",
     "to_option",
+    "watched",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Types of options and arguments: paths of a file and of a folder, which need not be there.
 FILE, FOLDER = click.Path(dir_okay=False, path_type=Path), click.Path(file_okay=False, path_type=Path)
+
+
+def watched(whose: str) -> AbstractContextManager[None]:
+    """A context that tells of what a plugin changes of a command's process, and puts it back.
+
+    Where nobody has imported torch, for a command that computes nothing, that is the working folder alone.
+
+    Args:
+        whose: the plugin, and what it does, as the beginning of a warning.
+    """
+    if "torch" not in sys.modules:
+        return _staying_here(whose)
+    from latentbench.running.undoing import undoing
+
+    return undoing(whose)
+
+
+@contextmanager
+def _staying_here(whose: str) -> Iterator[None]:
+    here = None
+    with suppress(OSError):  # it is gone
+        here = Path.cwd()
+    try:
+        yield
+    finally:
+        if here is not None and (there := Path.cwd()) != here:
+            os.chdir(here)
+            change = f"the working folder became {there}"
+            logging.getLogger("latentbench").warning(
+                "%s changed the process of the command: %s; it is put back", whose, change
+            )
 
 
 class Invocation:
@@ -67,7 +100,7 @@ class Invocation:
         from latentbench.commands import VERBS
         from latentbench.plugins.registry import Plugins
 
-        return Plugins.load(self.plugin_files, VERBS)
+        return Plugins.load(self.plugin_files, VERBS, watched)
 
     def command_line(self, *words: str | Path) -> str:
         """A command to be pasted, with the plugin files of this call: what is said of it needs the same plugins."""

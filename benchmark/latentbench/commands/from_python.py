@@ -8,6 +8,7 @@ from typing import Any
 from latentbench.boards.board import find_board
 from latentbench.commands import VERBS
 from latentbench.commands.board_runs import carry_out, slots_on
+from latentbench.commands.common import watched
 from latentbench.commands.display import preparing
 from latentbench.devices import resolve_device
 from latentbench.errors import LatentbenchError
@@ -55,7 +56,8 @@ def run(
         device: "cpu", "cuda", "cuda:1"; "auto" is CUDA where it is available, else the CPU.
         jobs: runs at a time; by default all cores on a CPU, 1 on a GPU.
         threads: CPU threads of each run, instead of the board's number.
-        timeout: seconds after which a run is ended and recorded as failed.
+        timeout: seconds after which a run is ended and recorded as failed, and a plugin's dataset, when it is first
+            loaded, is given up.
         results: folder of the records.
         data_root: folder of the datasets.
         plugins: plugin files to load.
@@ -71,8 +73,9 @@ def run(
     Raises:
         LatentbenchError: a mistake in the arguments or the board, missing data, or a run that left no record.
     """
-    loaded = Plugins.load([Path(file) for file in plugins], VERBS)
+    loaded = Plugins.load([Path(file) for file in plugins], VERBS, watched)
     the_board = find_board(str(board), loaded)
+    run_in = loaded.get("executors", executor)
     where = resolve_device(device)
     with preparing(quiet=not progress) as tell:
         work = Work.of(
@@ -88,9 +91,10 @@ def run(
             retry_failed=retry_failed,
             rerun=rerun,
             progress=tell,
+            timeout=timeout,
         )
     how = Execution(
-        out=Path(results),
+        out=Path(results).absolute(),
         data_root=Path(data_root),
         device=where,
         plugin_files=tuple(Path(file) for file in plugins),
@@ -99,7 +103,7 @@ def run(
         rerun=rerun,
     )
     slots = jobs or slots_on(where, threads or the_board.threads)
-    lost = carry_out(work, loaded.get("executors", executor), how, slots, quiet=not progress)
+    lost = carry_out(work, run_in, how, slots, quiet=not progress)
     if lost:
         raise LatentbenchError(f"{len(lost)} of {len(work.runs)} runs did not end", lost[0])
     for record in work.failed:

@@ -48,7 +48,8 @@ __all__ = ["command"]
 )  # fmt: skip
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-    help="End a run that takes longer than this, and record it as failed.",
+    help="End a run that takes longer than this, and record it as failed. Leave out a plugin's dataset that takes "
+    "longer to be loaded.",
 )  # fmt: skip
 @click.option("--executor", default="local", show_default=True, help="What carries the runs out.")
 @results_option("--out")
@@ -109,11 +110,11 @@ def command(
         work = Work.of(
             the_board, plugins, out, data_root,
             models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=parsed,
-            retry_failed=retry_failed, rerun=rerun, progress=progress,
+            retry_failed=retry_failed, rerun=rerun, progress=progress, timeout=timeout,
         )  # fmt: skip
     allowed = the_board.transductive == "allowed"
     files = tuple(invocation.plugin_files)
-    how = Execution(out, data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
+    how = Execution(out.absolute(), data_root, where, checkpoint_seconds, files, timeout, allowed, rerun)
     slots = jobs or slots_on(where, threads or the_board.threads)
     if dry_run:
         click.echo(f"{title_of(work, how)}: {len(work.runs)} runs, {len(work.runs) - len(work.to_do)} done before")

@@ -39,7 +39,12 @@ class Measurement:
     ``split/statistic/condition/array``."""
 
 
-def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Metric]]) -> Measurement:
+def measure(
+    predictions: Predictions,
+    data: Data,
+    metrics: Mapping[str, type[Metric]],
+    announce: Callable[[str, str], None] = lambda metric, split: None,
+) -> Measurement:
     """Compute every metric for which there are predictions and targets.
 
     A metric is computed under each condition of a split; where there are none, or where it spans them, once, all
@@ -52,6 +57,8 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
 
     Where the output itself is not among the predictions, a metric that has a ``statistic`` is computed from what is
     kept of it.
+
+    ``announce`` is called with a metric's name and the split's before it is computed there.
 
     Raises:
         LatentbenchError: the predictions are not of the split's images, or of too few samples.
@@ -68,6 +75,7 @@ def measure(predictions: Predictions, data: Data, metrics: Mapping[str, type[Met
         for metric_name, metric_class in sorted(metrics.items()):
             output = predictions.output(name, metric_class.capability)
             from_kept = output is None and metric_class.statistic is not None  # where something is kept, it applies
+            announce(metric_name, name)
             try:
                 metric = metric_class()
                 if not from_kept and (output is None or not applies(metric_class, split)):

@@ -91,10 +91,11 @@ def find_installed() -> list[Found]:
     return [one for one in found if one.info.builtin or chosen.intersection(_names(one.info))]
 
 
-def find_files(paths: Sequence[Path]) -> list[Found]:
+def find_files(paths: Sequence[Path], *, trial: bool = True) -> list[Found]:
     """Plugins that are one local file each, in the order given.
 
-    A file may import modules and packages that lie beside it; what is installed comes first.
+    A file may import modules and packages that lie beside it; what is installed comes first. With ``trial`` it is
+    imported only where it has let another process live.
 
     Raises:
         LatentbenchError: no such file, or not Python.
@@ -111,7 +112,7 @@ def find_files(paths: Sequence[Path]) -> list[Found]:
         digest = _digest(content, siblings)
         info = PluginInfo(path.stem, distribution=str(path), version=f"sha256:{digest}")
         found[path.resolve()] = Found(
-            info, partial(_import_file, path.resolve(), content, digest, siblings), named=True
+            info, partial(_import_file, path.resolve(), content, digest, siblings, trial=trial), named=True
         )
     return list(found.values())
 
@@ -223,14 +224,15 @@ def _imported(content: bytes) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def _import_file(path: Path, content: bytes, digest: str, siblings: Mapping[str, bytes]) -> ModuleType:
+def _import_file(path: Path, content: bytes, digest: str, siblings: Mapping[str, bytes], *, trial: bool) -> ModuleType:
     """Import a file once, under a name that no package has; its classes can be pickled by reference.
 
     What is executed is the content that was hashed. Python's bytecode cache goes by size and whole seconds, and would
     take a quick edit for the old file.
 
     Raises:
-        OfferError: another plugin file has imported a sibling of the name of one of this file's.
+        OfferError: another plugin file has imported a sibling of the name of one of this file's; or the file ends or
+            blocks the process that imports it.
     """
     for place in siblings:
         module = place.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
@@ -238,10 +240,15 @@ def _import_file(path: Path, content: bytes, digest: str, siblings: Mapping[str,
         loaded = Path(getattr(sys.modules.get(module), "__file__", None) or own).resolve()
         if loaded != own and any(folder in loaded.parents for folder in _folders_of_files):
             raise OfferError(f"its sibling {place} is hidden by {loaded}, of another plugin file: rename one of them")
+    name = "latentbench_file" + re.sub(r"\W", "_", f"{path}_{digest}")
+    if trial and name not in sys.modules:
+        from latentbench.plugins.trial import PluginFile, fatal
+
+        if reason := fatal(PluginFile(path, digest)):
+            raise OfferError(reason)
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     _folders_of_files.add(path.parent)
-    name = "latentbench_file" + re.sub(r"\W", "_", f"{path}_{digest}")
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)
         assert spec is not None

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pluggy
 
-from latentbench.errors import LatentbenchError, describe, did_you_mean
+from latentbench.errors import LatentbenchError, describe, did_you_mean, is_interrupt
 from latentbench.plugins import hookspecs
 from latentbench.plugins.contracts import KINDS, KindName, OfferError
 from latentbench.plugins.discovery import Found, PluginInfo, find_files, find_installed
@@ -22,8 +22,17 @@ __all__ = ["Offer", "PluginInfo", "Plugins"]
 
 log = logging.getLogger("latentbench")
 
+
 #: Characters of the reason why a plugin is broken, where it is said beside something else.
 _LONGEST = 200
+
+
+#: See ``Plugins.load``.
+Watch = Callable[[str], AbstractContextManager[None]]
+
+
+def _unwatched(whose: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -46,26 +55,43 @@ class Plugins:
     A plugin file that the user named is not isolated: whatever is wrong with it is raised at once.
     """
 
-    def __init__(self, found: Sequence[Found], verbs: Collection[str] = ()) -> None:
-        self._plugins = [_Plugin(one) for one in found]
+    def __init__(self, found: Sequence[Found], verbs: Collection[str] = (), watch: Watch = _unwatched) -> None:
+        self._plugins = [_Plugin(one, _unwatched if one.info.builtin else watch) for one in found]
         self._verbs = verbs
         self._offers: dict[KindName, dict[str, Offer]] = {}
 
     @classmethod
-    def load(cls, files: Sequence[Path] = (), verbs: Collection[str] = ()) -> "Plugins":
+    def load(
+        cls,
+        files: Sequence[Path] = (),
+        verbs: Collection[str] = (),
+        watch: Watch = _unwatched,
+        *,
+        trial: bool = True,
+    ) -> "Plugins":
         """Load the built-in plugins, the installed ones that ``LATENTBENCH_PLUGINS`` allows, and ``files``.
 
-        ``verbs`` are the names of commands that no plugin may offer.
+        Args:
+            files: plugins that are one local file each.
+            verbs: the names of commands that no plugin may offer.
+            watch: a context in which third-party plugins are imported and asked what they offer; called with whose code
+                runs in it, as the beginning of a message.
+            trial: whether ``files`` are first imported in a process of their own, to see whether they end or block it.
 
         Raises:
             LatentbenchError: a file is missing, not Python, or no valid plugin; or ``LATENTBENCH_PLUGINS`` names
                 something that is not installed.
         """
-        return cls([*find_installed(), *find_files(files)], verbs)
+        return cls([*find_installed(), *find_files(files, trial=trial)], verbs, watch)
 
     def infos(self) -> list[PluginInfo]:
         """Every plugin, including broken ones: first the built-in ones, then by distribution and name, then files."""
         return [plugin.info for plugin in self._plugins]
+
+    @property
+    def files(self) -> list[Path]:
+        """The plugin files that the user named, as they were named."""
+        return [Path(plugin.info.distribution) for plugin in self._plugins if plugin.named]
 
     def offers(self, kind: KindName) -> dict[str, Offer]:
         """All offers of one kind, sorted by name. Where two plugins offer the same name, the first in ``infos()`` wins.
@@ -162,14 +188,17 @@ class Plugins:
 class _Plugin:
     """One plugin in a pluggy manager of its own, so that no name, wrapper or fault of it touches another."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Found, watch: Watch) -> None:
         self.info = found.info
-        self._named = found.named
+        self._watch = watch
+        self.named = found.named
+        """Whether the user named it on the command line."""
         self._manager = _no_plugin()
         self.module: object = None
         """What holds the hook implementations; None if it cannot be loaded."""
         try:
-            with redirect_stdout(sys.stderr):  # what it prints is no part of a command's output
+            # What it prints is no part of a command's output.
+            with self._watch(self.info.blamed_for("its import")), redirect_stdout(sys.stderr):
                 self.module = found.load()
                 self._manager = _manager(self.module)
         except BaseException as error:
@@ -180,7 +209,7 @@ class _Plugin:
         """The package that it is in; of a local file, the file's name without its ending; empty if it is not loaded."""
         if not isinstance(self.module, ModuleType):
             return ""
-        return self.info.name if self._named else self.module.__name__.partition(".")[0]
+        return self.info.name if self.named else self.module.__name__.partition(".")[0]
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """What the plugin's functions for ``hook`` return."""
@@ -191,8 +220,12 @@ class _Plugin:
     def ask(self, hook: str) -> list[Any]:
         """What the plugin offers through ``hook``, not yet checked; nothing if it raises there."""
         functions = getattr(self._manager.hook, hook).get_hookimpls()
+        if not functions:
+            return []
         try:
-            lists = [some for some in self.call(hook) if isinstance(some, Sequence) and not isinstance(some, str)]
+            with self._watch(self.info.blamed_for(f"{hook}()")):
+                answers = self.call(hook)
+            lists = [some for some in answers if isinstance(some, Sequence) and not isinstance(some, str)]
             if len(lists) < len(functions):
                 raise OfferError("returns no list")
         except BaseException as error:
@@ -209,7 +242,7 @@ class _Plugin:
         """
         _let_interrupt(error)
         reason = where + _one_line(error)
-        if self._named:
+        if self.named:
             raise LatentbenchError(f"plugin {self.info.distribution}", reason) from error
         self.info.reasons.append(reason)
         log.debug("plugin %s of %s is broken", self.info, self.info.distribution, exc_info=error)
@@ -240,7 +273,7 @@ def _no_plugin() -> pluggy.PluginManager:
 
 def _let_interrupt(error: BaseException) -> None:
     """Of all that a plugin may raise, only the user's interrupt reaches the caller."""
-    if isinstance(error, KeyboardInterrupt):
+    if is_interrupt(error):
         raise error
 
 

@@ -1,4 +1,4 @@
-"""Trials: an installed plugin is first imported in a process of its own, where one that ends the process does no harm.
+"""Trials: a third-party plugin is first imported in a process of its own, where one that ends the process does no harm.
 
 A plugin that raises can be left out. One that calls ``os._exit``, crashes the interpreter or never returns would take
 every command with it, whatever it was asked for. So the code of each third-party plugin is tried once, and what came of
@@ -16,13 +16,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 from latentbench.files import StorageError, cache_folder, replacing
 
-__all__ = ["fatal"]
+__all__ = ["PluginFile", "fatal"]
 
 #: Seconds that a plugin may take to be imported and to say what it offers.
 PATIENCE = 120.0
@@ -32,7 +34,21 @@ _REMEMBERED = 3600.0
 _END = "the end"
 
 
-def fatal(point: EntryPoint) -> str:
+@dataclass(frozen=True)
+class PluginFile:
+    """A plugin that is one local file."""
+
+    path: Path
+    """Absolute."""
+    digest: str
+    """Of the file, and of the siblings that it imports."""
+
+
+#: What leads to a plugin.
+Point = EntryPoint | PluginFile
+
+
+def fatal(point: Point) -> str:
     """How the plugin ends or blocks the process that imports it or asks what it offers; empty if it does not.
 
     What it prints goes nowhere, and exceptions do not count: they are seen when it is loaded.
@@ -42,13 +58,18 @@ def fatal(point: EntryPoint) -> str:
         return known
     outcome = _try_out(point)
     with suppress(StorageError), replacing(notes) as file:
-        file.write(json.dumps({"plugin": point.value, "fatal": outcome, "time": time.time()}).encode())
+        file.write(json.dumps({"plugin": _named(point)[-2], "fatal": outcome, "time": time.time()}).encode())
     return outcome
 
 
-def _try_out(point: EntryPoint) -> str:
+def _named(point: Point) -> list[str]:
+    """What the process of a trial needs to know: name, value and group of an entry point, or path and digest."""
+    return [str(point.path), point.digest] if isinstance(point, PluginFile) else [point.name, point.value, point.group]
+
+
+def _try_out(point: Point) -> str:
     """Import the plugin, and call its hooks, in a process of its own."""
-    task = json.dumps([sys.path, point.name, point.value, point.group])
+    task = json.dumps([sys.path, *_named(point)])
     command = [sys.executable, "-c", "from latentbench.plugins.trial import _be_tried; _be_tried()", task]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
@@ -82,13 +103,23 @@ def _be_tried() -> None:
     manager.add_hookspecs(hookspecs)
     os.write(report, b"its import\n")
     with _survived():
-        manager.register(EntryPoint(*point).load())
+        manager.register(EntryPoint(*point).load() if len(point) == 3 else _imported(Path(point[0])))
     for kind in KINDS.values():
         os.write(report, f"{kind.hook}()\n".encode())
         with _survived():
             getattr(manager.hook, kind.hook)()
     os.write(report, f"{_END}\n".encode())
     os._exit(0)
+
+
+def _imported(path: Path) -> ModuleType:
+    """The module of a plugin file: it is executed as it is now, whatever Python's bytecode cache has of it."""
+    sys.path.append(str(path.parent))
+    spec = spec_from_file_location("latentbench_file_tried", path)
+    assert spec is not None
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    exec(compile(path.read_bytes(), path, "exec"), vars(module))
+    return module
 
 
 @contextmanager
@@ -106,8 +137,11 @@ def _stage(report: bytes | None) -> str:
     return (report or b"").decode().strip().rpartition("\n")[2] or "its import"
 
 
-def _identity(point: EntryPoint) -> str:
+def _identity(point: Point) -> str:
     """Digest of the entry point, the interpreter, and the files of the package that it leads to."""
+    if isinstance(point, PluginFile):
+        known = json.dumps([sys.version, sys.prefix, *_named(point)])
+        return hashlib.sha256(known.encode()).hexdigest()[:16]
     found = hashlib.sha256(json.dumps([sys.version, sys.prefix, point.value]).encode())
     for name, file in _files(point):
         facts = file.stat()

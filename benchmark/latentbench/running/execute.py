@@ -6,6 +6,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 
 from latentbench.data.splits import Data
 from latentbench.devices import NoDeviceError, cpu_threads, open_device
-from latentbench.errors import LatentbenchError, blame, describe, origin
+from latentbench.errors import LatentbenchError, blame, describe, is_interrupt, origin
 from latentbench.evaluation.collecting import collect, refuse_transductive
 from latentbench.evaluation.facts import facts_of
 from latentbench.evaluation.kept import kept_targets
@@ -24,7 +25,7 @@ from latentbench.evaluation.pictures import make_pictures
 from latentbench.evaluation.predictions import Predictions
 from latentbench.evaluation.replicates import keep_replicates
 from latentbench.executor import Outcome, Progress, Task
-from latentbench.files import StorageError
+from latentbench.files import StorageError, replacing
 from latentbench.metric import why_unavailable
 from latentbench.model import Model
 from latentbench.plugins.contracts import KindName
@@ -53,8 +54,8 @@ def execute(
     Call it in a process that has carried out nothing else: what plugins change of the process is reported and put back,
     but not every change can be detected.
 
-    A finished run is left alone, unless other code made it and the task asks for such runs to be made again. An error
-    in a plugin becomes a failed record. A run is "lost", and stays unfinished, if its record cannot be written, if
+    A finished run is left alone, unless other code made it and the task asks for such runs to be made again. Whatever a
+    plugin raises becomes a failed record. A run is "lost", and stays unfinished, if its record cannot be written, if
     another process holds it, or if its device is missing.
 
     Args:
@@ -64,7 +65,7 @@ def execute(
     """
     untouched = ProcessState.now()
     if plugins is None:
-        plugins = Plugins.load(task.execution.plugin_files)
+        plugins = Plugins.load(task.execution.plugin_files, trial=False)
     kinds: tuple[KindName, ...] = ("models", "datasets", "metrics")
     for kind in kinds:
         plugins.offers(kind)
@@ -91,12 +92,19 @@ def execute(
 def give_up(task: Task, kind: str, reason: str) -> Outcome:
     """Record that a run failed whose process can no longer do so itself.
 
+    What it had come to stays: the record names the weights and predictions that it wrote, and its checkpoint is there
+    for when it is made again. A finished record is left alone: the run is then "lost", because its process did not end
+    as it should.
+
     Args:
         task: the run.
         kind: of the failure, in one word: "Timeout".
         reason: one line for the user.
     """
-    now = _now()
+    now, store = _now(), Store(task.execution.out)
+    there = store.read(task.spec)
+    if there is not None and there.status == "finished":
+        return Outcome(task.spec.key, "lost", f"{reason}; its finished record is kept")
     record = Record(
         key=task.spec.key,
         status="failed",
@@ -105,9 +113,10 @@ def give_up(task: Task, kind: str, reason: str) -> Outcome:
         finished=now,
         environment=environment(torch.device("cpu"), plugins={}).model_copy(update={"threads": task.spec.threads}),
         failure=Failure(type=kind, message=reason, traceback=""),
+        **_Written(store, task.spec).read(),
     )
     try:
-        Store(task.execution.out).save_record(record)
+        store.save_record(record, resumable=True)
     except StorageError as error:
         return Outcome(task.spec.key, "lost", str(error))
     return Outcome(task.spec.key, "failed", reason)
@@ -190,7 +199,9 @@ def _run(
     trainer: TrainingLoop | None = None
     last_step = last_total = 0
     phase, state, changes = "starting", ProcessState.now(), [f"importing plugins: {change}" for change in imported]
-    weights = kept = None
+    weights, kept, measured = None, None, ""
+    written = _Written(store, spec)
+    written.clear()
     batches: dict[str, BatchDependence] = {}
 
     def enter(next_phase: str) -> None:
@@ -208,6 +219,12 @@ def _run(
         last_step, last_total = step, total
         progress(Progress(spec.key, step, total, losses, phase))
         plugins.notify("latentbench_run_progress", spec=spec, step=step, total=total, losses=losses)
+
+    def announce(name: str, split: str) -> None:
+        """Say which metric is measured now: whoever sees the process end can then name it."""
+        nonlocal measured
+        measured = " " + plugins.get("metrics", name).plugin.blamed_for(f"metric '{name}' on split '{split}'")
+        progress(Progress(spec.key, last_step, last_total, phase=phase + measured))
 
     try:
         offers = {"model": plugins.get("models", spec.model), "dataset": plugins.get("datasets", spec.dataset)}
@@ -246,6 +263,7 @@ def _run(
         with blame(f"{whose}, its state"):
             learned = model.state_dict()
             weights = store.save_weights(spec, learned)
+            written.note(weights=weights)
         if not learned and not model_class.null:
             log.warning(
                 "%s: the fitted model has no parameters and no buffers, so %s is empty and gives its results to nobody "
@@ -258,14 +276,16 @@ def _run(
                 model, data, metrics, owner=str(offers["model"].plugin), device=device, seed=spec.seed
             )
             kept = store.save_predictions(spec, predictions.per_image)
+            written.note(weights=weights, predictions=kept)
             batches = dict(predictions.batches)
             if not execution.transductive:
                 refuse_transductive(spec.model, predictions)
             truth = store.save_targets(spec, kept_targets(data))  # before any metric sees it
             enter("measuring")
-            measurement = measure(predictions, data, metrics)
+            measurement = measure(predictions, data, metrics, announce)
             if measurement.kept:
                 kept = store.save_predictions(spec, {**predictions.per_image, **measurement.kept})
+                written.note(weights=weights, predictions=kept)
         enter("describing the model")
         with Meter(device) as described:
             facts = _facts(model, spec, device)
@@ -303,9 +323,11 @@ def _run(
             targets=truth,
             weights=weights,
         )
-    except (StorageError, KeyboardInterrupt):
+    except StorageError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         log.debug("run %s failed", spec.key, exc_info=True)
         offer = offers.get("model")
         return Record(
@@ -323,7 +345,7 @@ def _run(
             weights=weights,
             failure=Failure(
                 type=type(error).__name__,
-                message=_reason(error, spec, phase),
+                message=_reason(error, spec, phase + measured if phase == "measuring" else phase),
                 traceback="".join(traceback.format_exception(error)),
                 log=list(tail.lines),
             ),
@@ -371,7 +393,7 @@ def _import_optimizers() -> None:
     torch.optim.SGD([torch.zeros(1)])
 
 
-def _reason(error: Exception | SystemExit, spec: RunSpec, phase: str) -> str:
+def _reason(error: BaseException, spec: RunSpec, phase: str) -> str:
     """Why the run failed, as one line for a user: in whose code, in which phase, what, and the mend."""
     where = origin(error) or phase
     if isinstance(error, SystemExit):
@@ -395,6 +417,34 @@ def _environment(device: torch.device, offers: dict[str, Offer], plugins: Plugin
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class _Written:
+    """A note in the run's work folder of what it has written, for a record that its own process cannot write."""
+
+    def __init__(self, store: Store, spec: RunSpec) -> None:
+        self._path = store.work(spec) / "written.json"
+
+    def clear(self) -> None:
+        """Nothing is written yet: the files of an earlier attempt are not this one's."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def note(self, **written: Artefact | None) -> None:
+        """These are written."""
+        content = {name: artefact.model_dump(mode="json") for name, artefact in written.items() if artefact is not None}
+        with replacing(self._path) as file:
+            file.write(json.dumps(content).encode())
+
+    def read(self) -> dict[str, Any]:
+        """What was written, by the record's names; nothing where the note cannot be read."""
+        try:
+            content = json.loads(self._path.read_bytes())
+            return {
+                name: Artefact.model_validate(content[name]) for name in ("weights", "predictions") if name in content
+            }
+        except (OSError, ValueError, TypeError):
+            return {}
 
 
 class _Tail(logging.Handler):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from latentbench.boards.lineup import Lineup
 from latentbench.config import Options, TrainingOptions
 from latentbench.data.dataset import Dataset, State
 from latentbench.data.splits import DataInfo
-from latentbench.errors import LatentbenchError, blame, describe, did_you_mean
+from latentbench.errors import LatentbenchError, blame, describe, did_you_mean, is_interrupt
 from latentbench.model import Model
-from latentbench.plugins.registry import Plugins
+from latentbench.plugins.registry import Offer, Plugins
 from latentbench.running.asked import (
     Outline,
     WrongDataError,
@@ -26,6 +27,8 @@ from latentbench.running.asked import (
     warn_of_shared_images,
 )
 from latentbench.running.execute import load_data
+from latentbench.running.rehearsal import rehearse
+from latentbench.running.undoing import undoing
 from latentbench.spec import UNTRAINED, Budget, RunSpec
 
 __all__ = ["Override", "Planned", "Series", "lineup_of", "parse_override", "plan", "plan_series"]
@@ -228,12 +231,14 @@ def plan(
     overrides: Sequence[Override] = (),
     onerror: Callable[[str, LatentbenchError], None] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    timeout: float | None = None,
 ) -> list[Planned]:
     """Every run of ``board``, dataset by dataset and seed by seed; a run that two datasets mean is there once.
 
-    The datasets are loaded, because a run's identity holds their hash, but one after the other. An optional one that
-    is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for it. What else is wrong
-    with a dataset, optional or not, is raised, or told to ``onerror``.
+    The datasets are loaded, because a run's identity holds their hash, but one after the other; those of third-party
+    plugins first in a process of their own, so that one that ends its process or does not return is a fault as well.
+    An optional one that is not there is left out with a warning, unless nothing else is left or ``datasets`` asks for
+    it. What else is wrong with a dataset, optional or not, is raised, or told to ``onerror``.
 
     A model is left out, with a warning, on a dataset that lacks what it needs or that it does not suit.
 
@@ -249,6 +254,7 @@ def plan(
         onerror: called with the label of a dataset that cannot be used, and the reason; the others are planned, if
             there are some.
         progress: called with a title, what is done and of how much, while a dataset is prepared.
+        timeout: seconds that a dataset of a third-party plugin may take to be loaded; None: no limit.
 
     Raises:
         LatentbenchError: an unknown name or option, a wrong value, a missing or corrupt dataset, a fault of its plugin,
@@ -267,9 +273,16 @@ def plan(
     for label, here in by_dataset.items():
         entry, dataset, options = here[0].entry, here[0].dataset, here[0].options
         try:
-            data = load_data(plugins, entry.name, options.model_dump(mode="json"), data_root, progress)
-            split_hash = data.split_hash
-        except (Exception, SystemExit) as error:
+            given = options.model_dump(mode="json")
+            offer = plugins.get("datasets", entry.name)
+            if not offer.plugin.builtin:
+                rehearse(plugins, entry.name, given, data_root, timeout, progress)
+            with _put_back(offer):
+                data = load_data(plugins, entry.name, given, data_root, progress)
+                split_hash = data.split_hash
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             reason = error if isinstance(error, LatentbenchError) else LatentbenchError(describe(error))
             if entry.optional and not datasets and _is_missing(dataset(options), data_root, error):
                 missing[label] = reason
@@ -302,6 +315,12 @@ def plan(
         mend = "its datasets have not what they need" if series else "it runs on other datasets of the board"
         raise LatentbenchError(f"board '{board.name}': nothing to run for {', '.join(names)}", mend)
     return list(planned.values())
+
+
+def _put_back(dataset: Offer) -> AbstractContextManager[None]:
+    """Where a dataset of another distribution is loaded: the process stays as it is for the others."""
+    whose = f"dataset '{dataset.name}', load()"
+    return nullcontext() if dataset.plugin.builtin else undoing(dataset.plugin.blamed_for(whose))
 
 
 def _is_missing(dataset: Dataset, data_root: Path, error: BaseException) -> bool:

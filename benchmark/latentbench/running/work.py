@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -17,6 +18,7 @@ from latentbench.records.record import Record
 from latentbench.records.store import Store
 from latentbench.running.execute import checkpoint_path
 from latentbench.running.plan import Override, Planned, lineup_of, plan
+from latentbench.running.undoing import undoing
 
 __all__ = ["Watcher", "Work"]
 
@@ -66,6 +68,7 @@ class Work:
         retry_failed: bool = False,
         rerun: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
+        timeout: float | None = None,
     ) -> Self:
         """Plan the runs and look for their records. Nothing is written.
 
@@ -82,6 +85,7 @@ class Work:
             retry_failed: whether failed runs are to be made again.
             rerun: whether finished runs that other code made are to be made again.
             progress: called with a title, what is done and of how much, while a dataset is prepared.
+            timeout: seconds that a dataset of a third-party plugin may take to be loaded.
 
         Raises:
             LatentbenchError: as ``plan``; or a record is of a later version of latentbench, or
@@ -97,7 +101,7 @@ class Work:
         runs = plan(
             board, plugins, data_root,
             models=models, datasets=datasets, seeds=seeds, threads=threads, overrides=overrides, onerror=leave_out,
-            progress=progress,
+            progress=progress, timeout=timeout,
         )  # fmt: skip
         store = Store(out)
         records = {run.spec.key: store.read(run.spec) for run in runs}
@@ -136,7 +140,7 @@ class Work:
         silent = dict(self.to_do)
         tasks = [Task(run.spec, how) for run in self.to_do.values()]
         outcomes = executor.value().run(tasks, slots, watcher.progress)
-        for outcome in _blaming(outcomes, executor.plugin.blamed_for(f"executor '{executor.name}', run()")):
+        for outcome in _of_executor(outcomes, executor):
             run = silent.pop(outcome.key)
             record = self.store.read(run.spec) if outcome.status != "lost" else None
             self.records[outcome.key] = record
@@ -168,10 +172,19 @@ class Work:
         return [record for record in self.records.values() if record is not None and record.status == "failed"]
 
 
-def _blaming(outcomes: Iterable[Outcome], whose: str) -> Iterator[Outcome]:
-    """The same outcomes; what is raised instead of one carries a note of whose it is."""
-    with blame(whose):
-        yield from outcomes
+def _of_executor(outcomes: Iterable[Outcome], executor: Offer) -> Iterator[Outcome]:
+    """The same outcomes; what is raised instead of one carries a note of whose it is.
+
+    What a third-party executor changes of the process, it changes for itself alone.
+    """
+    whose = executor.plugin.blamed_for(f"executor '{executor.name}', run()")
+    coming = iter(outcomes)
+    while True:
+        with blame(whose), nullcontext() if executor.plugin.builtin else undoing(whose):
+            outcome = next(coming, None)
+        if outcome is None:
+            return
+        yield outcome
 
 
 def _is_open(record: Record | None, retry_failed: bool) -> bool:

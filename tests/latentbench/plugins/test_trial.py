@@ -119,3 +119,30 @@ def test_what_a_plugin_prints_is_no_part_of_the_output(install):
     )  # fmt: skip
     assert "quick" in [row["name"] for row in json.loads(done.stdout)]
     assert done.stderr == "hello from the import\nhello from the hook\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import os\nos._exit(0)", "ends the process with exit code 0 in its import"),
+        (HOOK + "os._exit(0)", "ends the process with exit code 0 in latentbench_models()"),
+        ("raise KeyboardInterrupt", "ends the process by signal 2 in its import"),
+    ],
+)
+def test_a_named_file_that_would_end_the_command_is_an_error_in_one_line(tmp_path, monkeypatch, capsys, source, reason):
+    monkeypatch.chdir(tmp_path)
+    Path("ends.py").write_text(source)
+    assert main(["--plugin", "ends.py", "list", "models"]) == 2
+    assert capsys.readouterr().err == f"latentbench: error: plugin ends.py: {reason}\n"
+
+
+def test_a_named_file_is_tried_with_what_lies_beside_it_and_again_when_that_changes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("named.py").write_text(
+        "import beside_it\nfrom latentbench import hookimpl\n@hookimpl\ndef latentbench_boards():\n    return []\n"
+    )
+    Path("beside_it.py").write_text("")
+    assert main(["--plugin", "named.py", "list", "boards"]) == 0
+    Path("beside_it.py").write_text("import os\nos._exit(1)\n")
+    assert main(["--plugin", "named.py", "list", "boards"]) == 2
+    assert "named.py: ends the process with exit code 1 in its import" in capsys.readouterr().err
