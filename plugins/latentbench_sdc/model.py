@@ -141,16 +141,14 @@ class SDC(Model):
         def unused(self) -> Mapping[str, str]:
             """What only another corruption, weighting or smoothing has."""
             own: dict[str, str] = {}
+            of_blobs = ("shapes", "fills", "textures", "blobs", "side", "opacity", "coverage", "softness")
+            of_parts = ("weighting", "clean_weight", "masked_weight")
             if self.corruption != "structured":
-                blobs = ("shapes", "fills", "textures", "blobs", "side", "opacity", "coverage", "softness", "clean")
-                own |= dict.fromkeys(blobs, "only the corruption structured has blobs")
-                weights = ("weighting", "clean_weight", "masked_weight")
-                own |= dict.fromkeys(weights, "only the corruption structured leaves a part of an image clean")
+                own |= dict.fromkeys((*of_blobs, "clean"), "only the corruption structured has blobs")
+                own |= dict.fromkeys(of_parts, "only the corruption structured leaves a part of an image clean")
             elif self.clean == 1:
-                blobs = ("shapes", "fills", "textures", "blobs", "side", "opacity", "coverage", "softness")
-                own |= dict.fromkeys(blobs, "clean=1 leaves all images as they are")
-                weights = ("weighting", "clean_weight", "masked_weight")
-                own |= dict.fromkeys(weights, "clean=1 leaves no corrupted part")
+                own |= dict.fromkeys(of_blobs, "clean=1 leaves all images as they are")
+                own |= dict.fromkeys(of_parts, "clean=1 leaves no corrupted part")
             elif self.weighting == "plain":
                 own |= dict.fromkeys(("clean_weight", "masked_weight"), "only the weighting masked has two parts")
             if self.corruption != "grid_noise":

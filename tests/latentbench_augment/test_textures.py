@@ -1,7 +1,9 @@
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -74,13 +76,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_images_of_more_than_8_bits_are_refused(tmp_path: Path) -> None:
     files = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "image_files.py"))
-    for name, pixels in {
+    deep: dict[str, npt.NDArray[Any]] = {
         "deep.png": np.full((4, 4), 30_000, np.uint16),
         "colour.png": np.full((4, 4, 3), 700, np.uint16),
         "alpha.png": np.full((4, 4, 2), 65535, np.uint16),
         "colour.tif": np.full((4, 4, 3), 700, np.uint16),
         "signed.tif": np.full((4, 4), -7, np.int8),
-    }.items():
+    }
+    for name, pixels in deep.items():
         path = files[name[-3:].replace("tif", "tiff")](tmp_path / name, pixels, pixels.itemsize * 8)
         with pytest.raises(LatentbenchError, match=rf"texture .*{name} has channels of (16|8) bits .*: save it with 8"):
             read_textures(tmp_path, channels=1, size=4)

@@ -129,7 +129,7 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
                 Code(row.label),
                 " is transductive: an image's results change with the other images in its batch (",
                 *found,
-                " of the largest).",
+                " of their range).",
             ]
     for group in table.groups:
         yield from _comparisons(group)

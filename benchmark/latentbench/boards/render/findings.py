@@ -27,7 +27,7 @@ _READING = (
     "seeds and, where that is known, test images. *Not separated* says that these seeds and images do not decide, not "
     "that the two are equal. *Better* and *worse* compare bare values, where their uncertainty is not known: one seed "
     "has none.",
-    "Nulls are rows that take no model at all, such as the mean brightness of an image. The best one by its value is "
+    "Nulls are rows without a trained network, such as the mean brightness of an image. The best one by its value is "
     "shown; a row is ahead of it if it is ahead of *every* null, and behind it if some null is ahead. A null has one "
     "score, by which it is read beside a value of any score. The untrained twin is the same model without a training "
     "step, paired by seed. Cells are means over seeds, with their 95 % intervals. All rows are of the implementations "

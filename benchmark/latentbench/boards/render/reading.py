@@ -85,9 +85,10 @@ def _references(tables: Sequence[Table | Means]) -> Iterator[Note]:
     twins = any(row.twin for table in tables for row in table.rows)
     if nulls:
         yield [
-            "Nulls are model-free rows that others are read against; they have no rank and change none. A value is "
-            "ahead of the best null if it is ahead of every null: the greatest p-value of these tests counts, which "
-            "allows for the choice of the best. Beside a value of a score that nulls lack they are read by their own."
+            "Nulls are rows without a trained network that others are read against; they have no rank and change none. "
+            "A value is ahead of the best null if it is ahead of every null: the greatest p-value of these tests "
+            "counts, which allows for the choice of the best. Beside a value of a score that nulls lack they are read "
+            "by their own."
         ]
     if twins:
         yield [
