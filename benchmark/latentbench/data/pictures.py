@@ -1,7 +1,7 @@
 """Picture files of a user's own, brought into the shape of a dataset's images.
 
-Only what leaves no doubt is read here: one image of 8 bits a channel, without transparency. A dataset whose files are read otherwise
-says how (``latentbench.Dataset.read_picture``).
+Only what leaves no doubt is read here: one image of 8 bits a channel, without transparency. A dataset whose files are
+read otherwise says how (``latentbench.Dataset.read_picture``).
 """
 
 from dataclasses import dataclass

@@ -83,7 +83,9 @@ def test_a_line_scan_above_the_limit_of_pillow_is_read_and_one_beyond_reason_is_
 
 def test_what_needs_guessing_or_cannot_be_read_is_refused_by_name(tmp_path):
     deep = saved(tmp_path / "deep.png", RNG.integers(0, 4000, (12, 20), dtype=np.uint16))
-    with pytest.raises(LatentbenchError, match=r"deep\.png has channels of 16 bits \(unsigned\), not of 8 .*save it with 8"):
+    with pytest.raises(
+        LatentbenchError, match=r"deep\.png has channels of 16 bits \(unsigned\), not of 8 .*save it with 8"
+    ):
         read_picture(deep, (1, 12, 20))
     whole = saved(tmp_path / "whole.png", COLOUR).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -128,5 +130,7 @@ def test_pages_and_files_that_pillow_does_not_open_are_told_apart_from_damage(tm
     with pytest.raises(LatentbenchError, match=r"pages\.tif holds 2 images: save each in a file of its own"):
         read_picture(tmp_path / "pages.tif", (1, 12, 20))
     tiff(tmp_path / "double.tif", RNG.random((12, 20)), 64)
-    with pytest.raises(LatentbenchError, match=r"double\.tif is a TIFF with 1 channels of 64 bits \(float\), which can"):
+    with pytest.raises(
+        LatentbenchError, match=r"double\.tif is a TIFF with 1 channels of 64 bits \(float\), which can"
+    ):
         read_header(tmp_path / "double.tif")
