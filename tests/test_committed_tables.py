@@ -79,8 +79,12 @@ def test_every_committed_record_is_made_again_by_the_command_of_some_board(plann
 
 def test_a_record_in_settings_that_no_board_names_would_be_noticed(planned: dict[Line, Board]) -> None:
     """The test above is not blind to any part of a run but the hash of its data."""
-    spec = committed()[0].spec
-    number = next(name for name, value in spec.config.items() if type(value) is int)
+    spec, number = next(
+        (record.spec, name)
+        for record in committed()
+        for name, value in record.spec.config.items()
+        if type(value) is int
+    )
     changes = {
         "config": {**spec.config, number: spec.config[number] + 1},
         "options": {**spec.options, "seed": 77},

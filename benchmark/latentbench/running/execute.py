@@ -423,7 +423,7 @@ class _Written:
     """A note in the run's work folder of what it has written, for a record that its own process cannot write."""
 
     def __init__(self, store: Store, spec: RunSpec) -> None:
-        self._path = store.work(spec) / "written.json"
+        self._path = store.work(spec) / "written"
 
     def clear(self) -> None:
         """Nothing is written yet: the files of an earlier attempt are not this one's."""
