@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from latentbench.records.frame import values_frame
     from latentbench.records.record import Record
     from latentbench.records.store import Store
+    from latentbench.running.children import become_child, starting_child
     from latentbench.running.execute import execute, give_up, load_data
     from latentbench.spec import RunSpec
     from latentbench.torchvision_compat import import_torchvision
@@ -96,6 +97,7 @@ _PUBLIC = {
     "records.frame": ("values_frame",),
     "records.record": ("Record",),
     "records.store": ("Store",),
+    "running.children": ("become_child", "starting_child"),
     "running.execute": ("execute", "give_up", "load_data"),
     "spec": ("RunSpec",),
     "torchvision_compat": ("import_torchvision",),
@@ -150,6 +152,7 @@ __all__ = [
     "ValueName",
     "ValueRange",
     "Where",
+    "become_child",
     "common_options",
     "content_hash",
     "data_root_option",
@@ -168,6 +171,7 @@ __all__ = [
     "replacing",
     "results_option",
     "run",
+    "starting_child",
     "unpack",
     "values_frame",
 ]

@@ -31,8 +31,8 @@ def read_textures(folder: Path | str, *, channels: int, size: int, limit: int = 
         (N, channels, size, size) float32 in [0, 1], on the CPU.
 
     Raises:
-        LatentbenchError: there is no file that ends like an image's; or one cannot be read, or has more than
-            8 bits or signed ones, or holds several images.
+        LatentbenchError: there is no file that ends like an image's; or one cannot be read, has more than 8 bits or
+            signed ones, or holds several images.
     """
     if channels not in _MODES:
         raise LatentbenchError(f"textures of {channels} channels", "1 and 3 can be read")

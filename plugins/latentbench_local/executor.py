@@ -4,20 +4,28 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
-from types import ModuleType
 from typing import ClassVar
 
-from latentbench import Executor, LatentbenchError, Outcome, Progress, Task, execute, give_up, nth_device
+from latentbench import (
+    Executor,
+    LatentbenchError,
+    Outcome,
+    Progress,
+    Task,
+    become_child,
+    execute,
+    give_up,
+    nth_device,
+    starting_child,
+)
 
 __all__ = ["LocalExecutor"]
 
@@ -75,7 +83,7 @@ class _Run:
             target=_carry_out, args=(theirs, task, slot, dict(os.environ), level), daemon=True
         )
         try:
-            with _nothing_at_the_top():
+            with starting_child():
                 self._process.start()
         except (EOFError, ConnectionError) as error:
             what = "the process from which runs are forked ended before it forked one"
@@ -133,21 +141,6 @@ class _Run:
         return f"{self.task.spec} ({self._last.phase})"
 
 
-@contextmanager
-def _nothing_at_the_top() -> Iterator[None]:
-    """Let a process begin without the script that started it.
-
-    multiprocessing would run the script's top level again in each process, the call that starts runs among it, unless
-    the script guards it; and what is sent to a run refers to nothing in it.
-    """
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
-
-
 class _Sender(QueueHandler):
     """Sends messages to the parent, what is logged among them."""
 
@@ -166,10 +159,7 @@ class _Sender(QueueHandler):
 
 def _carry_out(connection: Connection, task: Task, slot: int, environ: Mapping[str, str], log_level: int) -> None:
     """What the process of a run does: carry the task out and report."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle: it then kills its runs
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.clear()
-    os.environ.update(environ)  # the fork server's may be older
+    become_child(environ)
     sender = _Sender(connection)
     log = logging.getLogger("latentbench")
     log.addHandler(sender)
@@ -177,11 +167,3 @@ def _carry_out(connection: Connection, task: Task, slot: int, environ: Mapping[s
     log.propagate = False
     here = replace(task.execution, device=nth_device(task.execution.device, slot))
     sender.send(execute(replace(task, execution=here), progress=sender.send))
-
-
-def _end_with_parent() -> None:
-    """Let no run go on writing when the command that started it is gone."""
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)

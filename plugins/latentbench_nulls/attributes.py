@@ -106,9 +106,8 @@ class FactorRotation(Null):
         x = images.flatten(1)
         levels = as_bytes(x)
         index = torch.searchsorted(self.fingerprints, fingerprint(levels)).clamp_max(len(self.codes) - 1)
-        others = (
-            (self.references[index] != levels).any(1).nonzero()[:, 0]
-        )  # what rounds to a reference is nearest to it
+        # what rounds to a reference is nearest to it
+        others = (self.references[index] != levels).any(1).nonzero()[:, 0]
         if len(others):
             index[others] = nearest(x[others], self.references)
         return self.codes[index]

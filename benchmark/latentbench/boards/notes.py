@@ -299,7 +299,10 @@ def _references(table: Table | Means) -> Iterator[Note]:
         are, them = ("is a ceiling", "it") if len(ceilings) == 1 else ("are ceilings", "them")
         yield [*listed(ceilings), f" {are}: nothing can be ahead of {them}, and no value is read against {them}."]
     read = [column for column in shown if column.merit]
-    nulls, twins = ({name for row in rows for name in beside(row)} for beside in (_beside_null, _beside_twin))
+    nulls, twins = (
+        {name for row in rows for name in row.beside_null},
+        {name for row in rows for name in row.beside_twin},
+    )
     if not (nulls or twins):
         yield ["No null and no untrained twin stands here to read values against, so none is marked."]
         return
@@ -327,14 +330,6 @@ def _references(table: Table | Means) -> Iterator[Note]:
                 *_joined(columns),
                 ".",
             ]
-
-
-def _beside_null(row: Row) -> Iterable[str]:
-    return row.beside_null
-
-
-def _beside_twin(row: Row) -> Iterable[str]:
-    return row.beside_twin
 
 
 def _readouts(table: Table | Means) -> Iterator[Note]:

@@ -31,9 +31,8 @@ def command(invocation: Invocation, folder: Path | None, results: Path, jobs: in
 
     Each record must have a known schema, the key of its spec, and the path that belongs to this key. Its values must
     be within their metrics' bounds, what it states about metrics and model must be so, and its files must have the
-    recorded hashes. Every value that follows from the
-    stored predictions is computed again and compared; values that cannot be computed again are counted by the reason.
-    Exit code 2 if anything is wrong.
+    recorded hashes. Every value that follows from the stored predictions is computed again and compared; values that
+    cannot be computed again are counted by the reason. Exit code 2 if anything is wrong.
     """
     from latentbench.records.store import Store
 

@@ -27,16 +27,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 __all__ = ["EIGHT_BITS", "Storage", "ValueRange"]
 
 #: TIFF tags and values.
-_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _CHANNELS, _FORMAT, _LEAST, _GREATEST = (
-    254,
-    258,
-    259,
-    262,
-    277,
-    339,
-    340,
-    341,
-)
+_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _CHANNELS = 254, 258, 259, 262, 277
+_FORMAT, _LEAST, _GREATEST = 339, 340, 341
 _REDUCED = 1  # a bit of _SUBFILE: a smaller version of another image in the file
 _WHITE_IS_ZERO = 0
 _PIECES = ((273, 279), (324, 325))  # where strips or tiles begin, and their lengths

@@ -7,18 +7,15 @@ it; so it is loaded once where it can take nothing, and by the command itself on
 import multiprocessing
 import os
 import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from latentbench.errors import LatentbenchError, describe
 from latentbench.plugins.registry import Plugins
+from latentbench.running.children import become_child, starting_child
 from latentbench.running.execute import load_data
 
 __all__ = ["rehearse"]
@@ -53,7 +50,7 @@ def rehearse(
     arguments = (theirs, dict(os.environ), plugins.files, dataset, options, data_root)
     process = _context.Process(target=_load, args=arguments)
     try:
-        with _nothing_at_the_top():
+        with starting_child():
             process.start()
     except (EOFError, OSError):  # no process can be started: it is loaded without
         return
@@ -97,10 +94,7 @@ def _load(
     data_root: Path,
 ) -> None:
     """What the process does: it tells how far it has come, and ends at once when it has come through."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the command's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.clear()
-    os.environ.update(environ)  # the fork server's may be older
+    become_child(environ)
     for stream in (1, 2):  # the command prints it, when it loads the dataset itself
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     told = None
@@ -113,22 +107,3 @@ def _load(
             told = f": {describe(error).rpartition(': ')[2]}"
     connection.send(told)
     os._exit(0)
-
-
-def _end_with_parent() -> None:
-    """Let no dataset be loaded when the command that asked for it is gone."""
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def _nothing_at_the_top() -> Iterator[None]:
-    """Let the process begin without the script that started it, whose top level multiprocessing would run again."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script

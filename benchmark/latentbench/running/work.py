@@ -88,8 +88,8 @@ class Work:
             timeout: seconds that a dataset of a third-party plugin may take to be loaded.
 
         Raises:
-            LatentbenchError: as ``plan``; or a record is of a later version of latentbench, or
-                contradicts the metrics that are installed.
+            LatentbenchError: as ``plan``; or a record is of a later version of latentbench, or contradicts the metrics
+                that are installed.
         """
         lineup = lineup_of(board, plugins)
         unusable: dict[str, str] = {}
