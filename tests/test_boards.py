@@ -86,6 +86,12 @@ def lines(path: Path) -> dict[tuple[str, str], dict[str, str]]:
         }
 
 
+def headings_of(path: Path) -> list[tuple[str, str]]:
+    """The tables of a leaderboard's Markdown: each with what it is over, but for the split."""
+    found = re.findall(r"^## (.*)\n\n(.*)$", path.read_text(), re.MULTILINE)
+    return [(name, about.partition(", split")[0]) for name, about in found]
+
+
 def test_a_users_folders_get_the_board_of_mvtec_ad(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_part(root / "parts/gear", masks=4)
     make_part(root / "parts/nut", masks=3)
@@ -94,12 +100,20 @@ def test_a_users_folders_get_the_board_of_mvtec_ad(root: Path, capsys: pytest.Ca
     assert "pca-2 on gear, seed 0: finished, auroc@test 1.000" in out
     assert "pca-2 on nut, seed 0: finished, auroc@test 1.000" in out
     assert main(["leaderboard", "my-parts.yaml"]) == 0
-    headings = re.findall(r"^## (.*)\n\n(.*)$", (root / "results/my-parts.md").read_text(), re.MULTILINE)
-    assert [(name, about.partition(", split")[0]) for name, about in headings] == [
-        ("Means", "Mean over 2 of 2 datasets (`gear`, `nut`), 1 seed, ranked by test images alone."),
-        ("`gear`", "Dataset `mvtec-like` (`folder=parts/gear`)"),
-        ("`nut`", "Dataset `mvtec-like` (`folder=parts/nut`)"),
+    headings = [
+        ("`gear`", "Dataset `mvtec-like` (`folder=parts/gear, image_size=24`)"),
+        ("`nut`", "Dataset `mvtec-like` (`folder=parts/nut, image_size=24`)"),
     ]
+    assert headings_of(root / "results/my-parts.md") == headings
+    note = "No run is in the board's options for the dataset: these have `image_size=24` and no part in means."
+    assert note in (root / "results/my-parts.md").read_text()
+    board = (root / "my-parts.yaml").read_text()
+    (root / "my-parts.yaml").write_text(re.sub(r"folder: parts/\w+", r"\g<0>, image_size: 24", board))
+    assert run("my-parts.yaml") == 0
+    assert "0 to do\n2 of 2 runs are finished" in capsys.readouterr().out
+    assert main(["leaderboard", "my-parts.yaml"]) == 0
+    means = "Mean over 2 of 2 datasets (`gear`, `nut`), 1 seed, ranked by test images alone."
+    assert headings_of(root / "results/my-parts.md") == [("Means", means), *headings]
     found = lines(root / "results/my-parts.csv")
     for value in ("auroc@test", "pixel-auroc@test", "aupro30@test"):
         of_parts = [float(found[part, value]["mean"]) for part in ("gear", "nut")]

@@ -134,10 +134,12 @@ def test_a_board_s_committed_lineup_is_what_the_models_presets_are(path: Path, p
         return
     found = read_lineup(RESULTS, board)
     expected = lineup_of(board, plugins)
-    for label, rows in expected.items():
+    mend = f"run: latentbench plan {path.stem} --out leaderboards/results"
+    for label, options in expected.datasets.items():
+        assert found.datasets.get(label) == json.loads(json.dumps(options)), f"{label}: {mend}"
+    for label, rows in expected.rows.items():
         for row, config in rows.items():
-            mend = f"{row} on {label}: run: latentbench plan {path.stem} --out leaderboards/results"
-            assert found.get(label, {}).get(row) == json.loads(json.dumps(config)), mend
+            assert found.rows.get(label, {}).get(row) == json.loads(json.dumps(config)), f"{row} on {label}: {mend}"
 
 
 @cache

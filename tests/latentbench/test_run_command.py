@@ -356,7 +356,7 @@ def test_a_lineup_of_earlier_runs_stays_that_of_the_board_whatever_is_chosen_or_
     Path("toys.yaml").write_text(VARIANTS)
     cli("run", "toys.yaml", "--jobs", "1", "--models", "narrow", "--set", "latent_dim=1")
     lineup = json.loads(Path("results/toys.lineup.json").read_text())
-    assert {label: config["latent_dim"] for label, config in lineup["toy-blobs"].items()} == {
+    assert {label: config["latent_dim"] for label, config in lineup["rows"]["toy-blobs"].items()} == {
         "centre-distance": 4, "narrow": 2
     }  # fmt: skip
 

@@ -232,7 +232,7 @@ def evidence(finding: Finding, place: Place, board: Board, tables: Sequence[Tabl
         tables: its standings; the dataset counts by its first one.
     """
     entry = next(entry for entry in board.datasets if entry.label == place.dataset)
-    table = next((table for table in tables if table.label == place.dataset), None)
+    table = next((table for table in tables if table.label == place.dataset and not table.set_options), None)
     everything = {row.label: row for row in (*table.rows, *table.nulls)} if table else {}
     column = _column(place.value, table)
     name = column.name

@@ -34,6 +34,10 @@ class Gathered:
     board: Board
     entry: BoardDataset
     """The dataset, as the board lists it."""
+    options: Mapping[str, Any]
+    """The dataset's, in the named lines."""
+    set_options: Mapping[str, Any]
+    """Those of them that are not the board's, as far as its lineup tells: empty but where no run has the board's."""
     records: Sequence[Record]
     """All of them."""
     current: Sequence[Record]
@@ -41,8 +45,9 @@ class Gathered:
     named: Sequence["_Line"]
     """The lines that the board names."""
     others: Sequence["_Line"]
+    """The other lines; in a dataset's first table also those on the dataset in other options than the board's."""
     guessed: Sequence[str]
-    """Labels of lines whose configuration the lineup does not tell."""
+    """Labels of lines, and of the dataset, whose configuration the lineup does not tell."""
 
     def column(self, name: str) -> Column:
         """The column of one value, whether or not the board shows it."""
@@ -90,17 +95,19 @@ class Gathered:
 
 
 def gather(board: Board, records: Iterable[Record], lineup: Lineup | None = None) -> list[Gathered]:
-    """The runs of each table of ``board``: one for each dataset, its options, its split hash and its versions.
+    """The runs of each table of ``board``: one for each dataset, its split hash and its versions.
 
     Datasets come in the board's order, newest versions first, then the most runs. The result does not depend on the
-    order of the records, and a run that is recorded twice counts once.
+    order of the records, and a run that is recorded twice counts once. Where a dataset was run in several options of
+    those that the board leaves open, the table is of the board's, or where there are none of the options that come
+    first by the above; the rest are other lines of it.
 
     Args:
         board: which models, variants and datasets stand in a table.
         records: in any order; those of other boards are passed over.
-        lineup: the configuration behind each model and variant. Where it does not tell, a model's line is the
-            configuration with the most finished runs among those that no variant describes, and a variant's the one
-            with the most among those that have its options.
+        lineup: the configuration behind each dataset, model and variant. Where it does not tell, a dataset is taken in
+            the options that come first, a model's line is the configuration with the most finished runs among those
+            that no variant describes, and a variant's the one with the most among those that have its options.
     """
     groups: defaultdict[_Place, list[Record]] = defaultdict(list)
     texts = _Texts()
@@ -114,7 +121,27 @@ def gather(board: Board, records: Iterable[Record], lineup: Lineup | None = None
         if entry is not None:
             groups[entry, -spec.harness_version, -spec.dataset_version, spec.split_hash, options].append(record)
     by_size = sorted(groups.items(), key=lambda group: (group[0][:3], -len(group[1]), group[0][3:]))
-    return [_gathered(board, board.datasets[place[0]], group, lineup or {}, texts) for place, group in by_size]
+    lineup = lineup or Lineup()
+    found = [_gathered(board, board.datasets[place[0]], group, lineup, texts) for place, group in by_size]
+    by_label = grouped(found, lambda one: one.entry.label)
+    return [one for label, same in by_label.items() for one in _in_one_setting(same, lineup.datasets.get(label))]
+
+
+def _in_one_setting(found: Sequence[Gathered], options: Mapping[str, Any] | None) -> Sequence[Gathered]:
+    """What was gathered on a dataset in these options, or in those that come first, with the rest as other lines."""
+    having = [one.options for one in found]
+    shown = options if options in having else having[0]
+    set_options = differing([shown, options])[0] if options else {}
+    first, *older = (replace(one, set_options=set_options) for one in found if one.options == shown)
+    others = [one for one in found if one.options != shown]
+    lines = [replace(line, label="") for one in others for line in (*one.named, *one.others)]
+    first = replace(
+        first,
+        records=[*first.records, *(record for one in others for record in one.records)],
+        others=[*first.others, *lines],
+        guessed=[*([first.entry.label] if others and options is None else []), *first.guessed],
+    )
+    return [first, *older]
 
 
 class _Texts:
@@ -184,7 +211,8 @@ def _gathered(board: Board, entry: BoardDataset, records: Sequence[Record], line
         for record in records
         if record.spec.model_version == newest[record.spec.model] and not _is_refused(record, board)
     ]
-    return Gathered(board, entry, records, current, *_lines(board, entry, current, lineup.get(entry.label, {}), texts))
+    lines = _lines(board, entry, current, lineup.rows.get(entry.label, {}), texts)
+    return Gathered(board, entry, records[0].spec.options, {}, records, current, *lines)
 
 
 def _newest(records: Iterable[Record]) -> dict[str, int]:

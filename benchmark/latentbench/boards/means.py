@@ -80,14 +80,14 @@ def means(board: Board, tables: Sequence[Table], replicates: Replicates | None =
 
     Args:
         board: whose ``rank`` and ``columns`` are averaged.
-        tables: the board's standings. Each dataset counts by its first one.
+        tables: the board's standings. Each dataset counts by its first one, if that is in the board's options.
         replicates: of the values that rank, as far as they are known. Those of different splits are independent.
 
     Returns:
         The means; None if the board asks for none or no run is finished.
     """
     first = {label: same[0] for label, same in grouped(tables, lambda table: table.label).items()}
-    parts = Parts.of({label: [*table.rows, *table.nulls] for label, table in first.items()})
+    parts = Parts.of({label: [*table.rows, *table.nulls] for label, table in first.items() if not table.set_options})
     if not (board.average and board.rank and parts.labels):
         return None
     columns = [replace(parts.column(name), merit=name not in board.no_merit) for name in board.values()]

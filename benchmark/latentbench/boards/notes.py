@@ -76,9 +76,10 @@ def about(board: Board, table: Table | Means) -> Note:
         labels = _joined([*map(Code, table.labels)])
         facts.append([f"mean over {len(table.labels)} of {len(board.datasets)} datasets (", *labels, ")"])
     else:
-        if table.fixed or table.label != table.dataset:
-            fixed: list[Part] = [" (", Code(format_options(table.fixed)), ")"] if table.fixed else []
-            facts.append(["dataset ", Code(table.dataset), *fixed])
+        shown = {**table.fixed, **table.set_options}
+        if shown or table.label != table.dataset:
+            options: list[Part] = [" (", Code(format_options(shown)), ")"] if shown else []
+            facts.append(["dataset ", Code(table.dataset), *options])
         facts.append(["split ", Code(table.split_hash[:12])])
         if table.diagnosis and table.diagnosis.value in (None, *(one.name for one in table.ranking)):
             facts.append(["class-split novelty"])
@@ -390,7 +391,10 @@ def _no_mean(table: Means, column: Column, row: MeanRow) -> tuple[Part, ...]:
 
 
 def _configurations(board: Board, table: Table) -> Iterator[Note]:
-    """The options of the variants, budgets other than the board's, and configurations that had to be guessed."""
+    """Options other than the board's, those of the variants, budgets, and configurations that had to be guessed."""
+    if table.set_options:
+        set_options = Code(format_options(table.set_options))
+        yield ["No run is in the board's options for the dataset: these have ", set_options, " and no part in means."]
     variants = {variant.label: variant for variant in board.variants}
     for row in (*table.rows, *table.nulls):
         if row.label in variants:

@@ -50,6 +50,8 @@ class Table:
     """Of the dataset."""
     fixed: Mapping[str, Any]
     """Those of them that the board fixes."""
+    set_options: Mapping[str, Any]
+    """Those of them that are not the board's; empty but where no run has the board's. Such a table is in no mean."""
     split_hash: str
     harness_version: int
     columns: Sequence[Column]
@@ -61,12 +63,13 @@ class Table:
     nulls: Sequence[Row]
     """Those that are nulls, in the same order; they have no ranks, and change none."""
     others: Sequence[Row]
-    """Runs of the board's models in configurations that the board does not name, and untrained twins of no trained
-    run; without ranks."""
+    """Runs of the board's models in configurations that the board does not name, or on the dataset in other options,
+    and untrained twins of no trained run; without ranks."""
     diagnosis: Diagnosis | None
     """Where the anomalies are classes held out of the normal ones: the null that tells how far apart."""
     guessed: Sequence[str]
-    """Labels of rows whose configuration the lineup does not tell: of several that fit, the one with most runs."""
+    """Labels of rows, and of the dataset, whose options the lineup does not tell: of several that fit, those with most
+    runs."""
     left_out: Mapping[tuple[str, int], int]
     """Runs by (model, version) where the table has a newer version of the model: counted here, and nowhere else."""
     transductive: Mapping[str, int]
@@ -122,8 +125,9 @@ def _table(board: Board, gathered: Gathered, replicates: Replicates) -> Table:
         label=entry.label,
         dataset=spec.dataset,
         dataset_version=spec.dataset_version,
-        options=spec.options,
+        options=gathered.options,
         fixed=entry.options,
+        set_options=gathered.set_options,
         split_hash=spec.split_hash,
         harness_version=spec.harness_version,
         columns=columns,

@@ -165,7 +165,7 @@ class _Records:
     def _tables_of(self, board: Board) -> "Sequence[_Table]":
         if id(board) not in self._tables:
             gathered = gather(board, self._of_board(board), read_lineup(self.store.root, board))
-            self._tables[id(board)] = [_Table(one) for one in gathered]
+            self._tables[id(board)] = [_Table(one) for one in gathered if not one.set_options]
         return self._tables[id(board)]
 
     def _of_board(self, board: Board) -> list[Record]:

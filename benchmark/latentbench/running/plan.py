@@ -198,7 +198,7 @@ def plan_series(
 
 
 def lineup_of(board: Board, plugins: Plugins) -> Lineup:
-    """The configuration behind each line of the board; and of each model that has a variant in it, its preset.
+    """The options of the board's datasets and of each line; and of each model that has a variant in it, its preset.
 
     Models and datasets that are not installed are left out.
 
@@ -209,14 +209,16 @@ def lineup_of(board: Board, plugins: Plugins) -> Lineup:
     entries = [entry for entry in board.datasets if entry.name in plugins.offers("datasets")]
     listed = [*known] if board.models == "all" else [name for name in board.models if name in known]
     if not entries or not (listed or board.variants):
-        return {}
+        return Lineup()
     here = board.model_copy(update={"models": listed})
-    lineup: dict[str, dict[str, dict[str, Any]]] = {entry.label: {} for entry in entries}
-    for one in plan_series(here, plugins, datasets=list(lineup)):
-        lineup[one.entry.label][one.label] = one.config.model_dump(mode="json")
+    datasets: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, dict[str, Any]]] = {entry.label: {} for entry in entries}
+    for one in plan_series(here, plugins, datasets=list(rows)):
+        datasets[one.entry.label] = one.options.model_dump(mode="json")
+        rows[one.entry.label][one.label] = one.config.model_dump(mode="json")
         preset = one.model.configure(one.entry.name, {}, one.options)
-        lineup[one.entry.label].setdefault(one.model.name, preset.model_dump(mode="json"))
-    return lineup
+        rows[one.entry.label].setdefault(one.model.name, preset.model_dump(mode="json"))
+    return Lineup(datasets=datasets, rows=rows)
 
 
 def plan(

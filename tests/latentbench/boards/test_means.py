@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import random
 import statistics
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from markdown_it import MarkdownIt
 from scipy import stats
 
 from latentbench.boards.board import Board
+from latentbench.boards.lineup import Lineup
 from latentbench.boards.means import Means, means
 from latentbench.boards.render.leaderboard import render
 from latentbench.boards.render.table_csv import CSV_COLUMNS
@@ -279,6 +281,47 @@ def test_each_dataset_counts_by_its_first_table_the_newest_with_the_most_runs():
     assert means_of(records).rows[0].summaries[RANK].mean == pytest.approx(0.6)
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_runs_on_a_dataset_in_options_that_are_not_the_board_s_are_in_no_mean_however_many(told: bool):
+    """``seed`` is an option of the dataset that the board leaves open, as --set gives it another value."""
+    listed = [*runs("a", "screw", [0.3, 0.5, 0.4]), *runs("a", "bottle", [0.6, 0.7, 0.8])]
+    more = 3 if not told else 9  # without a lineup, most runs decide
+    others = [
+        run("a", "screw", seed, {RANK: 0.9}, options={"category": "screw", "seed": 1}, split_hash="ff" * 32)
+        for seed in range(more - 1)
+    ]
+    lineup = Lineup(datasets={label: {"category": label, "seed": 0} for label in ("screw", "bottle")} if told else {})
+    alone, among = (standings(BOARD, some, lineup) for some in (listed, [*listed, *others]))
+    assert [table.label for table in among] == ["screw", "bottle"], "one heading each"
+    both = [means(BOARD, tables) for tables in (alone, among)]
+    assert [one and one.rows[0].summaries[RANK].mean for one in both] == [pytest.approx(0.55)] * 2
+    text, before = (render(BOARD, some, lineup)["parts.md"] for some in ([*listed, *others], listed))
+    note = f"- {more - 1} runs in 1 other setting stand in the CSV.\n"
+    assert note in text
+    assert note not in before
+    rows = list(csv.DictReader(io.StringIO(render(BOARD, [*listed, *others], lineup)["parts.csv"])))
+    (line,) = (one for one in rows if one["split_hash"] == "ff" * 32 and one["value"] == RANK)
+    assert (line["variant"], float(line["mean"]), line["n"]) == ("", pytest.approx(0.9), str(more - 1))
+    assert json.loads(line["dataset_options"]) == {"category": "screw", "seed": 1}
+
+
+def test_a_dataset_that_was_run_in_other_options_alone_has_a_table_that_says_so_and_no_part_in_the_means():
+    lineup = Lineup(datasets={label: {"category": label, "seed": 0} for label in ("screw", "bottle")})
+    others = [
+        run("a", "screw", seed, {RANK: 0.9}, options={"category": "screw", "seed": 1}, split_hash="ff" * 32)
+        for seed in range(3)
+    ]
+    tables = standings(BOARD, [*others, *runs("a", "bottle", [0.6, 0.7])], lineup)
+    assert [(table.label, dict(table.set_options)) for table in tables] == [("screw", {"seed": 1}), ("bottle", {})]
+    assert [row.summaries[RANK].mean for row in tables[0].rows] == [pytest.approx(0.9)]
+    found = means(BOARD, tables)
+    assert found is not None
+    assert found.labels == ["bottle"]
+    text = render(BOARD, others, lineup)["parts.md"]
+    assert "Dataset `parts` (`category=screw, seed=1`), split `ffffffffffff`" in text
+    assert "No run is in the board's options for the dataset: these have `seed=1` and no part in means." in text
+
+
 def test_presets_of_each_dataset_are_one_row_and_the_note_names_the_options():
     records = [
         *runs("a", "screw", [0.4, 0.6], config={"latent_dim": 8, "epochs": 5}),
@@ -292,10 +335,12 @@ def test_a_variant_has_a_row_of_its_own_and_other_settings_are_in_no_mean():
     configs = {(size, epochs): {"latent_dim": size, "epochs": epochs} for size in (8, 16, 32) for epochs in (5, 9)}
     variant = {"model": "a", "label": "a-large", "options": {"latent_dim": 16}}
     board = Board.model_validate({**BOARD.model_dump(), "variants": [variant]})
-    lineup = {
-        label: {"a": configs[8, epochs], "a-large": configs[16, epochs]}
-        for label, epochs in (("screw", 5), ("bottle", 9))
-    }
+    lineup = Lineup(
+        rows={
+            label: {"a": configs[8, epochs], "a-large": configs[16, epochs]}
+            for label, epochs in (("screw", 5), ("bottle", 9))
+        }
+    )
     records = [
         *runs("a", "screw", [0.4], config=configs[8, 5]), *runs("a", "screw", [0.8], config=configs[16, 5]),
         *runs("a", "bottle", [0.6], config=configs[8, 9]), *runs("a", "bottle", [0.9], config=configs[16, 9]),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from latentbench.boards.board import Board, load_board
+from latentbench.boards.lineup import Lineup
 from latentbench.data.splits import Data
 from latentbench.errors import LatentbenchError
 from latentbench.plugins.registry import Plugins
@@ -580,23 +581,23 @@ def test_a_lineup_has_the_configuration_of_every_line_and_the_preset_of_every_va
 ) -> None:
     board = write(VARIANTS)
     lineup = lineup_of(board, plugins)
-    assert {label: list(rows) for label, rows in lineup.items()} == {
+    assert {label: list(rows) for label, rows in lineup.rows.items()} == {
         "few": ["centre-distance", "pca", "narrow"],
         "many": ["centre-distance", "pca", "narrow", "ae-short", "ae"],
     }
     for run in plan(board, plugins, tmp_path):
-        assert lineup[run.entry.label][run.label] == run.spec.config
-    assert lineup["many"]["ae"] == {**lineup["many"]["ae-short"], "epochs": 20}
+        assert lineup.rows[run.entry.label][run.label] == run.spec.config
+    assert lineup.rows["many"]["ae"] == {**lineup.rows["many"]["ae-short"], "epochs": 20}
 
 
 def test_a_lineup_leaves_out_what_is_not_installed(plugins: Plugins, write: Callable[[str], Board]) -> None:
     text = VARIANTS.replace("[centre-distance, pca]", "[centre-distance, theirs]").replace("many, o", "many, o")
     board = write(text.replace("models:", "  - theirs-too\nmodels:"))
-    assert {label: sorted(rows) for label, rows in lineup_of(board, plugins).items()} == {
+    assert {label: sorted(rows) for label, rows in lineup_of(board, plugins).rows.items()} == {
         "few": ["centre-distance", "narrow"], "many": ["ae", "ae-short", "centre-distance", "narrow"]
     }  # fmt: skip
     nothing = board.model_copy(update={"models": ["theirs"], "variants": []})
-    assert lineup_of(nothing, plugins) == {}
+    assert lineup_of(nothing, plugins) == Lineup()
 
 
 def test_presets_that_ask_for_options_of_the_data_know_them_as_the_board_and_the_command_line_give_them(

@@ -11,6 +11,7 @@ from latentbench.boards.published import MEANS
 from latentbench.boards.render.escaping import csv_text
 from latentbench.boards.rows import Column, Row
 from latentbench.boards.standings import Table
+from latentbench.config import differing
 
 __all__ = ["CSV_COLUMNS", "table_csv"]
 
@@ -19,7 +20,7 @@ __all__ = ["CSV_COLUMNS", "table_csv"]
 CSV_COLUMNS = {
     "label": "what the board calls the dataset; of a mean, all datasets that it is over, with blanks between them",
     "dataset": "its name; mean: the line is a mean over datasets, each counting by its first table",
-    "dataset_options": "those that the board fixes, as JSON",
+    "dataset_options": "those that the board fixes, and those in which lines of one dataset differ, as JSON",
     "dataset_version": "of its plugin",
     "split_hash": "lines with different ones are not comparable",
     "harness_version": "lines with different ones are not comparable",
@@ -69,12 +70,11 @@ def table_csv(tables: Iterable[Table | Means]) -> str:
     writer = csv.DictWriter(text, list(CSV_COLUMNS), restval="", lineterminator="\n")
     writer.writeheader()
     for table in tables:
-        others = [] if isinstance(table, Means) else table.others
         rows = [(row, group.ranking.name) for group in table.groups for row in group.rows]
-        rows += [(row, "") for row in (*table.nulls, *others)]
+        rows += [(row, "") for row in (*table.nulls, *([] if isinstance(table, Means) else table.others))]
         columns = [(column, _cells(_data(table, column))) for column in table.columns]
         for row, ranked_by in (*rows, *((row.twin, "") for row, _ in rows if row.twin)):
-            settings = _cells(_settings(row, ranked_by))
+            settings = _cells(_settings(row, ranked_by) | _other_data(table, row))
             writer.writerows({**data, **settings, **_cells(_value(row, column))} for column, data in columns)
     return text.getvalue()
 
@@ -91,11 +91,25 @@ def _data(table: Table | Means, column: Column) -> dict[str, Any]:
     return value | {
         "label": table.label,
         "dataset": table.dataset,
-        "dataset_options": json.dumps(table.fixed, sort_keys=True),
+        "dataset_options": json.dumps({**table.fixed, **table.set_options}, sort_keys=True),
         "dataset_version": table.dataset_version,
         "split_hash": table.split_hash,
         "harness_version": table.harness_version,
         "diagnosis": table.diagnosis.row if table.diagnosis else None,
+    }
+
+
+def _other_data(table: Table | Means, row: Row) -> dict[str, Any]:
+    """What a row of a table is on, where that is the table's dataset in other options."""
+    spec = row.records[0].spec
+    if isinstance(table, Means) or spec.options == table.options:
+        return {}
+    others, _ = differing([spec.options, table.options])
+    return {
+        "dataset_options": json.dumps({**table.fixed, **table.set_options, **others}, sort_keys=True),
+        "dataset_version": spec.dataset_version,
+        "split_hash": spec.split_hash,
+        "harness_version": spec.harness_version,
     }
 
 

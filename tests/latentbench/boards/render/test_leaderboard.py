@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from scipy import stats
 
 from latentbench.boards.board import Board
+from latentbench.boards.lineup import Lineup
 from latentbench.boards.render.escaping import code_span
 from latentbench.boards.render.leaderboard import render
 from latentbench.boards.render.table_csv import CSV_COLUMNS
@@ -419,7 +420,7 @@ def test_a_table_has_one_line_for_each_model_and_variant_that_the_board_names():
         *runs("vae", [0.95], config={"latent_dim": 5, "loss": "bernoulli"}),
         *runs("ae", [0.5, 0.51], config={"latent_dim": 10}),
     ]
-    lineup = {"pairs": {"vae": SMALL, "vae-large": LARGE, "ae": {"latent_dim": 10}}}
+    lineup = Lineup(rows={"pairs": {"vae": SMALL, "vae-large": LARGE, "ae": {"latent_dim": 10}}})
     files = render(board, records, lineup)
     table = tables(files["pairs.md"])[0]
     assert [(row[0], row[1]) for row in table[1:]] == [("1", "vae"), ("2", "vae-large"), ("3", "ae")]
@@ -441,7 +442,7 @@ def test_a_table_has_one_line_for_each_model_and_variant_that_the_board_names():
 def test_settings_that_the_board_does_not_name_change_nothing_in_the_lines_of_those_that_it_names():
     """Not their ranks, cells or labels, not the notes, and not the metric's version that they are compared by."""
     records = [*runs("vae", [0.8, 0.81], config=SMALL), *runs("ae", [0.5, 0.51])]
-    lineup = {"pairs": {"vae": SMALL}}
+    lineup = Lineup(rows={"pairs": {"vae": SMALL}})
     others = [
         record("vae", seed, values={RANK: value(0.9 + seed, version=2)}, config=LARGE) for seed in range(2)
     ]  # fmt: skip
@@ -451,7 +452,7 @@ def test_settings_that_the_board_does_not_name_change_nothing_in_the_lines_of_th
 
 
 def test_a_table_of_nothing_but_other_settings_says_so_and_has_no_lines():
-    files = render(BOARD, [record("vae", 0, 0.9, config=LARGE)], {"pairs": {"vae": SMALL}})
+    files = render(BOARD, [record("vae", 0, 0.9, config=LARGE)], Lineup(rows={"pairs": {"vae": SMALL}}))
     assert tables(files["pairs.md"]) == []
     assert "1 run in 1 other setting stands in the CSV.\n" in files["pairs.md"]
     (line,) = (line for line in csv.DictReader(io.StringIO(files["pairs.csv"])) if line["value"] == RANK)
@@ -461,7 +462,7 @@ def test_a_table_of_nothing_but_other_settings_says_so_and_has_no_lines():
 def test_a_variant_of_a_model_that_the_board_does_not_list_stands_alone():
     board = with_variants({"model": "vae", "label": "vae-large", "options": {"latent_dim": 10}}, models=[])
     records = [*runs("vae", [0.8], config=SMALL), *runs("vae", [0.7], config=LARGE), record("ae", 0, 0.5)]
-    for lineup in ({"pairs": {"vae": SMALL, "vae-large": LARGE}}, None):
+    for lineup in (Lineup(rows={"pairs": {"vae": SMALL, "vae-large": LARGE}}), None):
         files = render(board, records, lineup)
         assert [row[1] for row in tables(files["pairs.md"])[0][1:]] == ["vae-large"]
         assert "1 run in 1 other setting stands in the CSV." in files["pairs.md"]
@@ -470,7 +471,7 @@ def test_a_variant_of_a_model_that_the_board_does_not_list_stands_alone():
 def test_a_variant_of_some_datasets_stands_in_their_tables_alone():
     variant = {"model": "vae", "label": "vae-large", "options": {"latent_dim": 10}, "datasets": ["apple"]}
     board = with_variants(variant, datasets=["apple", "pairs"])
-    lineup = {label: {"vae": SMALL, "vae-large": LARGE} for label in ("apple", "pairs")}
+    lineup = Lineup(rows={label: {"vae": SMALL, "vae-large": LARGE} for label in ("apple", "pairs")})
     records = [
         one for data in ("apple", "pairs") for c in (SMALL, LARGE) for one in runs("vae", [0.5], config=c, dataset=data)
     ]
@@ -506,7 +507,7 @@ def test_a_budget_of_a_dataset_or_variant_is_that_of_its_runs_and_is_told():
         for data in ("apple", "pairs")
         for budget in budgets.values()
     ]
-    lineup = {label: {"vae": SMALL, "short": SMALL} for label in ("apple", "pairs")}
+    lineup = Lineup(rows={label: {"vae": SMALL, "short": SMALL} for label in ("apple", "pairs")})
     files = render(board, records, lineup)
     assert files == render(board, records)  # there is nothing to guess
     lines_of = list(csv.DictReader(io.StringIO(files["pairs.csv"])))[::2]
