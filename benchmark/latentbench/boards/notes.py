@@ -21,6 +21,7 @@ __all__ = [
     "Title",
     "about",
     "class_split",
+    "diagnosed",
     "failures",
     "heading",
     "heading_lines",
@@ -195,9 +196,14 @@ def provenance(tables: Sequence[Table]) -> Iterator[Note]:
     yield ["Python: ", *listed(one.python for one in made)]
 
 
+def diagnosed(table: Table, diagnosis: Diagnosis) -> Column:
+    """The column whose value tells whether anomalies lie inside the normal images."""
+    return next((one for one in table.columns if one.name == diagnosis.value), table.columns[0])
+
+
 def class_split(table: Table, diagnosis: Diagnosis) -> Note:
     """Whether the classes that are held out as anomalies lie inside the normal ones, by the null that tells."""
-    column = next((one for one in table.columns if one.name == diagnosis.value), table.columns[0])
+    column = diagnosed(table, diagnosis)
     null = next((row for row in table.nulls if row.label == diagnosis.row and column.name in row.summaries), None)
     held_out: list[Part] = ["The anomalies are classes held out of the normal ones. "]
     if null is None:

@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from tests.latentbench.boards.test_references import RANK, answers, board, measured, null, of_answers, run, runs, table
+from tests.latentbench.boards.test_references import (
+    ERROR,
+    RANK,
+    answers,
+    board,
+    measured,
+    null,
+    of_answers,
+    run,
+    runs,
+    table,
+)
 
 from latentbench.boards.board import Board
 from latentbench.boards.findings import Evidence, Finding, Findings, boards_of, evidence, load_findings
@@ -396,6 +407,16 @@ def test_a_class_split_is_diagnosed_beside_the_verdict() -> None:
     said = verdicts(rendered([*M, *NULLS], finding(), the_board=diagnosed))
     assert len(said) == 2
     assert said[1].startswith("`d`: The anomalies are classes held out of the normal ones. `null-low` has ")
+
+
+def test_a_class_split_is_diagnosed_only_where_the_finding_is_about_what_tells_it() -> None:
+    records = [
+        *(run("m", 0.9, seed, error=0.9) for seed in range(3)),
+        *(run("null-low", 0.5, seed, error=0.5, null=True) for seed in range(3)),
+    ]
+    diagnosed = board(datasets=[{"name": "d", "diagnosis": {"row": "null-low", "value": ERROR}}], columns=[ERROR])
+    assert len(verdicts(rendered(records, finding(), the_board=diagnosed))) == 1
+    assert len(verdicts(rendered(records, finding(value=ERROR), the_board=diagnosed))) == 2
 
 
 def test_the_text_does_not_depend_on_the_order_of_the_records() -> None:

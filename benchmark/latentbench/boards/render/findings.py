@@ -10,7 +10,7 @@ from latentbench.boards.board import Board
 from latentbench.boards.findings import Evidence, Finding, Findings, Other, Outcome, evidence
 from latentbench.boards.gathering import grouped
 from latentbench.boards.lineup import Lineup
-from latentbench.boards.notes import class_split
+from latentbench.boards.notes import class_split, diagnosed
 from latentbench.boards.render.escaping import code_span
 from latentbench.boards.render.markdown import sentence
 from latentbench.boards.rows import Column
@@ -33,9 +33,10 @@ _READING = (
     "step, paired by seed. Cells are means over seeds, with their 95 % intervals. All rows are of the implementations "
     "here, and tell as much of a paper as these are faithful to it.",
     "For nulls and twins Holm's correction is over the rows of a table, as in the leaderboards, where the verdicts are "
-    "the same; for other rows over those that the finding names. A null that a finding names is judged among all "
-    "nulls. Ranks compare all pairs and are stricter. The rate of error, 5 %, is for one value of one table: over all "
-    "that is said here a verdict or another is wrong by chance.",
+    "the same; for other rows over those that the finding names. A null that a finding names is judged among all nulls "
+    "if it is read by its own score, and like any other row if by another one. Ranks compare all pairs and are "
+    "stricter. The rate of error, 5 %, is for one value of one table: over all that is said here a verdict or another "
+    "is wrong by chance.",
 )
 
 
@@ -118,16 +119,21 @@ def _finding(finding: Finding, board: Board, found: Sequence[Evidence]) -> Itera
     yield f"**Measured**, on the board {code_span(board.name)}:"
     yield _grid(finding, found)
     yield "**What is left of it.**"
-    tables = {one.place.dataset: one.table for one in found if one.table}
-    splits = [
-        f"{code_span(label)}: {sentence(class_split(table, table.diagnosis))}"
-        for label, table in tables.items()
-        if table.diagnosis
-    ]
-    yield _items([*_verdicts(finding, board, found), *splits])
+    yield _items([*_verdicts(finding, board, found), *_class_splits(found)])
     if finding.differences:
         yield "What may differ from the paper here:"
         yield _items(map(_text, finding.differences))
+
+
+def _class_splits(found: Sequence[Evidence]) -> Iterator[str]:
+    """Whether held-out classes lie inside the normal ones, of datasets where the finding is about such anomalies."""
+    told = dict.fromkeys(
+        (one.place.dataset, sentence(class_split(one.table, one.table.diagnosis)))
+        for one in found
+        if one.table and one.table.diagnosis and diagnosed(one.table, one.table.diagnosis).metric == one.column.metric
+    )
+    for label, said in told:
+        yield f"{code_span(label)}: {said}"
 
 
 def _grid(finding: Finding, found: Sequence[Evidence]) -> str:
