@@ -13,8 +13,8 @@ the residual of a single pass over the whole image, is the anomaly map:
     map(x) = G_k * ... * G_k * mean over channels of (x - f(x))^2                      (``residuals``)
 
 A residual can also be measured by what is usual at its place in training images, pixel by pixel or in small patches,
-which is ours (``usual``). Only abstracts and descriptions by others were at hand. What they leave open is an option,
-with a default of ours.
+and patches together with those of the image itself, which is ours (``usual``). Only abstracts and descriptions by
+others were at hand. What they leave open is an option, with a default of ours.
 """
 
 import logging
@@ -47,7 +47,7 @@ from latentbench_sdc.residuals import (
     pool,
 )
 from latentbench_sdc.symmetries import SQUARE, Symmetry, transformed
-from latentbench_sdc.usual import GRID, Usual, UsualPatches
+from latentbench_sdc.usual import GRID, Usual, UsualPatches, UsualPatchesWithImage
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -123,7 +123,8 @@ class SDC(Model):
         residual: Literal["chosen"] | Measure = Field(
             "chosen",
             description="of a pixel: squared, or standardized by the residuals of training images at its place; chosen "
-            "on probe defects; or patches: of its surroundings, by the covariance of training images there",
+            "on probe defects; or patches: of its surroundings, by the covariance of training images there; "
+            "patches_with_image: and as much by how usual the image itself is there",
         )
         smoothing: Literal["chosen", "fixed"] = Field(
             "chosen", description="of the map: chosen on probe defects, or fixed to kernel and passes"
@@ -236,11 +237,12 @@ class SDC(Model):
             info.channels, config.size, fitting(config.dilations, info.height, info.width), config.skips
         )
         self.textures: Tensor | None = None
-        if config.residual == "patches":
+        if config.residual in ("patches", "patches_with_image"):
             down, across = GRID.shape(info.height, info.width)
+            both = (2,) if config.residual == "patches_with_image" else ()
             patches, numbers = down * across, info.channels * GRID.side**2
-            self.register_buffer("usual_mean", torch.zeros(patches, numbers))
-            self.register_buffer("usual_whitening", torch.zeros(patches, numbers, numbers))
+            self.register_buffer("usual_mean", torch.zeros(*both, patches, numbers))
+            self.register_buffer("usual_whitening", torch.zeros(*both, patches, numbers, numbers))
         else:
             self.register_buffer("usual_mean", torch.zeros(info.channels, info.height, info.width))
             self.register_buffer("usual_variance", torch.ones(info.channels, info.height, info.width))
@@ -317,7 +319,7 @@ class SDC(Model):
 
     def localize(self, images: Tensor) -> Tensor:
         """(B, H, W): the smoothed residual."""
-        return self._smooth(self._measured(self.residuals(images), MEASURES[int(self.measure)]))
+        return self._smooth(self._measured(self._observed(images), MEASURES[int(self.measure)]))
 
     def score(self, images: Tensor) -> Tensor:
         """(B,): the largest value of the map, or its mean."""
@@ -374,26 +376,35 @@ class SDC(Model):
     def _smooth(self) -> Smoothing:
         return Smoothing(int(self.kernel), int(self.passes))
 
-    def _measured(self, residuals: Tensor, measure: Measure) -> Tensor:
-        """(F, B, C, H, W) -> (B, H, W): squared, or by what is usual; means over flips and channels."""
+    def _observed(self, images: Tensor) -> Tensor:
+        """(F, B, C, H, W): the residuals; or (F, B, 2 C, H, W), with the image itself as further channels."""
+        residuals = self.residuals(images)
+        if self.config.residual != "patches_with_image":
+            return residuals
+        return torch.cat([residuals, images.expand_as(residuals)], 2)
+
+    def _measured(self, observed: Tensor, measure: Measure) -> Tensor:
+        """(F, B, C or 2 C, H, W) -> (B, H, W): squared, or by what is usual; means over flips and channels."""
         match measure:
             case "squared":
-                return residuals.square().mean((0, 2))
+                return observed.square().mean((0, 2))
             case "standardized":
-                return Usual(self.usual_mean, self.usual_variance).standardized(residuals).mean((0, 2))
-            case "patches":
-                distances = UsualPatches(self.usual_mean, self.usual_whitening).distances(residuals.flatten(0, 1))
-                return distances.view(*residuals.shape[:2], *distances.shape[1:]).mean(0)
+                return Usual(self.usual_mean, self.usual_variance).standardized(observed).mean((0, 2))
+            case "patches" | "patches_with_image":
+                kind = UsualPatches if measure == "patches" else UsualPatchesWithImage
+                distances = kind(self.usual_mean, self.usual_whitening).distances(observed.flatten(0, 1))
+                return distances.view(*observed.shape[:2], *distances.shape[1:]).mean(0)
 
     def _note_what_is_usual(self, train: Split, trainer: "Trainer") -> None:
-        """Keep mean and (co)variance of the residuals of training images, as they are without symmetries."""
-        residuals = (self.residuals(images).flatten(0, 1) for images in self._in_parts(train, trainer))
-        if self.config.residual == "patches":
-            patches = UsualPatches.of(residuals)
+        """Keep mean and (co)variance of what is observed of training images, as they are without symmetries."""
+        observed = (self._observed(images).flatten(0, 1) for images in self._in_parts(train, trainer))
+        if self.config.residual in ("patches", "patches_with_image"):
+            kind = UsualPatches if self.config.residual == "patches" else UsualPatchesWithImage
+            patches = kind.of(observed)
             self.usual_mean.copy_(patches.mean)
             self.usual_whitening.copy_(patches.whitening)
         else:
-            pixels = Usual.of(residuals)
+            pixels = Usual.of(observed)
             self.usual_mean.copy_(pixels.mean)
             self.usual_variance.copy_(pixels.variance)
 
@@ -405,10 +416,10 @@ class SDC(Model):
         count = min(len(held_out), _CHOSEN_ON)
         clean, defective, masks = [], [], []
         for images in self._in_parts(held_out, trainer, count):
-            clean.append(self.residuals(images))
+            clean.append(self._observed(images))
             for _ in range(ceil(_CHOSEN_ON / count)):
                 probed = [PROBES[name](images, trainer.generator) for name in config.probes]
-                defective.append(torch.stack([self.residuals(each.images) for each in probed]))
+                defective.append(torch.stack([self._observed(each.images) for each in probed]))
                 masks.append(torch.stack([each.mask[:, 0] > 0.5 for each in probed]))
         measures = OF_PIXELS if config.residual == "chosen" else (config.residual,)
         found = {

@@ -23,7 +23,7 @@ __all__ = [
     "pool",
 ]
 
-Measure = Literal["squared", "standardized", "patches"]
+Measure = Literal["squared", "standardized", "patches", "patches_with_image"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 #: What is chosen from where no measure is given.
 OF_PIXELS: tuple[Measure, ...] = ("squared", "standardized")

@@ -20,7 +20,7 @@ from latentbench_sdc import latentbench_models
 from latentbench_sdc.model import SDC
 from latentbench_sdc.presets import PRESETS
 from latentbench_sdc.residuals import Smoothing
-from latentbench_sdc.usual import Usual, UsualPatches
+from latentbench_sdc.usual import Usual, UsualPatches, UsualPatchesWithImage
 
 INFO = DataInfo(channels=1, height=32, width=32, train_size=24)
 
@@ -66,6 +66,7 @@ def test_the_plugin_offers_it() -> None:
             marks=pytest.mark.long,
         ),
         ((3, 32, 32), {"skips": "convex", "corruption": "pixel_noise", "added_noise": 0.1, "symmetry": "dihedral"}),
+        ((1, 33, 40), {"residual": "patches_with_image", "average_flips": True}),
     ],
 )
 def test_it_keeps_what_a_model_promises(shape: tuple[int, int, int], options: dict[str, Any]) -> None:
@@ -175,6 +176,33 @@ def test_by_patches_it_is_measured_by_those_of_training_images_at_its_place(aver
     other.load_state_dict(model.state_dict())
     with torch.inference_mode():
         assert torch.equal(other.localize(images), model.localize(images))
+
+
+@pytest.mark.parametrize("average_flips", [False, True])
+def test_with_the_image_both_are_measured_by_those_of_training_images_at_their_place(average_flips: bool) -> None:
+    pixels = stripes(24, channels=3, height=37, width=45)
+    options = {"residual": "patches_with_image", "smoothing": "fixed", "average_flips": average_flips}
+    model = fitted(pixels, **options)
+    images = torch.rand(2, 3, 37, 45)
+
+    def flips(x: Tensor) -> list[Tensor]:
+        return [torch.cat([residuals, x], 1) for residuals in model.residuals(x)]
+
+    with torch.inference_mode():
+        usual = UsualPatchesWithImage.of(flips(pixels.float() / 255))
+        expected = torch.stack([usual.distances(pairs) for pairs in flips(images)]).mean(0)
+        torch.testing.assert_close(model.localize(images), Smoothing(11, 2)(expected), rtol=1e-3, atol=1e-4)
+    other = make(DataInfo(3, 37, 45, 24), **options)
+    other.load_state_dict(model.state_dict())
+    with torch.inference_mode():
+        assert torch.equal(other.localize(images), model.localize(images))
+
+
+def test_with_the_image_smoothing_and_pooling_are_chosen_on_probes() -> None:
+    pixels = stripes(40)
+    facts = fitted(pixels[:32], pixels[32:], residual="patches_with_image").facts()
+    assert 0 < facts["held_out_ap"] < 1
+    assert facts["residual_is_standardized"] == 0
 
 
 def test_the_residual_is_chosen_and_becomes_part_of_the_state() -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
+from sklearn.covariance import EmpiricalCovariance
 
-from latentbench_sdc.usual import GRID, Usual, UsualPatches
+from latentbench_sdc.usual import GRID, Usual, UsualPatches, UsualPatchesWithImage
 
 
 @pytest.mark.parametrize("sizes", [(7,), (1, 4, 2)])
@@ -59,3 +60,65 @@ def test_a_patch_tells_what_no_pixel_of_it_does():
     ratio = pixels.standardized(across).mean() / pixels.standardized(along).mean()
     assert 0.8 < float(ratio) < 1.25
     assert patches.distances(across).mean() > 1.5 * patches.distances(along).mean()
+
+
+def _pairs(count: int, channels: int, height: int, width: int, seed: int) -> torch.Tensor:
+    """(count, 2 channels, height, width): small residuals, and images of which some places vary more."""
+    generator = torch.Generator().manual_seed(seed)
+    spread = torch.linspace(0.1, 1, width)
+    residuals, images = 0.1 * torch.randn(2, count, channels, height, width, generator=generator) * spread
+    return torch.cat([residuals.roll(1, 3) + 0.02, 5 * images + 0.5], 1)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 12), (1, 7, 7), (3, 6, 7)], ids=str)
+def test_with_the_image_it_is_the_mean_of_two_distances_under_scikit_learns_covariances(shape):
+    training, test = _pairs(60, *shape, seed=0), _pairs(2, *shape, seed=1)
+    usual = UsualPatchesWithImage.of(training.split(25))
+    found = []
+    for half in range(2):
+        seen, given = (GRID.patches(x.chunk(2, 1)[half]).double().numpy() for x in (training, test))
+        fits = [EmpiricalCovariance().fit(seen[:, place]) for place in range(seen.shape[1])]
+        added = np.mean([np.diag(fit.covariance_) for fit in fits]) * np.eye(seen.shape[2])
+        inverses = [np.linalg.inv(fit.covariance_ + added) for fit in fits]
+        of_training, of_test = (
+            np.array(
+                [
+                    [mahalanobis(x[place], fits[place].location_, inverses[place]) for place in range(len(fits))]
+                    for x in patches
+                ]
+            )
+            for patches in (seen, given)
+        )
+        found.append(of_test / np.sqrt(np.mean(of_training**2)))
+    pixels = GRID.to_pixels(torch.from_numpy(np.mean(found, 0)), *shape[1:])
+    torch.testing.assert_close(usual.distances(test).double(), pixels, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [(1e-3, 1), (1, 10)])
+def test_neither_the_unit_of_residuals_nor_that_of_images_counts(scale):
+    training, test = _pairs(40, 1, 9, 12, seed=0), _pairs(3, 1, 9, 12, seed=1)
+    units = torch.tensor(scale)[:, None, None]
+    found = UsualPatchesWithImage.of([training * units]).distances(test * units)
+    torch.testing.assert_close(found, UsualPatchesWithImage.of([training]).distances(test), rtol=1e-3, atol=1e-3)
+
+
+def test_with_the_image_distances_stay_finite_where_all_training_images_are_alike():
+    usual = UsualPatchesWithImage.of([torch.full((4, 2, 8, 8), 0.5)])
+    assert torch.equal(usual.distances(torch.full((1, 2, 8, 8), 0.5)), torch.zeros(1, 8, 8))
+    assert torch.isfinite(usual.distances(torch.rand(1, 2, 8, 8))).all()
+
+
+def test_with_the_image_it_tells_what_residuals_or_images_alone_are_blind_to():
+    """A dark stain that was kept as it is, and an image that is usual, but that was not restored."""
+    training, test = _pairs(200, 1, 16, 20, seed=0), _pairs(40, 1, 16, 20, seed=1)
+    residuals, images = test.chunk(2, 1)
+    stained, unrestored = test.clone(), test.clone()
+    stained[:, 1, 4:10, 4:10] -= 2
+    unrestored[:, 0, 4:10, 4:10] += 0.4
+    alone = UsualPatches.of([training[:, :1]]), UsualPatches.of([training[:, 1:]])
+    assert torch.equal(alone[0].distances(stained[:, :1]), alone[0].distances(residuals))
+    assert torch.equal(alone[1].distances(unrestored[:, 1:]), alone[1].distances(images))
+    usual = UsualPatchesWithImage.of([training])
+    highest = usual.distances(test).amax()
+    for defective in (stained, unrestored):
+        assert usual.distances(defective)[:, 5:9, 5:9].mean() > highest

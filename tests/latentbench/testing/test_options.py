@@ -30,7 +30,7 @@ VALUES: dict[str, dict[str, Sequence[Any]]] = {
         "coverage": [(0.1, 0.5)],
         "softness": [40.0],
         "clean": [1.0],  # of so few images, one more or less that is clean may be none
-        "residual": ["standardized", "patches"],
+        "residual": ["standardized", "patches", "patches_with_image"],
         "pooling": ["mean"],
         "probes": [("lines",)],
     },
