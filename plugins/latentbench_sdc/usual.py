@@ -90,17 +90,17 @@ class UsualPatchesWithImage:
     def of(cls, pairs: Iterable[Tensor]) -> Self:
         """Of one or more batches (B, 2 C, H, W) together, residuals and then images along the channels.
 
-        To each variance the mean variance is added, of residuals and of images by itself.
+        To each variance the mean variance of its kind is added, that of residuals or that of images.
         """
         mean, covariance = moments(_patches_of_both(batch) for batch in pairs)
         scaled = [_scaled(one, _FLOOR_WITH_IMAGE) for one in covariance.chunk(2)]
-        return cls(mean.unflatten(0, (2, -1)).float(), torch.stack(scaled).float())
+        return cls(torch.stack(mean.chunk(2)).float(), torch.stack(scaled).float())
 
     def distances(self, pairs: Tensor) -> Tensor:
         """(B, H, W) for pairs (B, 2 C, H, W): the mean of both Mahalanobis distances, interpolated between patches."""
         height, width = pairs.shape[2:]
         squares = distances(_patches_of_both(pairs), self.mean.flatten(0, 1), self.whitening.flatten(0, 1))
-        return GRID.to_pixels(squares.sqrt().unflatten(1, (2, -1)).mean(1), height, width)
+        return GRID.to_pixels(torch.stack(squares.sqrt().chunk(2, 1)).mean(0), height, width)
 
 
 def _patches_of_both(pairs: Tensor) -> Tensor:

@@ -181,7 +181,7 @@ def test_by_patches_it_is_measured_by_those_of_training_images_at_its_place(aver
 @pytest.mark.parametrize("average_flips", [False, True])
 def test_with_the_image_both_are_measured_by_those_of_training_images_at_their_place(average_flips: bool) -> None:
     pixels = stripes(24, channels=3, height=37, width=45)
-    options = {"residual": "patches_with_image", "smoothing": "fixed", "average_flips": average_flips}
+    options: dict[str, Any] = {"residual": "patches_with_image", "smoothing": "fixed", "average_flips": average_flips}
     model = fitted(pixels, **options)
     images = torch.rand(2, 3, 37, 45)
 
