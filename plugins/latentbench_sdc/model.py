@@ -120,7 +120,7 @@ class SDC(Model):
         schedule: Literal["one_cycle", "cosine", "constant"] = Field(
             "one_cycle", description="of the learning rate; one_cycle: up from a 25th, and down to 0; cosine: down to 0"
         )
-        residual: Literal["chosen"] | Measure = Field(
+        residual: Literal["chosen", Measure] = Field(
             "chosen",
             description="of a pixel: squared, or standardized by the residuals of training images at its place; chosen "
             "on probe defects; or patches: of its surroundings, by the covariance of training images there; "
@@ -131,7 +131,7 @@ class SDC(Model):
         )
         kernel: int = Field(11, ge=1, description="k of fixed smoothing, in pixels of 256 a side")
         passes: int = Field(2, ge=0, description="n of fixed smoothing")
-        pooling: Literal["chosen"] | Pooling = Field(
+        pooling: Literal["chosen", Pooling] = Field(
             "chosen", description="of the map to a score: chosen on probe defects, or its maximum or mean"
         )
         probes: tuple[str, ...] = Field(
@@ -170,6 +170,8 @@ class SDC(Model):
             for name in probes:
                 if name not in PROBES:
                     raise ValueError(f"unknown probe '{name}': {did_you_mean(name, PROBES)}")
+            if len(set(probes)) < len(probes):
+                raise ValueError("a probe is there twice")
             return probes
 
         @model_validator(mode="after")

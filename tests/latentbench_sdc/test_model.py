@@ -101,6 +101,8 @@ def test_every_preset_is_valid_and_symmetries_are_of_known_categories() -> None:
         ({"smoothing": "fixed", "passes": 0, "kernel": 5}, "'kernel' has no effect: no pass smooths with it"),
         ({"residual": "squared", "smoothing": "fixed", "pooling": "mean", "probes": ("blur",)}, "nothing is chosen"),
         ({"probes": ("blurr",)}, "unknown probe 'blurr': did you mean 'blur'"),
+        ({"probes": ("blur", "lines", "blur")}, "a probe is there twice"),
+        ({"residual": "patch"}, "'residual': Input should be 'chosen', 'squared', "),
         ({"probes": ()}, "probes"),
         ({"opacity": (0.5, 0.2)}, "opacity"),
         ({"fills": ("image",)}, "unknown fill 'image' of a corruption: did you mean 'images'"),
