@@ -14,7 +14,7 @@ __all__ = ["latentbench_models"]
 def latentbench_models() -> list[type["Model"]]:
     """Offer the nulls of every capability."""
     from latentbench_nulls.attributes import FactorRotation, Majority
-    from latentbench_nulls.clusters import ChanceClusters, ComponentClusters, PixelClusters
+    from latentbench_nulls.clusters import ChanceClusters, ComponentClusters, ComponentMixture, PixelClusters
     from latentbench_nulls.gaussians import PatchGaussian, UntrainedPatchGaussian
     from latentbench_nulls.images import Brightness, CompressedSize, Contrast, Darkness, Entropy
     from latentbench_nulls.maps import LocalContrast, MedianImage
@@ -27,6 +27,6 @@ def latentbench_models() -> list[type["Model"]]:
         *(Brightness, Darkness, Contrast, Entropy, CompressedSize, NearestImage, UntrainedFeatures),
         *(LocalContrast, MedianImage, NearestPatch, PatchGaussian, UntrainedPatchGaussian),
         *(Majority, FactorRotation, RandomProjection),
-        *(ChanceClusters, PixelClusters, ComponentClusters),
+        *(ChanceClusters, PixelClusters, ComponentClusters, ComponentMixture),
         *(TrainingImages, PixelGaussian),
     ]

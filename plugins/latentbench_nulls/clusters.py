@@ -1,4 +1,4 @@
-"""Nulls for clusters: chance, and k-means on pixels and on principal components."""
+"""Nulls for clusters: chance, k-means on pixels and on principal components, and a mixture of Gaussians on these."""
 
 import warnings
 from abc import abstractmethod
@@ -14,7 +14,7 @@ from latentbench_nulls.null import MOST_IMAGES, Null, draw
 if TYPE_CHECKING:
     from latentbench import Trainer
 
-__all__ = ["ChanceClusters", "ComponentClusters", "PixelClusters"]
+__all__ = ["ChanceClusters", "ComponentClusters", "ComponentMixture", "PixelClusters"]
 
 #: Restarts of k-means; the one with the least inertia is kept.
 _RESTARTS = 3
@@ -49,7 +49,7 @@ class ChanceClusters(_Clusters):
         return {facet: torch.randint(k, (len(images),), device=images.device) for facet, k in self.numbers.items()}
 
 
-class _KMeans(_Clusters):
+class _Centres(_Clusters):
     """k-means (Lloyd 1982, seeded as by Arthur & Vassilvitskii 2007) by scikit-learn, the best of three restarts."""
 
     @abstractmethod
@@ -67,7 +67,6 @@ class _KMeans(_Clusters):
         Raises:
             LatentbenchError: there are more clusters than codes.
         """
-        from sklearn.cluster import KMeans
         from sklearn.exceptions import ConvergenceWarning
         from threadpoolctl import threadpool_limits
 
@@ -77,8 +76,14 @@ class _KMeans(_Clusters):
                 raise LatentbenchError(what, f"set clusters to {len(codes)} at most")
             with threadpool_limits(1), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different codes than clusters
-                fitted = KMeans(k, n_init=_RESTARTS, random_state=seed % 2**32).fit(codes.numpy())
-            self.get_buffer(f"centres_{facet}").copy_(torch.from_numpy(fitted.cluster_centers_))
+                self.fit_facet(facet, k, codes, seed % 2**32)
+
+    def fit_facet(self, facet: str, k: int, codes: Tensor, seed: int) -> None:
+        """Fit a facet of ``k`` clusters to codes (N, D)."""
+        from sklearn.cluster import KMeans
+
+        fitted = KMeans(k, n_init=_RESTARTS, random_state=seed).fit(codes.numpy())
+        self.get_buffer(f"centres_{facet}").copy_(torch.from_numpy(fitted.cluster_centers_))
 
     def cluster(self, images: Tensor) -> dict[str, Tensor]:
         """Facet -> (B,) int64: the nearest centre."""
@@ -86,7 +91,7 @@ class _KMeans(_Clusters):
         return {facet: torch.cdist(codes, self.get_buffer(f"centres_{facet}")).argmin(1) for facet in self.numbers}
 
 
-class PixelClusters(_KMeans):
+class PixelClusters(_Centres):
     """k-means on raw pixels."""
 
     name = "null-pixel-clusters"
@@ -104,7 +109,7 @@ class PixelClusters(_KMeans):
         return images.flatten(1)
 
 
-class ComponentClusters(_KMeans):
+class ComponentClusters(_Centres):
     """k-means on the leading 30 principal components of the pixels, or as many as there are."""
 
     name = "null-component-clusters"
@@ -132,6 +137,38 @@ class ComponentClusters(_KMeans):
     def code(self, images: Tensor) -> Tensor:
         """(B, q): coordinates along the components."""
         return (images.flatten(1) - self.mean) @ self.components.T
+
+
+class ComponentMixture(ComponentClusters):
+    """A mixture of Gaussians with full covariances on the same coordinates (EM by scikit-learn, from k-means)."""
+
+    name = "null-component-mixture"
+
+    def make_centres(self, dimensions: int) -> None:
+        """Make buffers for the means of each facet, the Cholesky factors of its precisions, and its offsets."""
+        super().make_centres(dimensions)
+        for facet, k in self.numbers.items():
+            self.register_buffer(f"whitening_{facet}", torch.zeros(k, dimensions, dimensions))
+            self.register_buffer(f"offsets_{facet}", torch.zeros(k))
+
+    def fit_facet(self, facet: str, k: int, codes: Tensor, seed: int) -> None:
+        """Fit a mixture of ``k`` Gaussians to codes (N, D)."""
+        from sklearn.mixture import GaussianMixture
+
+        fitted = GaussianMixture(k, random_state=seed).fit(codes.double().numpy())
+        means, factors, weights = map(torch.from_numpy, (fitted.means_, fitted.precisions_cholesky_, fitted.weights_))
+        self.get_buffer(f"centres_{facet}").copy_(means)
+        self.get_buffer(f"whitening_{facet}").copy_(factors)
+        self.get_buffer(f"offsets_{facet}").copy_(weights.log() + factors.diagonal(dim1=1, dim2=2).log().sum(1))
+
+    def cluster(self, images: Tensor) -> dict[str, Tensor]:
+        """Facet -> (B,) int64: the Gaussian that the image is most likely of."""
+        codes, found = self.code(images), {}
+        for facet in self.numbers:
+            means, whitening, offsets = (self.get_buffer(f"{of}_{facet}") for of in ("centres", "whitening", "offsets"))
+            white = torch.einsum("bkd,kde->bke", codes[:, None] - means, whitening)
+            found[facet] = (offsets - white.square().sum(2) / 2).argmax(1)
+        return found
 
 
 def _pixels(train: Split, trainer: "Trainer") -> Tensor:

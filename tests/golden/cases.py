@@ -71,6 +71,7 @@ _CASES = (
     Case("pca-textures", "pca", "textures"),
     Case("null-chance-clusters", "null-chance-clusters", "scenes"),
     Case("null-component-clusters", "null-component-clusters", "scenes"),
+    Case("null-component-mixture", "null-component-mixture", "scenes"),
     Case("null-pixel-clusters", "null-pixel-clusters", "scenes"),
     Case("null-local-contrast", "null-local-contrast", "textures"),
     Case("null-median-image", "null-median-image", "textures"),

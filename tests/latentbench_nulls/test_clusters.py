@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chisquare
+from scipy.stats import chisquare, multivariate_normal
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 from tests.latentbench_nulls.given import SHAPES, fitted, images
 
 from latentbench import LatentbenchError
-from latentbench_nulls.clusters import ChanceClusters, ComponentClusters, PixelClusters
+from latentbench_nulls.clusters import ChanceClusters, ComponentClusters, ComponentMixture, PixelClusters
 
 TWO = {"left": (np.arange(60) % 3, 3), "right": (np.arange(60) % 5, 5), "other": (np.arange(60) % 3, 3)}
 
@@ -74,7 +75,38 @@ def test_components_are_scikit_learns(shape):
     np.testing.assert_allclose(found[:, :4], expected[:, :4], atol=1e-3)
 
 
-@pytest.mark.parametrize("null_class", [PixelClusters, ComponentClusters])
+def test_the_mixture_is_scikit_learns(digits):
+    given, target = digits
+    null = fitted(ComponentMixture, given[:1200], {"digit": (target[:1200], 10)}, clusters=12)
+    rows = null.code(given).double().numpy()
+    best = max(
+        (GaussianMixture(12, random_state=seed).fit(rows[:1200]) for seed in range(5)), key=lambda one: one.lower_bound_
+    )
+    found = null.cluster(given)["k12"].numpy()
+    means, factors = (null.get_buffer(f"{name}_k12").double().numpy() for name in ("centres", "whitening"))
+    weights = np.exp(null.get_buffer("offsets_k12").numpy()) / np.linalg.det(factors)
+    assert weights.sum() == pytest.approx(1, abs=1e-3)
+    parts = [
+        multivariate_normal(m, np.linalg.inv(w @ w.T), allow_singular=True) for m, w in zip(means, factors, strict=True)
+    ]
+    likelihoods = np.stack([part.logpdf(rows) + np.log(w) for part, w in zip(parts, weights, strict=True)], 1)
+    assert (likelihoods.argmax(1) == found).mean() > 0.999
+    assert np.logaddexp.reduce(likelihoods[:1200], 1).mean() > best.lower_bound_ - 1
+    assert adjusted_rand_score(best.predict(rows), found) > 0.5
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_images_of_any_shape_are_in_the_cluster_that_scikit_learn_predicts(shape):
+    null = fitted(ComponentMixture, images(shape, 60), TWO)
+    fit = GaussianMixture(5, random_state=0)
+    fit.weights_ = np.full(5, 0.2)
+    fit.means_, fit.precisions_cholesky_ = (null.get_buffer(f"{name}_k5").numpy() for name in ("centres", "whitening"))
+    null.get_buffer("offsets_k5").copy_(torch.from_numpy(np.linalg.slogdet(fit.precisions_cholesky_)[1] - np.log(5)))
+    test = images(shape, 40, seed=1)
+    assert null.cluster(test)["k5"].tolist() == fit.predict(null.code(test).numpy()).tolist()
+
+
+@pytest.mark.parametrize("null_class", [PixelClusters, ComponentClusters, ComponentMixture])
 def test_more_clusters_than_images_are_refused(null_class):
     with pytest.raises(LatentbenchError, match="61 clusters need as many training images, and there are 60"):
         fitted(null_class, images((1, 8, 8), 60), TWO, clusters=61)
