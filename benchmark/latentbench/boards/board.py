@@ -156,6 +156,11 @@ class Board(Options):
         [],
         description="nulls that nothing can be ahead of, such as real images: shown, and nothing is read against them",
     )
+    facts: list[str] = Field(
+        [],
+        description="what fitted models tell of themselves (``Model.facts``) to be shown in a table of its own: they "
+        "rank nothing, and no test compares them",
+    )
     transductive: Literal["refused", "allowed"] = Field(
         "refused",
         description="runs in which an image's results depend on the others in its batch: allowed ones are marked",

@@ -142,6 +142,10 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
         empty := [column for column in table.columns if column not in table.ranking and not _is_there(table, column)]
     ):
         yield ["No run has ", *_joined(empty), "."]
+    if isinstance(table, Table) and (
+        untold := [name for name in board.facts if not any(row.fact(name) for row in table.shown)]
+    ):
+        yield ["No model tells ", *listed(untold), "."]
     for column in table.columns:
         if column.left_out:
             yield [f"Left out, for the metric has a newer version: {column.left_out} values of ", column, "."]

@@ -173,6 +173,11 @@ class Row:
         """All options of the model."""
         return self.records[0].spec.config
 
+    def fact(self, name: str) -> Summary | None:
+        """What the models tell of themselves by this name, over the seeds that do; None if none does."""
+        told = [record.facts[name] for record in self.finished if name in record.facts]
+        return Summary.of(told) if told else None
+
     @property
     def transductive(self) -> dict[str, float]:
         """Capabilities whose results for an image depend on the others in its batch -> how far they change at most."""

@@ -52,7 +52,8 @@ CREATE TABLE shared (id INTEGER PRIMARY KEY, content TEXT UNIQUE);
 CREATE TABLE replicates (digest TEXT PRIMARY KEY, origin TEXT, names TEXT, arrays BLOB);
 CREATE TABLE records (
     path TEXT PRIMARY KEY, digest TEXT,
-    setting INTEGER, making INTEGER, facts INTEGER, seed INTEGER, finished TEXT, predictions TEXT, numbers BLOB
+    setting INTEGER, making INTEGER, facts INTEGER, seed INTEGER, finished TEXT, predictions TEXT, model_facts TEXT,
+    numbers BLOB
 );
 """
 
@@ -60,8 +61,8 @@ CREATE TABLE records (
 def indexed_records(store: Store, values: Collection[str], datasets: Collection[str] | None = None) -> list[Record]:
     """The records of a store, in the order of their places, without what takes long to read.
 
-    They have their key, spec, status, environment, the files of their predictions and targets, the capabilities by
-    which they are transductive, and those of their values that are asked for. Training, phases, pictures, failures
+    They have their key, spec, status, environment, facts, the files of their predictions and targets, the capabilities
+    by which they are transductive, and those of their values that are asked for. Training, phases, pictures, failures
     and the rest are left out. A file that is no record is warned of and left out.
 
     Args:
@@ -141,6 +142,8 @@ class _Row(NamedTuple):
     finished: str
     predictions: str | None
     """SHA-256 and name of the file, with a blank between them."""
+    model_facts: str
+    """JSON of what the fitted model tells of itself."""
     numbers: bytes
     """Of its values, float64, in the order of the facts."""
 
@@ -170,6 +173,7 @@ def _record(key: str, row: _Row, setting: RunSpec, making: Record, facts: FactsO
         spec=changed(setting, seed=row.seed),
         values=IndexedValues(facts, array("d", row.numbers)),
         finished=row.finished,
+        facts=json.loads(row.model_facts),
         predictions=Artefact.model_construct(file=file, sha256=sha256) if file else None,
     )
 
@@ -195,7 +199,7 @@ def _row(root: Path, place: str, known: _Row | None, index: sqlite3.Connection) 
         log.warning("%s; left out", error)
         return None
     row = _extracted(digest, record, index)
-    index.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (place, *row))
+    index.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (place, *row))
     return row
 
 
@@ -215,6 +219,7 @@ def _extracted(digest: str, record: Record, index: sqlite3.Connection) -> _Row:
         record.spec.seed,
         record.finished,
         f"{predictions.sha256} {predictions.file}" if predictions else None,
+        json.dumps(record.facts),
         array("d", [record.values[name].value for name in names]).tobytes(),
     )
 

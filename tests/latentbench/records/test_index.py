@@ -19,7 +19,7 @@ from latentbench.records.store import Store, read_record
 from latentbench.records.values import numbers_of
 
 COMMITTED = Path(__file__).parents[3] / "leaderboards" / "results"
-KEPT = ("key", "spec", "status", "null", "deterministic", "environment", "predictions", "targets", "finished")
+KEPT = ("key", "spec", "status", "null", "deterministic", "environment", "predictions", "targets", "finished", "facts")
 
 
 def with_files(record: Record, digit: str = "0") -> Record:
@@ -154,6 +154,15 @@ def test_what_makes_a_run_transductive_is_kept(tmp_path: Path) -> None:
     store.save_record(run("m", 0.5, batches=batches))
     (found,) = indexed_records(store, [RANK])
     assert found.transductive == {"score": 0.5}
+
+
+def test_what_a_model_tells_of_itself_is_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    for seed, facts in enumerate(({"bound": 1.5}, {"bound": 2.5, "spread": 1e-300}, {})):
+        store.save_record(run("m", 0.5, seed).model_copy(update={"facts": facts}))
+    for _ in range(2):
+        found = {record.spec.seed: record.facts for record in indexed_records(store, [RANK])}
+        assert found == {0: {"bound": 1.5}, 1: {"bound": 2.5, "spread": 1e-300}, 2: {}}
 
 
 def test_facts_of_values_that_differ_are_kept_apart(tmp_path: Path) -> None:

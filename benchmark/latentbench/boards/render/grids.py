@@ -13,6 +13,7 @@ __all__ = [
     "MOST_COLUMNS",
     "Grid",
     "details_grid",
+    "facts_grids",
     "further_grids",
     "grid",
     "legend",
@@ -171,6 +172,28 @@ def twins_grids(table: Table | Means, group: Group[Row]) -> list[Grid]:
         for row, twin in twins
     ]
     return [Grid([["untrained"], *(_heading(table, column) for column in columns), ["seeds"]], lines, text=[0])]
+
+
+def facts_grids(table: Table | Means, group: Group[Row], names: Sequence[str]) -> list[Grid]:
+    """What the models of a group tell of themselves, trained and untrained: the mean over seeds."""
+    if isinstance(table, Means):
+        return []
+    rows = [*group.rows, *(row.twin for row in group.rows if row.twin)]
+    grids = []
+    for start in range(0, len(names), MOST_COLUMNS - 2):
+        some = names[start : start + MOST_COLUMNS - 2]
+        told = [(row, [row.fact(name) for name in some]) for row in rows]
+        lines: list[list[Note]] = [
+            [
+                ["untrained ", *_label(row)] if row.untrained else _label(row),
+                *([_number(summary) if summary else "-"] for summary in summaries),
+                [str(row.seeds)],
+            ]
+            for row, summaries in told
+            if any(summaries)
+        ]
+        grids.append(Grid([["model"], *([Code(name)] for name in some), ["seeds"]], lines, text=[0]))
+    return grids
 
 
 def _with_nulls(table: Table | Means, group: Group[Row]) -> list[Row]:

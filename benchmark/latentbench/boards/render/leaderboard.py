@@ -19,7 +19,7 @@ __all__ = ["FORMATS", "board_tables", "render", "written"]
 #: What a leaderboard can be written as -> the ending of the file's name, and what writes it.
 FORMATS: Mapping[str, tuple[str, Callable[[Board, Sequence[Table | Means], Sequence[Published]], str]]] = {
     "markdown": ("md", markdown),
-    "csv": ("csv", lambda board, tables, published: table_csv(tables)),
+    "csv": ("csv", lambda board, tables, published: table_csv(tables, board.facts)),
     "latex": ("tex", lambda board, tables, published: latex(board, tables)),
 }
 

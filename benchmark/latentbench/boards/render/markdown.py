@@ -30,6 +30,7 @@ from latentbench.boards.render.escaping import code_span, plain_markdown
 from latentbench.boards.render.grids import (
     Grid,
     details_grid,
+    facts_grids,
     further_grids,
     grid,
     legend,
@@ -74,6 +75,9 @@ def markdown(board: Board, tables: Sequence[Table | Means], published: Sequence[
         "Further values": _each(tables, further_grids),
         "Spread, time and hardware": _each(tables, lambda *one: [details_grid(*one)]),
         "Untrained twins: the mean over their seeds and, in brackets, what training adds": _each(tables, twins_grids),
+        "What the fitted models tell of themselves": _each(
+            tables, lambda table, group: facts_grids(table, group, board.facts)
+        ),
         "Notes": _merged(tables, lambda table: notes(board, table)),
         "Failed runs": _merged(data, failures),
         "Provenance": _items(map(sentence, provenance(data))),

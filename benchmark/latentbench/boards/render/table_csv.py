@@ -3,13 +3,14 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from latentbench.boards.means import Means
 from latentbench.boards.published import MEANS
 from latentbench.boards.render.escaping import csv_text
 from latentbench.boards.rows import Column, Row
+from latentbench.boards.significance import Summary
 from latentbench.boards.standings import Table
 from latentbench.config import differing
 
@@ -35,7 +36,7 @@ CSV_COLUMNS = {
     "options": "those that differ from the model's preset, as JSON",
     "threads": "CPU threads of each run",
     "transductive": "capabilities whose results for an image depend on the others in its batch",
-    "value": "metric[part]@split/condition",
+    "value": "metric[part]@split/condition; or fact:NAME, what fitted models tell of themselves",
     "metric_version": "of its plugin",
     "higher_is_better": "true or false",
     "readout": "native: the model's own capability; any other: the readout by which the harness read its code",
@@ -64,8 +65,8 @@ CSV_COLUMNS = {
 }
 
 
-def table_csv(tables: Iterable[Table | Means]) -> str:
-    """The tables as one CSV text with the columns ``CSV_COLUMNS``."""
+def table_csv(tables: Iterable[Table | Means], facts: Sequence[str] = ()) -> str:
+    """The tables, with some facts of their models, as one CSV text with the columns ``CSV_COLUMNS``."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(CSV_COLUMNS), restval="", lineterminator="\n")
     writer.writeheader()
@@ -76,6 +77,10 @@ def table_csv(tables: Iterable[Table | Means]) -> str:
         for row, ranked_by in (*rows, *((row.twin, "") for row, _ in rows if row.twin)):
             settings = _cells(_settings(row, ranked_by) | _other_data(table, row))
             writer.writerows({**data, **settings, **_cells(_value(row, column))} for column, data in columns)
+            if isinstance(table, Table):
+                told = [(name, summary) for name in facts if (summary := row.fact(name))]
+                where = _cells(_where(table))
+                writer.writerows({**where, **settings, **_cells(_fact(name, summary))} for name, summary in told)
     return text.getvalue()
 
 
@@ -88,7 +93,12 @@ def _data(table: Table | Means, column: Column) -> dict[str, Any]:
     }
     if isinstance(table, Means):
         return value | {"label": " ".join(table.over[column.name]), "dataset": MEANS}
-    return value | {
+    return value | _where(table)
+
+
+def _where(table: Table) -> dict[str, Any]:
+    """What all lines of a table are over."""
+    return {
         "label": table.label,
         "dataset": table.dataset,
         "dataset_options": json.dumps({**table.fixed, **table.set_options}, sort_keys=True),
@@ -134,21 +144,33 @@ def _settings(row: Row, ranked_by: str) -> dict[str, Any]:
     }
 
 
-def _value(row: Row, column: Column) -> dict[str, Any]:
-    """What the row has for the column's value."""
-    summary, interval = row.summaries.get(column.name), row.interval(column)
-    null, twin = row.beside_null.get(column.name), row.beside_twin.get(column.name)
+def _fact(name: str, summary: Summary) -> dict[str, Any]:
+    """What the models of a row tell of themselves."""
+    return {"value": f"fact:{name}", **_over_seeds(summary)}
+
+
+def _over_seeds(summary: Summary | None) -> dict[str, Any]:
+    """A number over the seeds that have it."""
     return {
-        "readout": row.readout(column),
         "n": summary.n if summary else 0,
         "mean": summary.mean if summary else None,
         "half_width": summary.half_width if summary else None,
-        "low": _rounded(interval.low) if interval else None,
-        "high": _rounded(interval.high) if interval else None,
-        "covers": ", ".join(interval.covers) if interval else None,
         "std": summary.std if summary else None,
         "min": summary.least if summary else None,
         "max": summary.greatest if summary else None,
+    }
+
+
+def _value(row: Row, column: Column) -> dict[str, Any]:
+    """What the row has for the column's value."""
+    interval = row.interval(column)
+    null, twin = row.beside_null.get(column.name), row.beside_twin.get(column.name)
+    return {
+        "readout": row.readout(column),
+        **_over_seeds(row.summaries.get(column.name)),
+        "low": _rounded(interval.low) if interval else None,
+        "high": _rounded(interval.high) if interval else None,
+        "covers": ", ".join(interval.covers) if interval else None,
         "untrained_mean": twin.reference.mean if twin else None,
         "training_adds": twin.difference.mean if twin else None,
         "training_adds_low": _rounded(twin.interval.low) if twin and twin.interval else None,

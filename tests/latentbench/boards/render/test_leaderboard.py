@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -457,6 +458,32 @@ def test_a_table_of_nothing_but_other_settings_says_so_and_has_no_lines():
     assert "1 run in 1 other setting stands in the CSV.\n" in files["pairs.md"]
     (line,) = (line for line in csv.DictReader(io.StringIO(files["pairs.csv"])) if line["value"] == RANK)
     assert (line["variant"], line["options"], line["mean"], line["rank_first"]) == ("", '{"latent_dim": 10}', "0.9", "")
+
+
+def test_what_models_tell_of_themselves_is_shown_where_the_board_asks_for_it():
+    """Means and half-widths over the seeds that tell it, twins by themselves; what nobody tells is named."""
+    board = BOARD.model_copy(update={"facts": ["bound", "unheard"], "seeds": 3})
+    told = [record("vae", seed, 0.8, facts={"bound": bound}) for seed, bound in enumerate([1.0, 2.0, 4.0])]
+    twins = [record("vae", seed, 0.5, budget=UNTRAINED, facts={"bound": 7.0}) for seed in range(2)]
+    records = [*told, *twins, *runs("ae", [0.7, 0.6])]
+    files = render(board, records)
+    shown = files["pairs.md"].partition("<summary>What the fitted models tell of themselves</summary>")[2]
+    half = stats.t.ppf(0.975, 2) * np.std([1, 2, 4], ddof=1) / 3**0.5
+    assert tables(shown)[0] == [
+        ["model", "bound", "unheard", "seeds"],
+        ["vae", f"{7 / 3:.3f} ± {half:.3f}", "-", "3"],
+        ["untrained vae", "7.000 ± 0.000", "-", "2"],
+    ]
+    assert "- No model tells `unheard`.\n" in files["pairs.md"]
+    lines = [line for line in csv.DictReader(io.StringIO(files["pairs.csv"])) if line["value"].startswith("fact:")]
+    assert [(line["value"], line["group"], line["n"], line["split_hash"]) for line in lines] == [
+        ("fact:bound", "model", "3", "ab" * 32), ("fact:bound", "untrained", "2", "ab" * 32)
+    ]  # fmt: skip
+    assert [float(line["mean"]) for line in lines] == [pytest.approx(7 / 3), 7]
+    assert float(lines[0]["half_width"]) == pytest.approx(half)
+    without = render(BOARD, records)
+    assert "fact" not in without["pairs.csv"]
+    assert "tell of themselves" not in without["pairs.md"]
 
 
 def test_a_variant_of_a_model_that_the_board_does_not_list_stands_alone():
