@@ -23,6 +23,7 @@ from tests.latentbench.boards.test_references import (
 
 from latentbench.boards.board import Board
 from latentbench.boards.findings import Evidence, Finding, Findings, boards_of, evidence, load_findings
+from latentbench.boards.lineup import Lineup
 from latentbench.boards.references import against
 from latentbench.boards.render.findings import render_findings
 from latentbench.boards.standings import standings
@@ -49,7 +50,7 @@ def found(records: list[Record], asked: Finding, the_board: Board | None = None,
 def rendered(records: list[Record], *asked: Finding, the_board: Board | None = None, replicates: Any = None) -> str:
     papers = [{"title": "P", "reference": "R", "findings": [one.model_dump() for one in asked]}]
     findings = Findings.model_validate({"title": "F", "papers": papers})
-    return render_findings(findings, {"b": the_board or board()}, records, {"b": {}}, replicates or {})
+    return render_findings(findings, {"b": the_board or board()}, records, {"b": Lineup()}, replicates or {})
 
 
 def verdicts(text: str) -> list[str]:

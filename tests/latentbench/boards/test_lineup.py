@@ -42,10 +42,8 @@ def test_what_is_written_is_what_is_read(tmp_path_factory: pytest.TempPathFactor
     write_lineup(results, BOARD, lineup)
     assert read_lineup(results, BOARD) == lineup
     before = lineup_path(results, BOARD).read_bytes()
-    backwards = {
-        name: dict(reversed(part.items())) for name, part in (("datasets", lineup.datasets), ("rows", lineup.rows))
-    }
-    write_lineup(results, BOARD, Lineup(**backwards))
+    backwards = Lineup(datasets=dict(reversed([*lineup.datasets.items()])), rows=dict(reversed([*lineup.rows.items()])))
+    write_lineup(results, BOARD, backwards)
     assert lineup_path(results, BOARD).read_bytes() == before
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from latentbench.boards.board import Board
+from latentbench.boards.lineup import Lineup
 from latentbench.boards.side_by_side import Place, Side, compare_sides, rows_called
 from latentbench.records.record import Environment, Record, Value
 from latentbench.spec import UNTRAINED, RunSpec
@@ -170,6 +171,6 @@ RECORDS = [
     [("vae", None, [0.9]), ("vae", 1, [0.8] * 3), ("vae-4", 1, [0.7] * 2), ("vae-4", 2, []), ("other", None, [])],
 )
 def test_a_row_is_that_of_the_boards_table(label, version, values):
-    found = rows_called(label, version, [(BOARD, {})], RECORDS)
+    found = rows_called(label, version, [(BOARD, Lineup())], RECORDS)
     assert [one.values["auroc@test"].value for runs in found.values() for one in runs] == values
     assert all(place == Place.of(one) for place, runs in found.items() for one in runs)

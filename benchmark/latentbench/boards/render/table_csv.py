@@ -71,8 +71,9 @@ def table_csv(tables: Iterable[Table | Means], facts: Sequence[str] = ()) -> str
     writer = csv.DictWriter(text, list(CSV_COLUMNS), restval="", lineterminator="\n")
     writer.writeheader()
     for table in tables:
+        others = [] if isinstance(table, Means) else table.others
         rows = [(row, group.ranking.name) for group in table.groups for row in group.rows]
-        rows += [(row, "") for row in (*table.nulls, *([] if isinstance(table, Means) else table.others))]
+        rows += [(row, "") for row in (*table.nulls, *others)]
         columns = [(column, _cells(_data(table, column))) for column in table.columns]
         for row, ranked_by in (*rows, *((row.twin, "") for row, _ in rows if row.twin)):
             settings = _cells(_settings(row, ranked_by) | _other_data(table, row))
