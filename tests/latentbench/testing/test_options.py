@@ -18,6 +18,7 @@ VALUES: dict[str, dict[str, Sequence[Any]]] = {
     **{name: {"scores": [("kl",)]} for name in ("vae", "beta-vae", "vae-sphere")},
     "vae-lipschitz": {"scores": [("kl",)], "trunk": ()},
     **{f"null-{kind}-clusters": {"clusters": [5]} for kind in ("chance", "component", "pixel")},
+    "null-component-mixture": {"clusters": [5]},
     "null-nearest-patch": {"patches": [10]},
     "sdc": {
         "dilations": (),  # on so small a map only a dilation of 1 fits: see tests/latentbench_sdc/test_network.py
