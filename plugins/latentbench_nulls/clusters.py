@@ -49,7 +49,7 @@ class ChanceClusters(_Clusters):
         return {facet: torch.randint(k, (len(images),), device=images.device) for facet, k in self.numbers.items()}
 
 
-class _Centres(_Clusters):
+class _KMeans(_Clusters):
     """k-means (Lloyd 1982, seeded as by Arthur & Vassilvitskii 2007) by scikit-learn, the best of three restarts."""
 
     @abstractmethod
@@ -91,7 +91,7 @@ class _Centres(_Clusters):
         return {facet: torch.cdist(codes, self.get_buffer(f"centres_{facet}")).argmin(1) for facet in self.numbers}
 
 
-class PixelClusters(_Centres):
+class PixelClusters(_KMeans):
     """k-means on raw pixels."""
 
     name = "null-pixel-clusters"
@@ -109,7 +109,7 @@ class PixelClusters(_Centres):
         return images.flatten(1)
 
 
-class ComponentClusters(_Centres):
+class ComponentClusters(_KMeans):
     """k-means on the leading 30 principal components of the pixels, or as many as there are."""
 
     name = "null-component-clusters"

@@ -62,6 +62,11 @@ _SHORTEST = 32
 _FEW = 10
 #: Defective images of each kind, at least, and normal ones, at most, on which the map and its pooling are chosen.
 _CHOSEN_ON = 16
+#: What is usual in small patches, by the measure that goes by it.
+_OF_PATCHES: Mapping[str, type[UsualPatches] | type[UsualPatchesWithImage]] = {
+    "patches": UsualPatches,
+    "patches_with_image": UsualPatchesWithImage,
+}
 #: Images that are passed through the network at a time after training.
 _AT_ONCE = 16
 #: Images in the model's own picture.
@@ -239,7 +244,7 @@ class SDC(Model):
             info.channels, config.size, fitting(config.dilations, info.height, info.width), config.skips
         )
         self.textures: Tensor | None = None
-        if config.residual in ("patches", "patches_with_image"):
+        if config.residual in _OF_PATCHES:
             down, across = GRID.shape(info.height, info.width)
             both = (2,) if config.residual == "patches_with_image" else ()
             patches, numbers = down * across, info.channels * GRID.side**2
@@ -393,16 +398,15 @@ class SDC(Model):
             case "standardized":
                 return Usual(self.usual_mean, self.usual_variance).standardized(observed).mean((0, 2))
             case "patches" | "patches_with_image":
-                kind = UsualPatches if measure == "patches" else UsualPatchesWithImage
-                distances = kind(self.usual_mean, self.usual_whitening).distances(observed.flatten(0, 1))
+                usual = _OF_PATCHES[measure](self.usual_mean, self.usual_whitening)
+                distances = usual.distances(observed.flatten(0, 1))
                 return distances.view(*observed.shape[:2], *distances.shape[1:]).mean(0)
 
     def _note_what_is_usual(self, train: Split, trainer: "Trainer") -> None:
         """Keep mean and (co)variance of what is observed of training images, as they are without symmetries."""
         observed = (self._observed(images).flatten(0, 1) for images in self._in_parts(train, trainer))
-        if self.config.residual in ("patches", "patches_with_image"):
-            kind = UsualPatches if self.config.residual == "patches" else UsualPatchesWithImage
-            patches = kind.of(observed)
+        if self.config.residual in _OF_PATCHES:
+            patches = _OF_PATCHES[self.config.residual].of(observed)
             self.usual_mean.copy_(patches.mean)
             self.usual_whitening.copy_(patches.whitening)
         else:

@@ -34,12 +34,11 @@ class Gathered:
     board: Board
     entry: BoardDataset
     """The dataset, as the board lists it."""
-    options: Mapping[str, Any]
-    """The dataset's, in the named lines."""
     set_options: Mapping[str, Any]
-    """Those of them that are not the board's, as far as its lineup tells: empty but where no run has the board's."""
+    """Options of the dataset that are not the board's, as far as its lineup tells: empty but where no run has the
+    board's."""
     records: Sequence[Record]
-    """All of them."""
+    """All of them, those in the dataset's options of the named lines first."""
     current: Sequence[Record]
     """Those of the newest version of their model that the board does not refuse."""
     named: Sequence["_Line"]
@@ -48,6 +47,11 @@ class Gathered:
     """The other lines; in a dataset's first table also those on the dataset in other options than the board's."""
     guessed: Sequence[str]
     """Labels of lines, and of the dataset, whose configuration the lineup does not tell."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The dataset's, in the named lines."""
+        return self.records[0].spec.options
 
     def column(self, name: str) -> Column:
         """The column of one value, whether or not the board shows it."""
@@ -212,7 +216,7 @@ def _gathered(board: Board, entry: BoardDataset, records: Sequence[Record], line
         if record.spec.model_version == newest[record.spec.model] and not _is_refused(record, board)
     ]
     lines = _lines(board, entry, current, lineup.rows.get(entry.label, {}), texts)
-    return Gathered(board, entry, records[0].spec.options, {}, records, current, *lines)
+    return Gathered(board, entry, {}, records, current, *lines)
 
 
 def _newest(records: Iterable[Record]) -> dict[str, int]:

@@ -75,13 +75,12 @@ def table_csv(tables: Iterable[Table | Means], facts: Sequence[str] = ()) -> str
         rows = [(row, group.ranking.name) for group in table.groups for row in group.rows]
         rows += [(row, "") for row in (*table.nulls, *others)]
         columns = [(column, _cells(_data(table, column))) for column in table.columns]
+        where = _cells(_where(table)) if isinstance(table, Table) else {}
         for row, ranked_by in (*rows, *((row.twin, "") for row, _ in rows if row.twin)):
             settings = _cells(_settings(row, ranked_by) | _other_data(table, row))
             writer.writerows({**data, **settings, **_cells(_value(row, column))} for column, data in columns)
-            if isinstance(table, Table):
-                told = [(name, summary) for name in facts if (summary := row.fact(name))]
-                where = _cells(_where(table))
-                writer.writerows({**where, **settings, **_cells(_fact(name, summary))} for name, summary in told)
+            told = [(name, row.fact(name)) for name in facts if where]
+            writer.writerows({**where, **settings, **_cells(_fact(name, fact))} for name, fact in told if fact)
     return text.getvalue()
 
 
