@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
-from tests.latentbench.boards.render.test_leaderboard import record
+from tests.latentbench.boards.render.given import record
 
 from latentbench.boards.board import Board
 from latentbench.boards.render.plot import column_of, draw, points, serialize
