@@ -25,8 +25,9 @@ _MADE: dict[str, Symmetry] = {"weave": "flips", "grain": "mirror", "leather": "d
 
 #: The test split of the made textures has scratches, so that nothing is chosen on lines.
 _NO_LINES = tuple(name for name in PROBES if name != "lines")
-#: What photographs have in common.
-_PHOTOGRAPHS = {"batch_size": 16, "memory_format": "channels_last"}
+#: What photographs have in common. Residuals of patches have the greatest mean ``held_out_ap`` over five sets of them
+#: (the search industrial-residuals).
+_PHOTOGRAPHS = {"batch_size": 16, "memory_format": "channels_last", "residual": "patches"}
 
 PRESETS: dict[str | Where, Mapping[str, Any]] = {
     "textures": {"batch_size": 8, "epochs": 30, "memory_format": "channels_last", "probes": _NO_LINES},
