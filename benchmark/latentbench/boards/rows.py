@@ -196,6 +196,18 @@ class Row:
         return median(seconds) if seconds else None
 
     @property
+    def steps(self) -> int | None:
+        """Median steps of training over the finished runs; None if none tells them, as with a ``fit`` of its own."""
+        steps = [record.training.steps for record in self.finished if record.training]
+        return round(median(steps)) if steps else None
+
+    @property
+    def parameters(self) -> int | None:
+        """Median number of the models' parameters over the finished runs; None if there is none."""
+        parameters = [record.parameters for record in self.finished if record.parameters is not None]
+        return round(median(parameters)) if parameters else None
+
+    @property
     def hardware(self) -> list[str]:
         """The GPU's name, or the CPU's with the number of threads, of every machine that made the row."""
         made = [record.environment for record in self.records]

@@ -12,7 +12,7 @@ from latentbench.boards.standings import Group, Table
 __all__ = [
     "MOST_COLUMNS",
     "Grid",
-    "details_grid",
+    "cost_grid",
     "facts_grids",
     "further_grids",
     "grid",
@@ -20,6 +20,7 @@ __all__ = [
     "nulls_grid",
     "nulls_of",
     "page_columns",
+    "spread_grid",
     "there",
     "twins_grids",
 ]
@@ -134,8 +135,8 @@ def further_grids(table: Table | Means, group: Group[Row]) -> list[Grid]:
     return grids
 
 
-def details_grid(table: Table | Means, group: Group[Row]) -> Grid:
-    """What the value that ranks is made of, what training adds to it, and what each row of a group cost."""
+def spread_grid(table: Table | Means, group: Group[Row]) -> Grid:
+    """What the uncertainty of the value that ranks is made of, what training adds to it, and how many runs it has."""
     ranking, rows = group.ranking, _with_nulls(table, group)
     columns: dict[str, Callable[[Row], str]] = {}
     if any(ranking.name in row.replicates for row in rows):
@@ -144,20 +145,32 @@ def details_grid(table: Table | Means, group: Group[Row]) -> Grid:
         columns["training adds"] = lambda row: _added(row, ranking)
     columns["seeds"] = lambda row: str(row.seeds)
     columns["failed"] = lambda row: str(len(row.failed))
-    columns["fit, s"] = lambda row: "-" if row.fit_seconds is None else f"{row.fit_seconds:.1f}"
     summaries = [row.summaries.get(ranking.name) for row in rows]
     return Grid(
-        [["model"], _heading(table, ranking), *([name] for name in columns), ["hardware"]],
+        [["model"], _heading(table, ranking), *([name] for name in columns)],
+        [
+            [_label(row), [_number(summary) if summary else "-"], *([cell(row)] for cell in columns.values())]
+            for row, summary in zip(rows, summaries, strict=True)
+        ],
+        text=[0],
+    )
+
+
+def cost_grid(table: Table | Means, group: Group[Row]) -> Grid:
+    """What each row of a group cost: the model's size, steps and time of training, and the hardware."""
+    return Grid(
+        [["model"], ["parameters"], ["steps"], ["fit, s"], ["hardware"]],
         [
             [
                 _label(row),
-                [_number(summary) if summary else "-"],
-                *([cell(row)] for cell in columns.values()),
+                [_count(row.parameters)],
+                [_count(row.steps)],
+                ["-" if row.fit_seconds is None else f"{row.fit_seconds:.1f}"],
                 listed(row.hardware),
             ]
-            for row, summary in zip(rows, summaries, strict=True)
+            for row in _with_nulls(table, group)
         ],
-        text=[0, 2 + len(columns)],
+        text=[0, 4],
     )
 
 
@@ -242,6 +255,10 @@ def _marked(text: str, row: Row, column: Column) -> str:
 def _number(summary: Summary) -> str:
     width = "" if summary.half_width is None else f" ± {summary.half_width:.3f}"
     return f"{summary.mean:z.3f}{width}"
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
 
 
 def _half_width(number: float | None) -> str:

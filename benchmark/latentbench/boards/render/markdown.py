@@ -29,7 +29,7 @@ from latentbench.boards.published import MEANS, Published
 from latentbench.boards.render.escaping import code_span, plain_markdown
 from latentbench.boards.render.grids import (
     Grid,
-    details_grid,
+    cost_grid,
     facts_grids,
     further_grids,
     grid,
@@ -37,6 +37,7 @@ from latentbench.boards.render.grids import (
     nulls_grid,
     nulls_of,
     page_columns,
+    spread_grid,
     there,
     twins_grids,
 )
@@ -73,7 +74,8 @@ def markdown(board: Board, tables: Sequence[Table | Means], published: Sequence[
         "Published numbers": _published(board, tables, published),
         "How to read the tables": _items(map(sentence, reading(board, tables))),
         "Further values": _each(tables, further_grids),
-        "Spread, time and hardware": _each(tables, lambda *one: [details_grid(*one)]),
+        "Spread": _each(tables, lambda *one: [spread_grid(*one)]),
+        "Size, steps, time and hardware": _each(tables, lambda *one: [cost_grid(*one)]),
         "Untrained twins: the mean over their seeds and, in brackets, what training adds": _each(tables, twins_grids),
         "What the fitted models tell of themselves": _each(
             tables, lambda table, group: facts_grids(table, group, board.facts)

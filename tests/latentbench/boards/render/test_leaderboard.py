@@ -30,7 +30,7 @@ from tests.latentbench.boards.render.given import (
 from latentbench.boards.render.escaping import code_span
 from latentbench.boards.render.leaderboard import render
 from latentbench.boards.render.table_csv import CSV_COLUMNS
-from latentbench.records.record import Failure, Phase, Record
+from latentbench.records.record import Failure, Phase, Record, Training
 from latentbench.spec import UNTRAINED
 
 # What stands there
@@ -69,14 +69,25 @@ No rank: `pca` (one seed, so the uncertainty over seeds is not known); `flow` (e
 
 </details>
 
-<details><summary>Spread, time and hardware</summary>
+<details><summary>Spread</summary>
 
-| model   |   accuracy ↑ test, uncorrelated |   seeds |   failed |   fit, s | hardware               |
-|:--------|--------------------------------:|--------:|---------:|---------:|:-----------------------|
-| `vae`   |                   0.810 ± 0.050 |       3 |        0 |     11.0 | `Some CPU, threads: 2` |
-| `ae`    |                   0.800 ± 0.050 |       3 |        0 |     11.0 | `Some CPU, threads: 2` |
-| `pca`   |                           0.600 |       1 |        0 |     10.0 | `Some CPU, threads: 2` |
-| `flow`  |                               - |       0 |        1 |        - | `Some CPU, threads: 2` |
+| model   |   accuracy ↑ test, uncorrelated |   seeds |   failed |
+|:--------|--------------------------------:|--------:|---------:|
+| `vae`   |                   0.810 ± 0.050 |       3 |        0 |
+| `ae`    |                   0.800 ± 0.050 |       3 |        0 |
+| `pca`   |                           0.600 |       1 |        0 |
+| `flow`  |                               - |       0 |        1 |
+
+</details>
+
+<details><summary>Size, steps, time and hardware</summary>
+
+| model   |   parameters |   steps |   fit, s | hardware               |
+|:--------|-------------:|--------:|---------:|:-----------------------|
+| `vae`   |            - |       - |     11.0 | `Some CPU, threads: 2` |
+| `ae`    |            - |       - |     11.0 | `Some CPU, threads: 2` |
+| `pca`   |            - |       - |     10.0 | `Some CPU, threads: 2` |
+| `flow`  |            - |       - |        - | `Some CPU, threads: 2` |
 
 </details>
 
@@ -252,6 +263,20 @@ def test_the_time_of_fitting_is_the_median_over_seeds():
     assert column([record("vae", 0, 0.5, phases={})], "fit, s") == {"vae": "-"}
 
 
+def test_size_and_steps_are_medians_over_the_runs_that_tell_them():
+    told = [(30, 1200), (10, 1100), (20, 2400)]
+    records = [
+        record("vae", seed, 0.5, parameters=1000 * size, training=Training(steps=steps, epochs=1, stopped="epochs"))
+        for seed, (size, steps) in enumerate(told)
+    ]
+    records += [record("pca", 0, 0.4, parameters=0)]
+    assert column(records, "parameters") == {"vae": "20,000", "pca": "0"}
+    assert column(records, "steps") == {"vae": "1,200", "pca": "-"}
+    assert {(line["variant"], line["parameters"], line["steps"]) for line in lines(records)} == {
+        ("vae", "20000", "1200"), ("pca", "0", "")
+    }  # fmt: skip
+
+
 # What a page can hold
 
 
@@ -342,11 +367,11 @@ def test_hostile_names_and_messages_stay_text():
     assert {token.content.strip() for token in tokens if token.type == "html_block"} == {
         "</details>",
         *(f"<details><summary>{title}</summary>" for title in (
-            "How to read the tables", "Spread, time and hardware", "Notes", "Failed runs", "Provenance"
+            "How to read the tables", "Spread", "Size, steps, time and hardware", "Notes", "Failed runs", "Provenance"
         )),
     }  # fmt: skip
     assert [token.tag for token in tokens if token.type == "heading_open"] == ["h1", "h2"]
-    assert [{len(row) for row in table} for table in tables(text)] == [{5}, {6}]
+    assert [{len(row) for row in table} for table in tables(text)] == [{5}, {4}, {5}]
     assert text.replace("\n", "").replace("±", "").replace("↑", "").replace("↓", "").isprintable()
     csv_text = render(BOARD, records)["pairs.csv"]
     assert csv_text.count("\n") == 1 + 3 * 2  # the third model's line is of another setting
