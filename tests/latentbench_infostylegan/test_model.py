@@ -56,7 +56,7 @@ def test_the_plugin_offers_it() -> None:
 @pytest.mark.parametrize(
     ("shape", "options"),
     [
-        ((1, 16, 16), {"mi": 0.0, "r1_every": 2}),
+        ((1, 16, 16), {"mi": 0.1, "r1_every": 2}),  # three optimizers, two of which share the trunk
         pytest.param(
             (3, 28, 28),
             {"code_injection": "per_scale", "q_head": "separate", "precision": "bfloat16"},
@@ -130,6 +130,77 @@ def test_losses_are_logistic_and_the_information_is_logged_with_the_entropy(imag
     torch.testing.assert_close(found["generator"]["loss"], softplus(-of_fake).mean() - 0.3 * log_q)
     torch.testing.assert_close(found["q"]["loss"], -log_q)
     torch.testing.assert_close(found["q"]["information"], log_q + model.codes.entropy)
+
+
+@pytest.mark.parametrize("q_head", ["shared", "separate"])
+def test_the_generator_follows_minus_lambda_times_the_gradient_of_the_information(images: Tensor, q_head: str) -> None:
+    """What its loss adds to the gradient of the adversarial one, against the gradient of the bound by itself."""
+    model = make(mi=0.3, q_head=q_head).train()
+    model.progress = TrainingProgress(step=1)
+    parameters = [*model.generator.parameters()]
+    torch.manual_seed(1)
+    losses = updates(model, images)["generator"]
+    torch.manual_seed(1)
+    z, c = model.draw(48)
+    information = model.codes.mean_log_q(model.read(model.generator(z, c)), c)
+    of_loss, of_adversarial, of_information = (
+        torch.autograd.grad(loss, parameters, retain_graph=True)
+        for loss in (losses["loss"], losses["adversarial"], information)
+    )
+    assert max(gradient.abs().max() for gradient in of_information) > 1e-3
+    for loss, adversarial, bound in zip(of_loss, of_adversarial, of_information, strict=True):
+        torch.testing.assert_close(loss - adversarial, -0.3 * bound, rtol=1e-3, atol=1e-5)
+
+
+def with_another_average(**options: Any) -> InfoStyleGAN:
+    """A model whose averaged generator makes other images than the one that is trained."""
+    model = make(**options)
+    with torch.no_grad():
+        for parameter in model.average.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        z, c = model.draw(4)
+        assert not torch.allclose(*(one(z, c, noisy=False) for one in (model.generator, model.average)), atol=0.1)
+    return model
+
+
+@pytest.mark.parametrize("q_head", ["shared", "separate"])
+def test_post_hoc_q_and_the_encoder_learn_from_samples_of_the_average(images: Tensor, q_head: str) -> None:
+    """Q by the likelihood of c, the encoder by that of c and of z with a mean square of 1."""
+    model = with_another_average(q_head=q_head).train()
+    model.progress = TrainingProgress(phase="post-hoc")
+    torch.manual_seed(1)
+    (first, of_q), (second, of_encoder) = model.training_step(Batch(images))
+    assert (first, second) == ("q", "encoder")
+    assert isinstance(of_q, dict)
+    torch.manual_seed(1)
+    z, c = model.draw(48)
+    fake = model.average(z, c)
+    log_q = model.codes.log_q(model.read(fake), c).sum(1).mean()
+    torch.testing.assert_close(of_q["loss"], -log_q)
+    torch.testing.assert_close(of_q["information"], log_q + model.codes.entropy)
+    target = torch.cat([z / z.square().mean(1, keepdim=True).sqrt(), c], 1)
+    torch.testing.assert_close(of_encoder, -model.latents.log_q(model.encoder(fake), target).sum(1).mean())
+
+
+def test_a_reconstruction_is_what_the_average_makes_of_what_the_encoder_reads_in_the_image(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = with_another_average().eval()
+    given, outputs = [], torch.randn(48, model.latents.outputs)
+
+    def encoder(x: Tensor) -> Tensor:
+        given.append(x)
+        return outputs
+
+    monkeypatch.setattr(model.encoder, "forward", encoder)
+    with torch.inference_mode():
+        found = model.reconstruct(images)
+        z, numbers = outputs[:, :4], outputs[:, 4:6].clamp(-1, 1)  # four of z and two of c; as many log variances
+        category = torch.eye(3)[outputs[:, 12:].argmax(1)]
+        made = model.average(z, torch.cat([numbers, category], 1), noisy=False)
+    assert len(given) == 1
+    torch.testing.assert_close(given[0], 2 * images - 1)
+    torch.testing.assert_close(found, (made / 2 + 0.5).clamp(0, 1))
 
 
 def test_the_penalty_of_a_linear_discriminator_is_its_squared_slope(images: Tensor) -> None:
@@ -216,8 +287,16 @@ def test_images_of_28_pixels_are_padded_with_black_and_cut_back() -> None:
     torch.testing.assert_close(model.outside(inside), x)
 
 
+def test_samples_are_of_the_average() -> None:
+    model = with_another_average().eval()
+    torch.manual_seed(0)
+    found = model.sample(4)
+    torch.manual_seed(0)
+    torch.testing.assert_close(found, (model.average(*model.draw(4)) / 2 + 0.5).clamp(0, 1))
+
+
 def test_samples_at_given_codes_are_of_the_nearest_possible_ones() -> None:
-    model = make().eval()
+    model = with_another_average().eval()
     given = torch.tensor([[0.5, -7.0, 0.2, 0.5, 0.3]]).expand(4, -1)
     possible = torch.tensor([[0.5, -1.0, 0.0, 1.0, 0.0]]).expand(4, -1)
     torch.manual_seed(0)
@@ -237,6 +316,33 @@ def test_pictures_are_one_sheet_each(images: Tensor) -> None:
         "one-code": (1, 8 * 17 + 1, 8 * 17 + 1),
         "best-samples": (1, 8 * 17 + 1, 8 * 17 + 1),
     }
+
+
+def tiles(sheet: Tensor, side: int) -> Tensor:
+    """The rows of a sheet of squares between lines, (rows, 8, C, side, side)."""
+    whole = sheet[:, 1:, 1:].unfold(1, side, side + 1).unfold(2, side, side + 1)
+    return whole.permute(1, 2, 0, 3, 4)
+
+
+def test_a_row_of_one_code_has_one_code_and_rows_have_different_ones() -> None:
+    """Seen where the generator ignores z."""
+    model = make().eval()
+    nn.init.zeros_(model.average.mapping.of_z.weight)
+    with torch.inference_mode():
+        rows = tiles(model.pictures(torch.rand(1, 1, 16, 16))["one-code"], 16)
+    assert rows.shape == (8, 8, 1, 16, 16)
+    torch.testing.assert_close(rows, rows[:, :1].expand_as(rows), rtol=0, atol=1e-5)
+    assert ((rows[1:, 0] - rows[:-1, 0]).abs().flatten(1).amax(1) > 1e-3).all()
+
+
+def test_the_best_samples_are_those_of_the_largest_logits_the_best_first() -> None:
+    model = make().eval()
+    with torch.inference_mode():
+        best = tiles(model.pictures(torch.rand(1, 1, 16, 16))["best-samples"], 16).flatten(0, 1)
+        logits = model.readings(best).logit
+        others = model.readings(model.sample(256)).logit
+    assert (logits.diff() <= 1e-5).all()
+    assert logits[0] > logits[-1] > others.median()
 
 
 @pytest.mark.parametrize(
