@@ -16,7 +16,7 @@ from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
 from latentbench_infostylegan import latentbench_models, measures
 from latentbench_infostylegan.model import EMA_RAMP, VARIATION, InfoStyleGAN
-from latentbench_infostylegan.network import MinibatchDeviation
+from latentbench_infostylegan.network import Level, MinibatchDeviation
 from latentbench_infostylegan.scores import OWN
 
 INFO = DataInfo(channels=1, height=16, width=16, train_size=48)
@@ -153,6 +153,16 @@ def test_the_generator_follows_minus_lambda_times_the_gradient_of_the_informatio
     assert max(gradient.abs().max() for gradient in of_information) > 1e-3
     for loss, adversarial, bound in zip(of_loss, of_adversarial, of_information, strict=True):
         torch.testing.assert_close(loss - adversarial, -0.3 * bound, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_generator_and_trunk_are_compiled_where_that_is_asked_for(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    found: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", found.append)
+    model = fitted(make(compiled=compiled), images, max_steps=0)
+    assert found == ([model.generator, model.discriminator.trunk] if compiled else [])
 
 
 def with_another_average(**options: Any) -> InfoStyleGAN:
@@ -410,10 +420,15 @@ def test_a_training_after_which_all_samples_are_alike_ends_with_a_warning(
 def test_a_training_that_the_discriminator_wins_ends_with_a_warning(
     images: Tensor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, mi: float, mend: str
 ) -> None:
-    """The generator stays as it is, the images are white, and the discriminator sees none beside another."""
+    """The generator stays as it is and makes grey images, and training images are white; none is seen in company."""
     monkeypatch.setattr(MinibatchDeviation, "of_groups", staticmethod(lambda x: torch.ones(len(x))))
     split = StoredSplit(Role.TRAIN, ((0.9 + images / 10) * 255).to(torch.uint8))
     model = make(mi=mi, generator_learning_rate=1e-12, discriminator_learning_rate=1e-2, r1_gamma=0.0, epochs=8)
+    with torch.no_grad():
+        for level in model.generator.levels:
+            assert isinstance(level, Level)
+            level.image.weight.mul_(0.1)
+    model.average.load_state_dict(model.generator.state_dict())
     (message,) = warnings(model, split, caplog)
     assert "the discriminator has won: it judges 100.0 % of training images and samples rightly" in message
     assert message.endswith(mend)
