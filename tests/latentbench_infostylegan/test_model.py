@@ -160,7 +160,7 @@ def test_generator_and_trunk_are_compiled_where_that_is_asked_for(
     images: Tensor, monkeypatch: pytest.MonkeyPatch, compiled: bool
 ) -> None:
     found: list[nn.Module] = []
-    monkeypatch.setattr(nn.Module, "compile", found.append)
+    monkeypatch.setattr(nn.Module, "compile", lambda self: found.append(self))
     model = fitted(make(compiled=compiled), images, max_steps=0)
     assert found == ([model.generator, model.discriminator.trunk] if compiled else [])
 
