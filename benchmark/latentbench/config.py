@@ -22,7 +22,7 @@ __all__ = ["Options", "Presets", "TrainingOptions", "Where", "canonical", "diffe
 
 
 class Options(BaseModel):
-    """Options of a model or a dataset: typed fields with defaults, frozen, unknown names refused.
+    """Options of a model or a dataset: typed fields with defaults, frozen, unknown names and infinite numbers refused.
 
     Subclass it as ``Config`` inside the plugin's class. Every field has a default, so that ``Config()`` is the
     documented standard setting; the values enter the run's key, so two settings are never mixed.
@@ -33,7 +33,7 @@ class Options(BaseModel):
     One setting should have one key. An option that has no effect at some values of the others is named by ``unused``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     def unused(self) -> Mapping[str, str]:
         """The options that have no effect because of the values of others, each with the reason.
@@ -157,6 +157,10 @@ class Where:
 Presets = Mapping[str | Where, Mapping[str, Any]]
 
 
+#: The types of errors where several values are asked for.
+_SEQUENCES = {"list_type", "tuple_type", "set_type", "frozen_set_type"}
+
+
 def one_line(error: ValidationError) -> str:
     """A pydantic error as one line: each field, what it should be, and what was given."""
     parts = []
@@ -170,6 +174,8 @@ def one_line(error: ValidationError) -> str:
             parts.append(message)
         elif isinstance(given, (dict, list)) or item["type"] == "missing":
             parts.append(f"'{field}': {message}")
+        elif item["type"] in _SEQUENCES and isinstance(given, (str, int, float)):
+            parts.append(f"'{field}': {message}, got {given!r} (one value is written [{given}])")
         else:
             parts.append(f"'{field}': {message}, got {given!r}")
     return "; ".join(parts)

@@ -209,7 +209,8 @@ class Model(nn.Module):
 
         With several optimizers, yield ``(name, losses)`` for each update: the harness steps that optimizer, on
         gradients of its own parameters only, before it resumes the generator. The code after the ``yield`` therefore
-        sees the updated weights.
+        sees the updated weights. The losses are read when the update is made: what a hook of the optimizer or
+        ``after_update`` adds to the mapping, such as the norm of the gradient, is reported with them.
         """
         raise TypeError(f"model '{self.name}' has no training_step(): define it, or override fit()")
 

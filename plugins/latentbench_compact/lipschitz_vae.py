@@ -28,9 +28,7 @@ class VAELipschitz(VAE):
     class Config(VAE.Config):
         score: ScoreName = Field("hole_indicator", description="as in vae")
         importance_samples: int = Field(N, ge=1, description="N: draws of z for an image's likelihood and scores")
-        lipschitz: float = Field(
-            20.0, gt=0, allow_inf_nan=False, description="M, the constant of the encoder in the l-infinity norm"
-        )
+        lipschitz: float = Field(20.0, gt=0, description="M, the constant of the encoder in the l-infinity norm")
         rows: Mode = Field(
             "sphere",
             description="what rows of weights are projected to: sphere keeps signs; ball: of constant M at most; "

@@ -14,6 +14,9 @@ so that each code controls something that shows. V is the non-saturating logisti
     G:  softplus(-D(G(z, c))) - lambda L
     Q:  -L
 
+L has its weight in the generator's loss alone: Q and the trunk that it reads are fitted to -L by an Adam of their own,
+whose steps do not depend on the scale of a loss. With lambda = 0 the head of Q is fitted after the training.
+
 Only the abstract was at hand. Everything else is an option, with a default of ours; README.md says which.
 """
 
@@ -26,7 +29,7 @@ import torch
 from pydantic import Field, NonNegativeInt, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import pad, softplus
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from latentbench import Batch, DataInfo, LatentbenchError, Losses, Model, Split, TrainingOptions
 from latentbench_infostylegan.codes import Codes
@@ -58,8 +61,11 @@ POST_HOC = "post-hoc"
 AT_ONCE = 64
 #: Images that variation is measured on: so many codes, with so many z each.
 CODES, EACH = 32, 8
-#: Below these shares of the variation of real images, there is a warning: of all samples, and of those of one code.
-COLLAPSED, ONE_CODE = 0.25, 0.1
+#: Below this share of the variation of real images, there is a warning: of all samples, and of those of one code, whose
+#: variation is held against that of real images of one class.
+COLLAPSED = 0.25
+#: From this accuracy of the discriminator on, there is a warning.
+WON = 0.99
 #: Samples from which the best are shown.
 SHOWN_OF = 256
 
@@ -105,9 +111,14 @@ class InfoStyleGAN(Model):
         compiled: bool = Field(False, description="compile generator and trunk for the training, which suits a GPU")
 
         @model_validator(mode="after")
-        def _there_is_a_code(self) -> "InfoStyleGAN.Config":
+        def _there_are_codes_and_channels(self) -> "InfoStyleGAN.Config":
             if self.continuous == 0 and not self.categorical:
                 raise ValueError("there is no code: set continuous or categorical")
+            if self.width > self.widest:
+                raise ValueError(
+                    f"width is {self.width}, and no resolution has more channels than widest, {self.widest}: raise "
+                    "widest or lower width"
+                )
             return self
 
         def unused(self) -> Mapping[str, str]:
@@ -175,6 +186,8 @@ class InfoStyleGAN(Model):
         if self.label is not None:
             self.names.append(f"variation_of_one_{self.label}")
         self.register_buffer("measured", torch.zeros(len(self.names)))
+        #: The losses of the update that is being made, to which the norm of its gradient is added.
+        self._update: dict[str, Tensor] = {}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network; for Q also of the trunk that it reads, with clipped gradients.
@@ -195,7 +208,8 @@ class InfoStyleGAN(Model):
         }
         if config.mi:
             found["q"] = self._adam(config.q_learning_rate, self.q, self.q_trunk or self.discriminator.trunk)
-            found["q"].register_step_pre_hook(_clip)
+        for name, optimizer in found.items():
+            optimizer.register_step_pre_hook(self._clip if name == "q" else self._watch)
         return found
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
@@ -214,30 +228,39 @@ class InfoStyleGAN(Model):
             self._fit_detectors(train, trainer)
             self._measure(train, trainer)
             if trained:
-                self._warn_of_collapse()
+                self._warn()
 
     def training_step(self, batch: Batch) -> Iterator[tuple[str, Losses]]:
-        """One update of each network: of the discriminator, of the generator, and of Q if lambda > 0."""
+        """One update of each network: of the discriminator, of the generator, and of Q if lambda > 0.
+
+        Beside its losses, the norm of its gradient is reported, that of Q as it is before it is clipped.
+        """
         config, count = self.config, len(batch.images)
         if self.progress.phase == POST_HOC:
             yield from self.post_hoc_step(count)
             return
         z, c = self.draw(count)
         fake = self.generator(z, c)
-        yield "discriminator", self.discrimination(self.inside(batch.images), fake.detach())
+        self._update = self.discrimination(self.inside(batch.images), fake.detach())
+        yield "discriminator", self._update
 
         maps = self.discriminator.trunk(fake)
         adversarial = softplus(-self.discriminator.judge(maps)).mean()
         if not config.mi:
-            yield "generator", adversarial
+            self._update = {"loss": adversarial}
+            yield "generator", self._update
+            self._update = {}
             return
         outputs = self.q(maps if self.q_trunk is None else self.q_trunk(fake))
         loss = adversarial - config.mi * self.codes.mean_log_q(outputs, c)
-        yield "generator", {"loss": loss, "adversarial": adversarial}
+        self._update = {"loss": loss, "adversarial": adversarial}
+        yield "generator", self._update
 
         outputs = self.read(fake.detach())
         mean_log_q = self.codes.mean_log_q(outputs, c)
-        yield "q", {"loss": -mean_log_q, "information": mean_log_q + self.codes.entropy}
+        self._update = {"loss": -mean_log_q, "information": mean_log_q + self.codes.entropy}
+        yield "q", self._update
+        self._update = {}
 
     def discrimination(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """The logistic loss of real and generated images, each (B, C, size, size), and in some steps the penalty R1."""
@@ -351,8 +374,8 @@ class InfoStyleGAN(Model):
         - ``variation_...``: the standard deviation of a pixel over training images, over those of one value of the
           first attribute if there is one, over samples, and over samples of one code, of which z alone differs. Samples
           are without noise here.
-        - ``discriminator_accuracy``: the share of training images and samples that D judges rightly. From .5 on
-          upwards; at 1 it is saturated, and says nothing more to the generator.
+        - ``discriminator_accuracy``: the share of training images and samples that D judges rightly. At .5 it
+          guesses; at 1 it has won, and the generator learns nothing more from it.
         """
         return dict(zip(self.names, self.measured.tolist(), strict=True))
 
@@ -405,9 +428,15 @@ class InfoStyleGAN(Model):
             values.append(deviation(images, torch.cat([batch.attributes[self.label] for batch in batches])))
         self.measured.copy_(torch.stack(values))
 
-    def _warn_of_collapse(self) -> None:
-        """Say so if samples are nearly alike, or those of one code are."""
-        facts = self.facts()
+    def _warn(self) -> None:
+        """Say so if samples are nearly alike, or those of one code are, or if the discriminator has won."""
+        config, facts = self.config, self.facts()
+        if (accuracy := facts["discriminator_accuracy"]) >= WON:
+            log.warning(
+                "model '%s': the discriminator has won: it judges %.1f %% of training images and samples rightly, and "
+                "the generator learns nothing more from it: raise r1_gamma%s",
+                *(self.name, 100 * accuracy, " or lower mi" if config.mi else ""),
+            )
         real, samples, one_code = (facts[name] for name in VARIATION)
         if samples < COLLAPSED * real:
             log.warning(
@@ -415,11 +444,12 @@ class InfoStyleGAN(Model):
                 "r1_gamma or lower the learning rates",
                 *(self.name, samples, real),
             )
-        elif one_code < ONE_CODE * (of_one := facts.get(f"variation_of_one_{self.label}", real)):
+        elif one_code < COLLAPSED * (of_one := facts.get(f"variation_of_one_{self.label}", real)):
             log.warning(
                 "model '%s': samples of one code are nearly alike: pixels vary by %.3f with z, and by %.3f over "
-                "training images%s: the codes leave nothing to z; lower mi, or give fewer codes",
+                "training images%s: the codes leave little to z: %sgive fewer codes",
                 *(self.name, one_code, of_one, "" if self.label is None else f" of one {self.label}"),
+                "lower mi or " if config.mi else "",
             )
 
     def _sample_with_codes(self, count: int) -> tuple[Tensor, Tensor]:
@@ -441,7 +471,14 @@ class InfoStyleGAN(Model):
         parameters = [parameter for network in networks for parameter in network.parameters()]
         return torch.optim.Adam(parameters, rate, betas=BETAS, fused=True)
 
+    def _watch(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        """Report the norm of the gradient with the losses of the update that is about to be made."""
+        self._update["gradient_norm"] = get_total_norm([p.grad for p in _parameters(optimizer) if p.grad is not None])
 
-def _clip(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Scale the gradients of an update of Q down to the largest norm, before it is made."""
-    clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], Q_GRADIENT)
+    def _clip(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        """As ``_watch``, and scale the gradient down to the largest norm of an update of Q."""
+        self._update["gradient_norm"] = clip_grad_norm_(_parameters(optimizer), Q_GRADIENT)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -81,7 +81,7 @@ class ModulatedConvolution(nn.Module):
     """A convolution whose weights are scaled for each image by its style, and then to unit norm (eqs. 1 and 3).
 
     w'_oik = s_i w_oik, and with ``demodulate`` w''_oik = w'_oik / sqrt(sum_ik w'_oik^2 + 1e-8). A convolution with w''
-    is one with w of inputs that are scaled by s_i, whose outputs are scaled by the root. So all images share one
+    is one with w of inputs that are multiplied by s_i, whose outputs are divided by the root. So all images share one
     convolution, and no weights are made for each image.
 
     Args:
@@ -89,7 +89,7 @@ class ModulatedConvolution(nn.Module):
         outputs: channels out.
         kernel: side of the kernel.
         style: numbers that the style s is read from.
-        demodulate: whether outputs are scaled.
+        demodulate: whether outputs are divided by the root.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, style: int, *, demodulate: bool = True) -> None:

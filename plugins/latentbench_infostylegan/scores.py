@@ -1,7 +1,8 @@
 """The anomaly scores of the model: detectors on features, and what generator, discriminator and Q say of an image.
 
 The paper's detection systems are not known; its abstract says that there are several, on what was learned. These are
-the usual ones. All are larger for anomalies, and none has a setting that was chosen by anomalies.
+the usual ones. All are larger for anomalies, and none has a setting that was chosen by anomalies. Which of them stands
+for the model was not chosen blindly: see ``OWN``.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,12 @@ from latentbench_infostylegan.detectors import DETECTORS, Detector
 
 __all__ = ["Readings", "Scores"]
 
-#: The score that stands for the model, chosen before any was measured: a density of features is what detectors on deep
-#: features most often use, it has nothing to be set, and the trunk is what every training has, whatever its lambda.
+#: The score that stands for the model. It was named before any score of this model was measured: a density of features
+#: is what detectors on deep features most often use, it has nothing to be set, and every training has a trunk, whatever
+#: its lambda. But in an earlier run of throw-away code on MNIST, it had been the best of the scores that were tried.
 OWN = "trunk_mahalanobis"
-#: Weight of the pixels in the reconstruction score, as in f-AnoGAN (Schlegl et al., 2019).
+#: Weight of the pixels in the reconstruction score. Ours: the proportion is AnoGAN's (Schlegl et al., 2017), but AnoGAN
+#: weighs sums of absolute differences, where this is a mean absolute and a root mean square error.
 ALPHA = 0.9
 
 

@@ -1,6 +1,7 @@
 """Options are typed, frozen and closed, and their errors name the option, what it should be, and what was given."""
 
 import doctest
+import math
 from typing import Literal, Self
 
 import pytest
@@ -18,6 +19,7 @@ class Config(Options):
     rate: float = 0.5
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
     sizes: list[int] = [8, 16]
+    shares: tuple[float, ...] = ()
 
     @field_validator("rate")
     @classmethod
@@ -68,7 +70,11 @@ def test_no_values_give_the_defaults():
     assert Config.parse({}, "model 'm'") == Config()
 
 
-@given(st.integers(1), st.floats(allow_nan=False).filter(lambda rate: rate != 1), st.lists(st.integers()))
+@given(
+    st.integers(1),
+    st.floats(allow_nan=False, allow_infinity=False).filter(lambda rate: rate != 1),
+    st.lists(st.integers()),
+)
 def test_what_is_parsed_is_kept_and_survives_a_round_trip(latent_dim, rate, sizes):
     values = {"latent_dim": latent_dim, "rate": rate, "sizes": sizes}
     config = Config.parse(values, "model 'm'")
@@ -88,6 +94,13 @@ NOT_AN_INTEGER = "Input should be a valid integer, unable to parse string as an 
         ({"rate": 1.0}, "'rate': must not be one, got 1.0"),
         ({"sizes": [1, "x"]}, f"'sizes.1': {NOT_AN_INTEGER}, got 'x'"),
         ({"sizes": {}}, "'sizes': Input should be a valid list"),
+        ({"sizes": 8}, "'sizes': Input should be a valid list, got 8 (one value is written [8])"),
+        ({"shares": "0.5"}, "'shares': Input should be a valid tuple, got '0.5' (one value is written [0.5])"),
+        ({"shares": None}, "'shares': Input should be a valid tuple, got None"),
+        ({"rate": math.inf}, "'rate': Input should be a finite number, got inf"),
+        ({"rate": "inf"}, "'rate': Input should be a finite number, got 'inf'"),
+        ({"rate": "nan"}, "'rate': Input should be a finite number, got 'nan'"),
+        ({"shares": [1, -math.inf]}, "'shares.1': Input should be a finite number, got -inf"),
         (
             {"latent_dim": 0, "rate": None},
             "'latent_dim': Input should be greater than or equal to 1, got 0; "
@@ -104,7 +117,7 @@ def test_a_wrong_value_is_one_line(values, message):
 def test_an_unknown_option_is_one_line_with_near_misses_and_all_that_is_known():
     with pytest.raises(LatentbenchError) as caught:
         Config.parse({"latent_dims": 3}, "model 'm'")
-    known = "latent_dim, likelihood, rate, sizes"
+    known = "latent_dim, likelihood, rate, shares, sizes"
     assert str(caught.value) == f"model 'm' has no option 'latent_dims': did you mean 'latent_dim'? known: {known}"
 
 

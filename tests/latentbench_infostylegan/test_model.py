@@ -1,19 +1,22 @@
 """The model: what it promises, its losses and its average in closed form, what it warns of, and what it refuses."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit
+from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit, Targets
 from latentbench.model import TrainingProgress
 from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
 from latentbench_infostylegan import latentbench_models, measures
-from latentbench_infostylegan.model import EMA_RAMP, InfoStyleGAN
+from latentbench_infostylegan.model import EMA_RAMP, VARIATION, InfoStyleGAN
+from latentbench_infostylegan.network import Level, MinibatchDeviation
 from latentbench_infostylegan.scores import OWN
 
 INFO = DataInfo(channels=1, height=16, width=16, train_size=48)
@@ -56,7 +59,7 @@ def test_the_plugin_offers_it() -> None:
 @pytest.mark.parametrize(
     ("shape", "options"),
     [
-        ((1, 16, 16), {"mi": 0.0, "r1_every": 2}),
+        ((1, 16, 16), {"mi": 0.1, "r1_every": 2}),  # three optimizers, two of which share the trunk
         pytest.param(
             (3, 28, 28),
             {"code_injection": "per_scale", "q_head": "separate", "precision": "bfloat16"},
@@ -130,6 +133,87 @@ def test_losses_are_logistic_and_the_information_is_logged_with_the_entropy(imag
     torch.testing.assert_close(found["generator"]["loss"], softplus(-of_fake).mean() - 0.3 * log_q)
     torch.testing.assert_close(found["q"]["loss"], -log_q)
     torch.testing.assert_close(found["q"]["information"], log_q + model.codes.entropy)
+
+
+@pytest.mark.parametrize("q_head", ["shared", "separate"])
+def test_the_generator_follows_minus_lambda_times_the_gradient_of_the_information(images: Tensor, q_head: str) -> None:
+    """What its loss adds to the gradient of the adversarial one, against the gradient of the bound by itself."""
+    model = make(mi=0.3, q_head=q_head).train()
+    model.progress = TrainingProgress(step=1)
+    parameters = [*model.generator.parameters()]
+    torch.manual_seed(1)
+    losses = updates(model, images)["generator"]
+    torch.manual_seed(1)
+    z, c = model.draw(48)
+    information = model.codes.mean_log_q(model.read(model.generator(z, c)), c)
+    of_loss, of_adversarial, of_information = (
+        torch.autograd.grad(loss, parameters, retain_graph=True)
+        for loss in (losses["loss"], losses["adversarial"], information)
+    )
+    assert max(gradient.abs().max() for gradient in of_information) > 1e-3
+    for loss, adversarial, bound in zip(of_loss, of_adversarial, of_information, strict=True):
+        torch.testing.assert_close(loss - adversarial, -0.3 * bound, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_generator_and_trunk_are_compiled_where_that_is_asked_for(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    found: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: found.append(self))
+    model = fitted(make(compiled=compiled), images, max_steps=0)
+    assert found == ([model.generator, model.discriminator.trunk] if compiled else [])
+
+
+def with_another_average(**options: Any) -> InfoStyleGAN:
+    """A model whose averaged generator makes other images than the one that is trained."""
+    model = make(**options)
+    with torch.no_grad():
+        for parameter in model.average.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        z, c = model.draw(4)
+        assert (model.generator(z, c, noisy=False) - model.average(z, c, noisy=False)).abs().max() > 0.1
+    return model
+
+
+@pytest.mark.parametrize("q_head", ["shared", "separate"])
+def test_post_hoc_q_and_the_encoder_learn_from_samples_of_the_average(images: Tensor, q_head: str) -> None:
+    """Q by the likelihood of c, the encoder by that of c and of z with a mean square of 1."""
+    model = with_another_average(q_head=q_head).train()
+    model.progress = TrainingProgress(phase="post-hoc")
+    torch.manual_seed(1)
+    (first, of_q), (second, of_encoder) = model.training_step(Batch(images))
+    assert (first, second) == ("q", "encoder")
+    assert isinstance(of_q, dict)
+    torch.manual_seed(1)
+    z, c = model.draw(48)
+    fake = model.average(z, c)
+    log_q = model.codes.log_q(model.read(fake), c).sum(1).mean()
+    torch.testing.assert_close(of_q["loss"], -log_q)
+    torch.testing.assert_close(of_q["information"], log_q + model.codes.entropy)
+    target = torch.cat([z / z.square().mean(1, keepdim=True).sqrt(), c], 1)
+    torch.testing.assert_close(of_encoder, -model.latents.log_q(model.encoder(fake), target).sum(1).mean())
+
+
+def test_a_reconstruction_is_what_the_average_makes_of_what_the_encoder_reads_in_the_image(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = with_another_average().eval()
+    given, outputs = [], torch.randn(48, model.latents.outputs)
+
+    def encoder(x: Tensor) -> Tensor:
+        given.append(x)
+        return outputs
+
+    monkeypatch.setattr(model.encoder, "forward", encoder)
+    with torch.inference_mode():
+        found = model.reconstruct(images)
+        z, numbers = outputs[:, :4], outputs[:, 4:6].clamp(-1, 1)  # four of z and two of c; as many log variances
+        category = torch.eye(3)[outputs[:, 12:].argmax(1)]
+        made = model.average(z, torch.cat([numbers, category], 1), noisy=False)
+    assert len(given) == 1
+    torch.testing.assert_close(given[0], 2 * images - 1)
+    torch.testing.assert_close(found, (made / 2 + 0.5).clamp(0, 1))
 
 
 def test_the_penalty_of_a_linear_discriminator_is_its_squared_slope(images: Tensor) -> None:
@@ -216,8 +300,16 @@ def test_images_of_28_pixels_are_padded_with_black_and_cut_back() -> None:
     torch.testing.assert_close(model.outside(inside), x)
 
 
+def test_samples_are_of_the_average() -> None:
+    model = with_another_average().eval()
+    torch.manual_seed(0)
+    found = model.sample(4)
+    torch.manual_seed(0)
+    torch.testing.assert_close(found, (model.average(*model.draw(4)) / 2 + 0.5).clamp(0, 1))
+
+
 def test_samples_at_given_codes_are_of_the_nearest_possible_ones() -> None:
-    model = make().eval()
+    model = with_another_average().eval()
     given = torch.tensor([[0.5, -7.0, 0.2, 0.5, 0.3]]).expand(4, -1)
     possible = torch.tensor([[0.5, -1.0, 0.0, 1.0, 0.0]]).expand(4, -1)
     torch.manual_seed(0)
@@ -239,26 +331,154 @@ def test_pictures_are_one_sheet_each(images: Tensor) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("measured", "message"),
-    [
-        ((0.2, 0.01, 0.01), "has collapsed: pixels vary by 0.010 over samples, and by 0.200 over training images"),
-        ((0.2, 0.2, 0.01), "samples of one code are nearly alike: pixels vary by 0.010 with z, and by 0.200 over"),
-        ((0.2, 0.19, 0.15), ""),
-    ],
-)
-def test_collapse_is_told_in_one_line(
-    measured: tuple[float, ...], message: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = make()
-    names = [name for name in model.names if name.startswith("variation")]
-    with torch.no_grad():
-        for name, value in zip(names, measured, strict=True):
-            model.measured[model.names.index(name)] = value
+def tiles(sheet: Tensor, side: int) -> Tensor:
+    """The rows of a sheet of squares between lines, (rows, 8, C, side, side)."""
+    whole = sheet[:, 1:, 1:].unfold(1, side, side + 1).unfold(2, side, side + 1)
+    return whole.permute(1, 2, 0, 3, 4)
+
+
+def test_a_row_of_one_code_has_one_code_and_rows_have_different_ones() -> None:
+    """Seen where the generator ignores z."""
+    model = make().eval()
+    nn.init.zeros_(model.average.mapping.of_z.weight)
+    with torch.inference_mode():
+        rows = tiles(model.pictures(torch.rand(1, 1, 16, 16))["one-code"], 16)
+    assert rows.shape == (8, 8, 1, 16, 16)
+    torch.testing.assert_close(rows, rows[:, :1].expand_as(rows), rtol=0, atol=1e-5)
+    assert ((rows[1:, 0] - rows[:-1, 0]).abs().flatten(1).amax(1) > 1e-3).all()
+
+
+def test_the_best_samples_are_those_of_the_largest_logits_the_best_first() -> None:
+    model = make().eval()
+    with torch.inference_mode():
+        best = tiles(model.pictures(torch.rand(1, 1, 16, 16))["best-samples"], 16).flatten(0, 1)
+        logits = model.readings(best).logit
+        others = model.readings(model.sample(256)).logit
+    assert (logits.diff() <= 1e-5).all()
+    assert logits[0] > logits[-1] > others.median()
+
+
+def warnings(model: InfoStyleGAN, split: StoredSplit, caplog: pytest.LogCaptureFixture, **options: Any) -> list[str]:
+    """What is warned of at the end of a training."""
     with caplog.at_level(logging.WARNING, logger="latentbench"):
-        model._warn_of_collapse()
-    assert [message in record.getMessage() for record in caplog.records] == [True] * bool(message)
+        model.fit(split, None, TrainingLoop(device=torch.device("cpu"), seed=0, **options))
+    assert model.progress.step > 0
     assert all("\n" not in record.getMessage() for record in caplog.records)
+    return [record.getMessage() for record in caplog.records]
+
+
+def frozen_at_zero(weight: nn.Parameter) -> None:
+    nn.init.zeros_(weight).requires_grad_(False)
+
+
+def without_z(info: DataInfo = INFO, **options: Any) -> InfoStyleGAN:
+    """A model whose generator never looks at z, so that the samples of a code are one image."""
+    model = make(info, **options)
+    frozen_at_zero(model.generator.mapping.of_z.weight)
+    model.average.load_state_dict(model.generator.state_dict())
+    return model
+
+
+def test_a_sound_training_has_no_warning(images: Tensor, caplog: pytest.LogCaptureFixture) -> None:
+    assert warnings(make(), StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8)), caplog) == []
+
+
+@pytest.mark.parametrize(("mi", "mend"), [(0.1, "lower mi or give fewer codes"), (0.0, "give fewer codes")])
+@pytest.mark.parametrize(
+    ("targets", "reference"),
+    [(None, "over training images:"), (Targets(attributes={"kind": np.arange(48) % 2}), "of one kind:")],
+)
+def test_a_training_after_which_the_samples_of_a_code_are_alike_ends_with_a_warning(
+    images: Tensor,
+    caplog: pytest.LogCaptureFixture,
+    mi: float,
+    mend: str,
+    targets: Targets | None,
+    reference: str,
+) -> None:
+    split = StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8), targets)
+    attributes = {} if targets is None else {"kind": 2}
+    (message,) = warnings(without_z(replace(INFO, attributes=attributes), mi=mi), split, caplog)
+    assert "samples of one code are nearly alike: pixels vary by 0.000 with z, and by 0.2" in message
+    assert reference in message
+    assert message.endswith(f"the codes leave little to z: {mend}")
+
+
+def test_a_training_after_which_all_samples_are_alike_ends_with_a_warning(
+    images: Tensor, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = without_z()
+    of_c = model.generator.mapping.of_c
+    assert of_c is not None
+    frozen_at_zero(of_c.weight)
+    model.average.load_state_dict(model.generator.state_dict())
+    (message,) = warnings(model, StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8)), caplog)
+    assert "has collapsed: pixels vary by 0.000 over samples, and by 0.2" in message
+
+
+@pytest.mark.parametrize(("mi", "mend"), [(0.1, "raise r1_gamma or lower mi"), (0.0, "raise r1_gamma")])
+def test_a_training_that_the_discriminator_wins_ends_with_a_warning(
+    images: Tensor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, mi: float, mend: str
+) -> None:
+    """The generator stays as it is and makes grey images, and training images are white; none is seen in company."""
+    monkeypatch.setattr(MinibatchDeviation, "of_groups", staticmethod(lambda x: torch.ones(len(x))))
+    split = StoredSplit(Role.TRAIN, ((0.9 + images / 10) * 255).to(torch.uint8))
+    model = make(mi=mi, generator_learning_rate=1e-12, discriminator_learning_rate=1e-2, r1_gamma=0.0, epochs=8)
+    with torch.no_grad():
+        for level in model.generator.levels:
+            assert isinstance(level, Level)
+            level.image.weight.mul_(0.1)
+    model.average.load_state_dict(model.generator.state_dict())
+    (message,) = warnings(model, split, caplog)
+    assert "the discriminator has won: it judges 100.0 % of training images and samples rightly" in message
+    assert message.endswith(mend)
+
+
+def test_variation_of_a_quarter_and_an_accuracy_of_99_percent_are_where_warnings_begin(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Digits without information, committed with 0.20 of the variation of a digit within a code, are below it."""
+    model = make()
+
+    def warned(images: float, samples: float, one_code: float, accuracy: float) -> list[str]:
+        caplog.clear()
+        model.measured[-4:] = torch.tensor([images, samples, one_code, accuracy])
+        with caplog.at_level(logging.WARNING, logger="latentbench"):
+            model._warn()
+        return [record.getMessage().partition(":")[0] for record in caplog.records]
+
+    assert model.names[-4:] == [*VARIATION, "discriminator_accuracy"]
+    assert warned(0.4, 0.11, 0.11, 0.98) == []
+    assert warned(0.163, 0.178, 0.033, 0.6) == ["model 'infostylegan'"]
+    assert warned(0.4, 0.09, 0.09, 0.98) == ["model 'infostylegan' has collapsed"]
+    assert len(warned(0.4, 0.09, 0.09, 0.995)) == 2
+
+
+@pytest.mark.parametrize("mi", [0.0, 0.1])
+def test_the_norm_of_each_gradient_is_among_the_losses(images: Tensor, mi: float) -> None:
+    """Against gradients that are taken of the same losses at the same weights."""
+    train = StoredSplit(Role.TRAIN, (images * 255).to(torch.uint8))
+    networks = ["discriminator", "generator", *(["q"] if mi else [])]
+    loop = TrainingLoop(device=torch.device("cpu"), seed=0, max_steps=2)
+    model = make(mi=mi, batch_size=48)
+    loop.fit(model, train, None)
+    assert loop.training is not None
+    (losses, *_) = loop.training.losses
+    assert {name for name in losses if name.endswith("gradient_norm")} == {f"{name}/gradient_norm" for name in networks}
+
+    model = make(mi=mi)
+    optimizers, found = model.optimizers(), {}
+    for name, losses_of in model.train().training_step(Batch(images)):
+        assert isinstance(losses_of, dict)
+        parameters = [p for group in optimizers[name].param_groups for p in group["params"]]
+        optimizers[name].zero_grad()
+        gradients = torch.autograd.grad(losses_of["loss"], parameters, retain_graph=True)
+        losses_of["loss"].backward(inputs=parameters)
+        optimizers[name].step()
+        expected = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+        torch.testing.assert_close(losses_of["gradient_norm"], expected)
+        found[name] = losses_of["gradient_norm"]
+    assert list(found) == networks
 
 
 def test_a_generator_that_ignores_z_has_no_variation_at_a_code_and_one_that_ignores_all_has_none(
@@ -285,6 +505,9 @@ def test_a_generator_that_ignores_z_has_no_variation_at_a_code_and_one_that_igno
         ({"continuous": 0, "categorical": ()}, "there is no code: set continuous or categorical"),
         ({"continuous": -1}, "'continuous': Input should be greater than or equal to 0, got -1"),
         ({"categorical": (10, 1)}, "'categorical.1': Input should be greater than or equal to 2, got 1"),
+        ({"width": 9, "widest": 8}, "width is 9, and no resolution has more channels than widest, 8: raise widest or"),
+        ({"categorical": 10}, "'categorical': Input should be a valid tuple, got 10 (one value is written [10])"),
+        ({"mi": float("inf")}, "'mi': Input should be a finite number, got inf"),
         ({"mi": -0.1}, "'mi': Input should be greater than or equal to 0, got -0.1"),
         ({"batch_size": 49}, "48 training images are fewer than a batch of 49: set a smaller batch_size"),
         ({"r1_gamma": 0.0, "r1_every": 4}, "'r1_every' has no effect: r1_gamma is 0"),

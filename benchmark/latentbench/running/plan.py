@@ -314,7 +314,7 @@ def plan(
             onerror(label, reason)
     if not planned:
         names = dict.fromkeys([*(one.label for one in series)] or models or ["its models"])
-        mend = "its datasets have not what they need" if series else "it runs on other datasets of the board"
+        mend = "none of its datasets is suitable" if series else "it runs on other datasets of the board"
         raise LatentbenchError(f"board '{board.name}': nothing to run for {', '.join(names)}", mend)
     return list(planned.values())
 

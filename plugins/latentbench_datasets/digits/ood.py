@@ -81,7 +81,7 @@ class Ood(Dataset):
         test_images: int | None = Field(
             None, ge=1, description="test images on each side; None: all of the smaller side"
         )
-        intensities: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = Field(
+        intensities: tuple[Annotated[float, Field(gt=0)], ...] = Field(
             (1.0,), description="factors of the test images: 1 is the split test, 3 the split test-x3"
         )
         scaled: Literal["out", "all"] = Field(

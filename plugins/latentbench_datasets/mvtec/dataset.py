@@ -130,7 +130,6 @@ class MvtecLayout(PreparedDataset):
         mask_threshold: float | None = Field(
             None,
             ge=0,
-            allow_inf_nan=False,
             exclude_if=lambda value: value is None,
             description="values above it in a mask file are anomalous; None: masks have two levels, of which black is "
             "normal",

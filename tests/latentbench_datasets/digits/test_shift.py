@@ -187,7 +187,7 @@ def test_the_seed_changes_what_is_rendered_and_not_what_is_trained_on() -> None:
         ({"classes": [3, 10]}, "'classes.1': Input should be less than or equal to 9, got 10"),
         ({"classes": [3]}, "'classes.1': Field required"),
         ({"correlation": 1.5}, "'correlation': Input should be less than or equal to 1, got 1.5"),
-        ({"correlation": float("nan")}, "'correlation': Input should be less than or equal to 1, got nan"),
+        ({"correlation": float("nan")}, "'correlation': Input should be a finite number, got nan"),
         ({"noise": 1}, "'noise': Input should be less than 1, got 1"),
         ({"test_pairs": 0}, "'test_pairs': Input should be greater than or equal to 1, got 0"),
         ({"seed": -1}, "'seed': Input should be greater than or equal to 0, got -1"),

@@ -1,6 +1,7 @@
 """One column of a table against another, with the intervals of both: the same records give the same bytes."""
 
 import io
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from latentbench.boards.rows import Column, Row
 from latentbench.boards.standings import Table
 from latentbench.errors import LatentbenchError, did_you_mean
 
-__all__ = ["FORMATS", "KINDS", "Point", "column_of", "draw", "points", "serialize"]
+__all__ = ["FORMATS", "KINDS", "Kind", "Point", "column_of", "draw", "points", "serialize"]
 
 Kind = Literal["models", "nulls", "twins"]
 Axis = Literal["x", "y"]
@@ -34,6 +35,8 @@ KINDS: dict[Kind, tuple[str, str, str]] = {
     "nulls": ("D", "#8a8a8a", "nulls"),
     "twins": ("o", "#1f5fa8", "untrained twins"),
 }
+#: Colours of models that have several rows, in the table's order; where there are more, they are used again.
+COLOURS = ("#1f5fa8", "#c8561b", "#2e8b57", "#8a4fa3", "#b03a5b", "#6b6b1f")
 #: Text stays text in an SVG, so that it can be searched, and its identifiers are always the same.
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -44,7 +47,7 @@ _SETTINGS: Any = {
 #: Written into a file instead of the date and the version of the library.
 _METADATA = {"svg": {"Date": None, "Creator": "latentbench"}, "png": {"Software": "latentbench"}}
 #: Where a label may stand beside its point, in points of print, the best place first.
-_PLACES = [(6.0 * x, 6.0 * y) for y, x in product((1, -1, 2.5, -2.5), (1, -1))]
+_PLACES = [(4.0 * x, 4.0 * y) for y, x in product((1, -1, 2.5, -2.5), (1, -1))]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Point:
     """A row that has both values."""
 
     label: str
+    """The row's, printable."""
+    model: str
     """The row's, printable."""
     kind: Kind
     x: float
@@ -94,7 +99,7 @@ def points(table: Table, x: Column, y: Column, without: Collection[Kind] = ()) -
         if x.name in row.summaries and y.name in row.summaries:
             label = printable(f"{row.label}, untrained" if kind == "twins" else row.label)
             means = row.summaries[x.name].mean, row.summaries[y.name].mean
-            found.append(Point(label, kind, *means, row.interval(x), row.interval(y)))
+            found.append(Point(label, printable(row.model), kind, *means, row.interval(x), row.interval(y)))
         elif kind == "models":
             lacking.append(printable(row.label))
     if not found:
@@ -146,20 +151,55 @@ def draw(
         axes.margins(0.12)
         for axis in logarithmic:
             (axes.set_xscale if axis == "x" else axes.set_yscale)("log", nonpositive="clip")
-        for kind, (shape, colour, name) in KINDS.items():
-            of_kind = [point for point in drawn if point.kind == kind]
-            if of_kind:
-                _bars(axes, of_kind, colour)
-                axes.plot(
-                    *([getattr(point, axis) for point in of_kind] for axis in "xy"),
-                    shape, color=colour, markersize=5, label=name, gid=kind,
-                    markerfacecolor="white" if kind == "twins" else colour,
-                )  # fmt: skip
-        if len({point.kind for point in drawn}) > 1:
+        groups = _groups(drawn)
+        for (kind, model), of_group in groups.items():
+            colour = _colour(groups, kind, model)
+            others = kind == "models" and any(name for _, name in groups)
+            name = model or ("other models" if others else KINDS[kind][2])
+            _bars(axes, of_group, colour)
+            axes.plot(
+                *([getattr(point, axis) for point in of_group] for axis in "xy"),
+                KINDS[kind][0], color=colour, markersize=5, label=name, gid=kind,
+                markerfacecolor="white" if kind == "twins" else colour,
+            )  # fmt: skip
+        if len(groups) > 1:
             figure.legend(loc="outside lower center", ncols=len(KINDS), frameon=False)
         figure.draw_without_rendering()
-        _label(axes, drawn)
+        texts = [
+            (point, _short(point, model), _colour(groups, kind, model))
+            for (kind, model), of_group in groups.items()
+            for point in of_group
+        ]
+        _label(axes, texts)
         return figure
+
+
+#: The points of one mark, by kind and by the model that has several rows; the model of all others is empty.
+Groups = dict[tuple[Kind, str], list[Point]]
+
+
+def _groups(drawn: Sequence[Point]) -> Groups:
+    """The points in the order of drawing. A model with several rows has a group of its own; nulls and twins do not."""
+    found: Groups = {}
+    rows = Counter(point.model for point in drawn if point.kind == "models")
+    for kind in KINDS:
+        for point in drawn:
+            if point.kind == kind:
+                of = point.model if kind == "models" and rows[point.model] > 1 else ""
+                found.setdefault((kind, of), []).append(point)
+    return found
+
+
+def _colour(groups: Groups, kind: Kind, model: str) -> str:
+    """That of the kind, or, where a model has several rows, one for each model and one for the other models."""
+    if kind != "models":
+        return KINDS[kind][1]
+    return COLOURS[[name for of, name in groups if of == kind].index(model) % len(COLOURS)]
+
+
+def _short(point: Point, model: str) -> str:
+    """The label of a variant without its model's name, if the legend has that."""
+    return point.label.removeprefix(f"{model}-") if model else point.label
 
 
 def _bars(axes: Axes, drawn: Sequence[Point], colour: str) -> None:
@@ -175,14 +215,20 @@ def _bars(axes: Axes, drawn: Sequence[Point], colour: str) -> None:
 _BAR: dict[str, Any] = {"linewidth": 1.0, "alpha": 0.6, "gid": "interval"}
 
 
-def _label(axes: Axes, drawn: Sequence[Point]) -> None:
-    """Each label where it covers least of the points and of the labels before it."""
-    at = axes.transData.transform([(point.x, point.y) for point in drawn])
+def _label(axes: Axes, texts: Sequence[tuple[Point, str, str]]) -> None:
+    """Each label, of a point, in a colour, where it covers least of the points, of the bars and of other labels."""
+    at = axes.transData.transform([(point.x, point.y) for point, _, _ in texts])
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in at]
-    for point in drawn:
-        candidates = [_annotation(axes, point, place) for place in _PLACES]
+    bars = [_thick(axes, point) for point, _, _ in texts]
+    for point, text, colour in texts:
+        candidates = [_annotation(axes, point, text, colour, place) for place in _PLACES]
         boxes = [one.get_window_extent() for one in candidates]
-        covered = [sum(_shared(box, other) for other in taken) + _outside(box, axes) for box in boxes]
+        covered = [
+            sum(_shared(box, other) for other in taken)
+            + _outside(box, axes)
+            + sum(_shared(box, bar) for both in bars for bar in both) / 4
+            for box in boxes
+        ]
         best = covered.index(min(covered))
         taken.append(boxes[best])
         for number, one in enumerate(candidates):
@@ -190,10 +236,21 @@ def _label(axes: Axes, drawn: Sequence[Point]) -> None:
                 one.remove()
 
 
-def _annotation(axes: Axes, point: Point, place: tuple[float, float]) -> Annotation:
+def _thick(axes: Axes, point: Point) -> list[Bbox]:
+    """The bars of a point as boxes of some width."""
+    found = []
+    for interval, across in ((point.x_interval, True), (point.y_interval, False)):
+        if interval:
+            ends = [(end, point.y) if across else (point.x, end) for end in (interval.low, interval.high)]
+            (x0, y0), (x1, y1) = axes.transData.transform(ends)
+            found.append(Bbox.from_extents(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1))
+    return found
+
+
+def _annotation(axes: Axes, point: Point, text: str, colour: str, place: tuple[float, float]) -> Annotation:
     dx, dy = place
     return axes.annotate(
-        point.label, (point.x, point.y), place, textcoords="offset points", fontsize=8, color=KINDS[point.kind][1],
+        text, (point.x, point.y), place, textcoords="offset points", fontsize=8, color=colour,
         horizontalalignment="left" if dx > 0 else "right", verticalalignment="bottom" if dy > 0 else "top",
         parse_math=False,
     )  # fmt: skip

@@ -8,11 +8,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.transforms import Bbox
 from PIL import Image
 from tests.latentbench.boards.render.given import record
 
 from latentbench.boards.board import Board
-from latentbench.boards.render.plot import column_of, draw, points, serialize
+from latentbench.boards.render.plot import Kind, Point, column_of, draw, points, serialize
 from latentbench.boards.render.table_csv import table_csv
 from latentbench.boards.standings import Table, standings
 from latentbench.commands.cli import main
@@ -108,6 +109,39 @@ def test_every_row_has_its_label_and_each_kind_its_mark(table: Table) -> None:
     assert len(set(marks.values())) == 3
     assert [text.get_text() for text in figure.legends[0].texts] == ["models", "nulls", "untrained twins"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("FD ↓ test", "MIG ↑ test")
+
+
+def test_a_model_with_several_rows_has_a_colour_of_its_own_and_short_labels(table: Table) -> None:
+    """The label of a variant without the model's name, in the colour of its point, which the legend names."""
+    rows: list[tuple[str, str, Kind]] = [
+        ("ae", "ae", "models"),
+        ("vae-beta1", "vae", "models"),
+        ("vae-beta4", "vae", "models"),
+        ("null-chance", "null-chance", "nulls"),
+    ]
+    found = [Point(*row, float(place), 0.1 * place, None, None) for place, row in enumerate(rows)]
+    figure = draw("trade", column_of(table, X), column_of(table, Y), found)
+    axes = figure.axes[0]
+    colours = {text.get_text(): text.get_color() for text in axes.texts}
+    assert colours.keys() == {"ae", "beta1", "beta4", "null-chance"}
+    assert colours["beta1"] == colours["beta4"]
+    assert len(set(colours.values())) == 3
+    legend = {line.get_label(): line.get_color() for line in axes.lines if line.get_gid() != "interval"}
+    assert legend == {"other models": colours["ae"], "vae": colours["beta1"], "nulls": colours["null-chance"]}
+    assert [text.get_text() for text in figure.legends[0].texts] == list(legend)
+
+
+def test_no_label_stands_nearer_to_another_point_than_to_its_own(table: Table) -> None:
+    axes = drawn(table).axes[0]
+    places = {text.get_text(): axes.transData.transform(text.xy) for text in axes.texts}
+    for text in axes.texts:
+        box = text.get_window_extent()
+
+        def distance(name: str, box: Bbox = box) -> float:
+            x, y = places[name]
+            return float(max(box.x0 - x, x - box.x1, 0) ** 2 + max(box.y0 - y, y - box.y1, 0) ** 2)
+
+        assert min(places, key=distance) == text.get_text()
 
 
 def test_rows_are_left_out_by_kind_and_those_that_lack_a_value_are_named(table: Table) -> None:
