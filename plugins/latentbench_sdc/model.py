@@ -30,7 +30,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from latentbench import Batch, DataInfo, LatentbenchError, Model, Split, TrainingOptions, did_you_mean
 from latentbench_augment import PROBES, Corrupted, Corruption, GridNoise, read_textures
-from latentbench_sdc.network import Denoiser, Size, Skips, fitting
+from latentbench_sdc.network import STRIDE, Denoiser, Size, Skips, fitting, most_dilations
 from latentbench_sdc.objective import Weighting, restoration_error
 from latentbench_sdc.presets import PRESETS
 from latentbench_sdc.residuals import (
@@ -232,7 +232,8 @@ class SDC(Model):
         """Make the network, and buffers for what is found out after training.
 
         Raises:
-            LatentbenchError: the symmetry turns images, and they are not square.
+            LatentbenchError: the symmetry turns images, and they are not square; no dilation fits into them; or more do
+                than a block has channels.
         """
         config = self.config
         if config.symmetry in SQUARE and info.height != info.width:
@@ -240,9 +241,7 @@ class SDC(Model):
                 f"model 'sdc': symmetry {config.symmetry} needs squares, not {info.width}x{info.height} pixels",
                 "use mirror, half_turn, flips or none",
             )
-        self.network = Denoiser(
-            info.channels, config.size, fitting(config.dilations, info.height, info.width), config.skips
-        )
+        self.network = Denoiser(info.channels, config.size, self._dilations(info), config.skips)
         self.textures: Tensor | None = None
         if config.residual in _OF_PATCHES:
             down, across = GRID.shape(info.height, info.width)
@@ -289,6 +288,7 @@ class SDC(Model):
             size = min(self.info.height, self.info.width)
             textures = read_textures(Path(self.config.textures), channels=self.info.channels, size=size)
             self.textures = textures.to(trainer.device)
+        self._tell_what_is_left_out()
         if len(train) < _FEW:
             log.warning("model 'sdc': %d training images are too few to tell what is normal", len(train))
         super().fit(train, validation, trainer)
@@ -365,6 +365,29 @@ class SDC(Model):
         x = images[:_SHOWN]
         corrupted, _ = Corruption(clean=0)(x, _generator(x.device))
         return {"corruptions": torch.cat([x, corrupted, self.reconstruct(corrupted)], 3)}
+
+    def _dilations(self, info: DataInfo) -> tuple[int, ...]:
+        """Those of the branches of a block: the dilations of the options that fit into images of this size."""
+        asked, most = self.config.dilations, most_dilations(self.config.size)
+        found = fitting(asked, info.height, info.width)
+        if not found:
+            largest = max(1, -(-min(info.height, info.width) // STRIDE) // 2)
+            raise LatentbenchError(
+                f"model 'sdc': none of dilations={asked} fits on {_map_of(info)}",
+                "name 1" if largest == 1 else f"name 1, or one up to {largest}",
+            )
+        if len(found) > most:
+            what = f"model 'sdc': {len(found)} dilations share the {most} channels of a block of size={self.config.size}"
+            raise LatentbenchError(what, f"name {most} or fewer")
+        return found
+
+    def _tell_what_is_left_out(self) -> None:
+        """Log a warning if dilations that were asked for do not fit; the default names all that ever may."""
+        asked = self.config.dilations
+        left_out = set(asked) - set(self._dilations(self.info))
+        if left_out and asked != type(self.config).model_fields["dilations"].default:
+            names = ", ".join(map(str, sorted(left_out)))
+            log.warning("model 'sdc': of dilations=%s, %s do not fit on %s: left out", asked, names, _map_of(self.info))
 
     def _corrupted(self, x: Tensor, generator: torch.Generator) -> Corrupted:
         """x^ and M."""
@@ -460,6 +483,12 @@ class SDC(Model):
         """The first images of a split, or all, a few at a time."""
         index = torch.arange(len(split) if count is None else count, device=trainer.device)
         return (split.batch(part, trainer.generator).images for part in torch.split(index, _AT_ONCE))
+
+
+def _map_of(info: DataInfo) -> str:
+    """The map that dilated convolutions work on, in words."""
+    height, width = (-(-side // STRIDE) for side in (info.height, info.width))
+    return f"the map of {width}x{height} places that images of {info.width}x{info.height} pixels have"
 
 
 def _generator(device: torch.device) -> torch.Generator:

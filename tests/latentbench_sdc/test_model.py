@@ -137,6 +137,43 @@ def test_a_symmetry_that_turns_needs_squares() -> None:
         make(DataInfo(1, 32, 64, 10), symmetry="rotations")
 
 
+@pytest.mark.parametrize(
+    ("side", "options", "message"),
+    [
+        (32, {"dilations": (4, 8)}, r"none of dilations=\(4, 8\) fits on the map of 4x4 .*: name 1, or one up to 2$"),
+        (128, {"dilations": (16,)}, r"none of dilations=\(16,\) fits on the map of 16x16 .*: name 1, or one up to 8$"),
+        (128, {"dilations": (16, 32)}, r"fits on the map of 16x16 places that images of 128x128 pixels have: name 1, "),
+        (32, {"dilations": (1,) * 97}, "97 dilations share the 96 channels of a block of size=small: name 96 or fewer"),
+        (32, {"dilations": (1,) * 193, "size": "base"}, "share the 192 channels of a block of size=base: name 192"),
+    ],
+)
+def test_dilations_that_no_network_can_have_are_refused(side: int, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(LatentbenchError, match=f"model 'sdc': .*{message}"):
+        make(DataInfo(1, side, side, 10), **options)
+
+
+def test_as_many_dilations_as_channels_are_a_network() -> None:
+    model = make(dilations=(1,) * 96)
+    with torch.inference_mode():
+        assert model.reconstruct(torch.rand(2, 1, 32, 32)).shape == (2, 1, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out"),
+    [
+        ({}, None),
+        ({"dilations": (1, 2)}, None),
+        ({"dilations": (1, 8, 4)}, "of dilations=(1, 8, 4), 4, 8 do not fit on the map of 4x4 places"),
+    ],
+)
+def test_dilations_that_are_asked_for_and_do_not_fit_are_named_in_a_warning(
+    options: dict[str, Any], left_out: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "latentbench"):
+        fitted(stripes(10), residual="squared", smoothing="fixed", pooling="mean", **options)
+    assert (left_out in caplog.text) if left_out else not caplog.records
+
+
 def test_the_map_is_of_squared_differences_averaged_over_channels() -> None:
     model = make(DataInfo(3, 32, 32, 10), residual="squared", smoothing="fixed", kernel=24, passes=1)
     images = torch.rand(2, 3, 32, 32)
