@@ -19,6 +19,7 @@ others were at hand. What they leave open is an option, with a default of ours.
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -29,7 +30,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from latentbench import Batch, DataInfo, LatentbenchError, Model, Split, TrainingOptions, did_you_mean
-from latentbench_augment import PROBES, Corrupted, Corruption, GridNoise, read_textures
+from latentbench_augment import MOST_TEXTURES, PROBES, Corrupted, Corruption, GridNoise, read_textures
 from latentbench_sdc.network import STRIDE, Denoiser, Size, Skips, fitting, most_dilations
 from latentbench_sdc.objective import Weighting, restoration_error
 from latentbench_sdc.presets import PRESETS
@@ -100,8 +101,8 @@ class SDC(Model):
         )
         textures: str | None = Field(
             None,
-            description="a local folder of images, as one more fill of blobs; the run's key "
-            "has the folder's name, and not what is in it",
+            description="a local folder of images, as one more fill of blobs; of many, "
+            f"{MOST_TEXTURES} are read, evenly spaced; the run's key has the folder's name, and not what is in it",
         )
         blobs: tuple[int, int] = Field(Corruption.blobs, description="fewest and most blobs of an image")
         side: tuple[float, float] = Field(Corruption.side, description="range of a blob's sides, as shares")
@@ -128,7 +129,8 @@ class SDC(Model):
         residual: Literal["chosen", Measure] = Field(
             "chosen",
             description="of a pixel: squared, or standardized by the residuals of training images at its place; chosen "
-            "on probe defects; or patches: of its surroundings, by the covariance of training images there; "
+            "on probe defects; or patches: of its surroundings, by the covariance of training images there, from a "
+            "shorter side of 256 pixels on of residuals averaged in blocks of 2x2, from 384 on of 3x3, and so on; "
             "patches_with_image: and as much by how usual the image itself is there",
         )
         smoothing: Literal["chosen", "fixed"] = Field(
@@ -187,6 +189,8 @@ class SDC(Model):
                 raise ValueError(
                     "nothing to fill blobs with: name images, elastic, colour or flat, or give textures=FOLDER"
                 )
+            if self.weighting == "masked" and self.clean < 1 and self.clean_weight == self.masked_weight == 0:
+                raise ValueError("clean_weight=0 and masked_weight=0 leave nothing to learn from: raise one of them")
             try:
                 self.structured()
             except LatentbenchError as error:
@@ -282,7 +286,7 @@ class SDC(Model):
         those for training, and on probe defects made in them.
 
         Raises:
-            LatentbenchError: the folder of textures has no image, or one that cannot be read.
+            LatentbenchError: the folder of textures is not there, has no image, or one that cannot be read.
         """
         if self.config.corruption == "structured" and self.config.textures is not None:
             size = min(self.info.height, self.info.width)
@@ -344,7 +348,8 @@ class SDC(Model):
 
         ``held_out_ap`` is the mean over the kinds of probe defects, ``held_out_ap_KIND``, of the average precision of
         the map for their pixels. The defects are made in normal images held out of training: by it settings can be
-        compared without looking at test images.
+        compared without looking at test images. ``residual_is_standardized`` is 1 for the measure standardized alone:
+        it is 0 for squared and, too, for both measures of patches, which have a covariance instead.
         """
         precisions = {
             f"held_out_ap_{name}": float(ap)
@@ -361,9 +366,18 @@ class SDC(Model):
         }
 
     def pictures(self, images: Tensor) -> dict[str, Tensor]:
-        """``corruptions``: test images, corrupted, and what becomes of them, side by side."""
+        """``corruptions``: test images, corrupted as in training, and what becomes of them, side by side.
+
+        All are corrupted, where training leaves some clean, and noise that the target keeps is not added. There is no
+        sheet if training leaves all images clean, or if a folder of textures has not been read.
+        """
+        config = self.config
+        of_blobs = config.corruption == "structured"
+        lacks_textures = config.textures is not None and self.textures is None
+        if config.corruption == "none" or (of_blobs and (config.clean == 1 or lacks_textures)):
+            return {}
         x = images[:_SHOWN]
-        corrupted, _ = Corruption(clean=0)(x, _generator(x.device))
+        corrupted, _ = self._corrupted(x, _generator(x.device), clean=0)
         return {"corruptions": torch.cat([x, corrupted, self.reconstruct(corrupted)], 3)}
 
     def _dilations(self, info: DataInfo) -> tuple[int, ...]:
@@ -377,7 +391,9 @@ class SDC(Model):
                 "name 1" if largest == 1 else f"name 1, or one up to {largest}",
             )
         if len(found) > most:
-            what = f"model 'sdc': {len(found)} dilations share the {most} channels of a block of size={self.config.size}"
+            what = (
+                f"model 'sdc': {len(found)} dilations share the {most} channels of a block of size={self.config.size}"
+            )
             raise LatentbenchError(what, f"name {most} or fewer")
         return found
 
@@ -389,12 +405,15 @@ class SDC(Model):
             names = ", ".join(map(str, sorted(left_out)))
             log.warning("model 'sdc': of dilations=%s, %s do not fit on %s: left out", asked, names, _map_of(self.info))
 
-    def _corrupted(self, x: Tensor, generator: torch.Generator) -> Corrupted:
-        """x^ and M."""
+    def _corrupted(self, x: Tensor, generator: torch.Generator, *, clean: float | None = None) -> Corrupted:
+        """x^ and M; ``clean`` replaces the share of the images that are left as they are."""
         config = self.config
         match config.corruption:
             case "structured":
-                return config.structured()(x, generator, textures=self.textures)
+                structured = config.structured()
+                if clean is not None:
+                    structured = replace(structured, clean=clean)
+                return structured(x, generator, textures=self.textures)
             case "grid_noise":
                 return GridNoise(config.noise_cells, config.noise_sd)(x, generator)
             case "pixel_noise":

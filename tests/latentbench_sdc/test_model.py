@@ -14,7 +14,7 @@ from torch import Tensor
 from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit, Where
 from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
-from latentbench_augment import PROBES, Corruption, GridNoise
+from latentbench_augment import PROBES, Corrupted, Corruption, GridNoise
 from latentbench_datasets.mvtec.dataset import CATEGORIES
 from latentbench_sdc import latentbench_models
 from latentbench_sdc.model import SDC
@@ -107,6 +107,9 @@ def test_every_preset_is_valid_and_symmetries_are_of_known_categories() -> None:
         ({"opacity": (0.5, 0.2)}, "opacity"),
         ({"fills": ("image",)}, "unknown fill 'image' of a corruption: did you mean 'images'"),
         ({"fills": ()}, "nothing to fill blobs with"),
+        ({"fills": ("flat", "flat")}, "cannot have fills=('flat', 'flat'): name each fill once"),
+        ({"shapes": ("curve", "curve")}, "cannot have shapes=('curve', 'curve'): name each shape once"),
+        ({"clean_weight": 0, "masked_weight": 0}, "clean_weight=0 and masked_weight=0 leave nothing to learn from"),
         ({"fills": ("textures",)}, "nothing to fill blobs with"),
         ({"dilations": ()}, "dilations"),
         ({"dilations": (0,)}, "dilations"),
@@ -488,8 +491,19 @@ def test_a_fitted_model_needs_its_textures_no_longer(textures: Path) -> None:
         assert torch.equal(other.score(images), model.score(images))
 
 
-def test_its_picture_shows_images_corrupted_and_restored_side_by_side() -> None:
-    model = make()
+@pytest.mark.parametrize(
+    ("options", "reference"),
+    [
+        ({}, Corruption(clean=0)),
+        ({"fills": ("flat",), "opacity": (1, 1)}, Corruption(fills=("flat",), opacity=(1, 1), clean=0)),
+        ({"corruption": "pixel_noise", "noise_sd": 0.3}, GridNoise(None, 0.3)),
+        ({"corruption": "grid_noise", "noise_cells": 4}, GridNoise(4, 0.2)),
+    ],
+)
+def test_its_picture_shows_images_under_its_own_corruption_and_restored_side_by_side(
+    options: dict[str, Any], reference: Callable[..., Corrupted]
+) -> None:
+    model = make(**options)
     images = stripes(12).float() / 255
     torch.manual_seed(5)
     seed = int(torch.randint(2**62, ()))
@@ -498,7 +512,25 @@ def test_its_picture_shows_images_corrupted_and_restored_side_by_side() -> None:
         sheet = model.pictures(images)["corruptions"]
         image, corrupted, restored = sheet.split(32, 3)
         assert torch.equal(image, images[:8])
-        torch.testing.assert_close(
-            corrupted, Corruption(clean=0)(images[:8], torch.Generator().manual_seed(seed)).images
-        )
+        assert bool((corrupted != image).flatten(1).any(1).all())
+        torch.testing.assert_close(corrupted, reference(images[:8], torch.Generator().manual_seed(seed)).images)
         torch.testing.assert_close(restored, model.reconstruct(corrupted))
+
+
+@pytest.mark.parametrize("options", [{"corruption": "none"}, {"clean": 1.0}])
+def test_without_corruption_there_is_no_picture_of_one(options: dict[str, Any]) -> None:
+    assert make(**options).pictures(stripes(12).float() / 255) == {}
+
+
+def test_its_picture_has_textures_only_where_they_were_read(textures: Path) -> None:
+    options: dict[str, Any] = {"textures": str(textures), "fills": (), "opacity": (1, 1), "softness": 0}
+    images = stripes(12).float() / 255
+    model = fitted(stripes(16), **options)
+    with torch.inference_mode():
+        image, corrupted, _ = model.pictures(images)["corruptions"].split(32, 3)
+    low, high = float(image.min()), float(image.max())
+    shades = torch.tensor([1.0, 120 / 255]) * (high - low) + low  # the two textures, in the range of the images
+    changed = corrupted[corrupted != image]
+    assert len(changed)
+    assert float((changed[:, None] - shades).abs().amin(1).max()) < 1e-5
+    assert make(**options).pictures(images) == {}
