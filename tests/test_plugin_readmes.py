@@ -1,17 +1,18 @@
 """What the README of a built-in plugin says: commands that the program takes, numbers that committed tables have."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from latentbench.commands.cli import main
 from latentbench.plugins.registry import Plugins
+from tests.readme_tables import NUMBER, cells, wrong, wrong_cells, wrong_prose
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = sorted(path.parent for path in (REPOSITORY / "plugins").glob("*/__init__.py"))
-#: A number as a leaderboard prints it, with its interval or without.
-NUMBER = re.compile(r"\d\.\d{3}(?: ± \d\.\d{3})?")
+TABLES = REPOSITORY / "leaderboards" / "tables"
 
 
 @pytest.fixture(params=PACKAGES, ids=lambda package: package.name)
@@ -26,12 +27,25 @@ def test_links_lead_somewhere(readme: Path) -> None:
         assert (readme.parent / target).is_file(), target
 
 
-def test_numbers_are_those_of_the_tables_that_it_links(readme: Path) -> None:
-    text = readme.read_text()
-    found = NUMBER.findall(text)
-    linked = [readme.parent / target for target in re.findall(r"\]\(([^)#]+/tables/[^)#]+)\)", text)]
-    tables = " ".join(file.read_text() for file in linked)
-    assert [number for number in found if number not in tables] == []
+def test_numbers_in_tables_are_those_of_the_leaderboard_for_their_row_and_column(readme: Path) -> None:
+    assert wrong_cells(readme.read_text(), TABLES) == []
+
+
+def test_numbers_in_prose_are_those_of_a_leaderboard_that_is_linked_there_or_last_above(readme: Path) -> None:
+    assert wrong_prose(readme.read_text(), TABLES) == []
+
+
+def test_of_two_neighbouring_cells_that_are_swapped_one_is_wrong(readme: Path) -> None:
+    """Whichever cells they are, above or beside each other, unless they have the same numbers."""
+    there = {(cell.line, cell.column): cell for cell in cells(readme.read_text())}
+    unnoticed = []
+    for (line, column), cell in there.items():
+        for other in (there.get((line + 1, column)), there.get((line, column + 1))):
+            if other is not None and NUMBER.findall(cell.text) != NUMBER.findall(other.text):
+                swapped = replace(cell, text=other.text), replace(other, text=cell.text)
+                if not any(wrong(each, TABLES) for each in swapped):
+                    unnoticed.append(f"line {line + 1}: '{cell.text}' and '{other.text}'")
+    assert unnoticed == []
 
 
 def test_commands_are_ones_that_the_program_takes(readme: Path, capsys: pytest.CaptureFixture[str]) -> None:
