@@ -18,7 +18,7 @@ others were at hand. What they leave open is an option, with a default of ours.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -70,6 +70,8 @@ _OF_PATCHES: Mapping[str, type[UsualPatches] | type[UsualPatchesWithImage]] = {
 }
 #: Images that are passed through the network at a time after training.
 _AT_ONCE = 16
+#: Training images with extreme residuals that a warning names.
+_NAMED = 20
 #: Images in the model's own picture.
 _SHOWN = 8
 
@@ -494,14 +496,22 @@ class SDC(Model):
         if found.any():
             places = found.nonzero().flatten().tolist()
             log.warning(
-                "model 'sdc': %d of %d training images have extreme residuals, the first at place %d: look for defects",
-                len(places), len(train), places[0],
-            )  # fmt: skip
+                "model 'sdc': %d of %d training images have extreme residuals, at %s of the training split (counted "
+                "from 0, without validation images): look for defects; where many images have some, none stands out",
+                *(len(places), len(train), _listed(places)),
+            )
 
     def _in_parts(self, split: Split, trainer: "Trainer", count: int | None = None) -> Iterator[Tensor]:
         """The first images of a split, or all, a few at a time."""
         index = torch.arange(len(split) if count is None else count, device=trainer.device)
         return (split.batch(part, trainer.generator).images for part in torch.split(index, _AT_ONCE))
+
+
+def _listed(places: Sequence[int]) -> str:
+    """Places in words; of many, the first."""
+    named = ", ".join(map(str, places[:_NAMED]))
+    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return f"place{'s' if len(places) > 1 else ''} {named}{more}"
 
 
 def _map_of(info: DataInfo) -> str:

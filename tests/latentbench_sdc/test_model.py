@@ -1,6 +1,7 @@
 """The model: what it promises, what its options do, what it says of bad input, and what is chosen after training."""
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -17,7 +18,7 @@ from latentbench.testing import check_model
 from latentbench_augment import PROBES, Corrupted, Corruption, GridNoise
 from latentbench_datasets.mvtec.dataset import CATEGORIES
 from latentbench_sdc import latentbench_models
-from latentbench_sdc.model import SDC
+from latentbench_sdc.model import SDC, _listed
 from latentbench_sdc.presets import PRESETS
 from latentbench_sdc.residuals import Smoothing
 from latentbench_sdc.usual import Usual, UsualPatches, UsualPatchesWithImage
@@ -447,7 +448,14 @@ def test_defects_among_the_training_images_are_warned_of(rows: int, caplog: pyte
         assert not caplog.records
         images[[7, 40], :, :rows, 10:18] = 255
         assert outliers() == 2
-    assert "2 of 64 training images have extreme residuals, the first at place 7: look for defects" in caplog.text
+    assert "2 of 64 training images have extreme residuals, at places 7, 40 of the training split" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("places", "words"), [([5], "place 5"), ([5, 7], "places 5, 7"), ([*range(23)], "places 0, 1, .*, 19 and 3 more")]
+)
+def test_places_are_listed_up_to_twenty(places: list[int], words: str) -> None:
+    assert re.fullmatch(words, _listed(places))
 
 
 @pytest.fixture
