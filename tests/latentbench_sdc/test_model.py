@@ -451,6 +451,24 @@ def test_defects_among_the_training_images_are_warned_of(rows: int, caplog: pyte
     assert "2 of 64 training images have extreme residuals, at places 7, 40 of the training split" in caplog.text
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("places", [[25, 40], [*range(0, 64, 2)]], ids=["in two images", "in every other image"])
+def test_a_trained_network_is_warned_of_rare_defects_and_not_of_frequent_ones(
+    places: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What half of the images have is learned in part, and raises the level that outliers are measured by."""
+    noise = 10 * torch.randn(64, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    images = (stripes(1) + noise).to(torch.uint8)
+    images[places, :, 8:16, 10:18] = 255
+    with caplog.at_level(logging.WARNING, "latentbench"):
+        model = fitted(images, epochs=25, residual="squared", smoothing="fixed", pooling="maximum")
+    if len(places) == 2:
+        assert "2 of 64 training images have extreme residuals, at places 25, 40 of" in caplog.text
+    else:
+        assert model.facts()["training_outliers"] == 0
+        assert not caplog.records
+
+
 @pytest.mark.parametrize(
     ("places", "words"), [([5], "place 5"), ([5, 7], "places 5, 7"), ([*range(23)], "places 0, 1, .*, 19 and 3 more")]
 )
