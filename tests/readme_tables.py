@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["NUMBER", "Cell", "Line", "cells", "lines_of", "linked", "paragraphs", "wrong", "wrong_cells", "wrong_prose"]
 
 #: A number as a leaderboard prints it, with its interval or without.
-NUMBER = re.compile(r"(?<![\w.])(\d+\.\d{3})(?![\w.])(?: ± (\d+\.\d{3}))?(?: \((\d+\.\d{3}) to (\d+\.\d{3})\))?")
+NUMBER = re.compile(r"(?<![\w.])(\d+\.\d{3})(?!\w|\.\d)(?: ± (\d+\.\d{3}))?(?: \((\d+\.\d{3}) to (\d+\.\d{3})\))?")
 #: The mean of the untrained twin, in brackets behind the number of the model.
 _TWIN = re.compile(r" \((\d+\.\d{3})\)")
 #: What a README calls the values of a leaderboard; of names that begin alike, the longer ones stand first.
@@ -143,6 +143,8 @@ class _Board:
 
     def __init__(self, cell: Cell, tables: Path) -> None:
         names = next((found for text in cell.before if (found := linked(text))), [])
+        if not names:
+            raise LookupError("no leaderboard is linked above the table")
         self._names = ", ".join(names)
         lines = [line for name in names for line in lines_of(tables / f"{name}.csv")]
         beside = (cell.text, cell.row, cell.heading)

@@ -71,3 +71,57 @@ def test_every_model_has_a_readme_that_names_it_and_has_all_sections() -> None:
             ["What the paper says", "What is ours", "How to run", "What came out"],
             ["What the papers say", "What is ours", "How to run", "What came out"],
         ), name
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    """A folder with a leaderboard ``b`` of one dataset, on which a model has 0.500 ± 0.100, untrained 0.250."""
+    names = (
+        "label variant group value higher_is_better mean half_width low high std min max untrained_mean best_null_mean"
+    )
+    lines = [
+        "nuts,ae,model,auroc@test,true,0.5,0.1,0.4,0.6,,,,0.25,0.7",
+        "nuts,ae,untrained,auroc@test,true,0.25,,,,,,,,",
+    ]
+    (tmp_path / "b.csv").write_text("\n".join([names.replace(" ", ","), *lines]))
+    return tmp_path
+
+
+LINK = "Of [b](../tables/b.md)"
+
+
+@pytest.mark.parametrize(
+    ("before", "row", "fault"),
+    [
+        (f"{LINK}, AUROC on nuts:", "| `ae` | 0.500 ± 0.100 |", None),
+        (f"{LINK}, AUROC on nuts:", "| `ae` | 0.500 (0.400 to 0.600) |", None),
+        (f"{LINK}, AUROC on nuts, in brackets untrained:", "| `ae` | 0.500 (0.250) |", None),
+        (f"{LINK}, AUROC on nuts:", "| `ae`, untrained | 0.250 |", None),
+        (f"{LINK}, AUROC on nuts:", "| `ae` | 0.250 |", "the leaderboard has 0.500"),
+        (f"{LINK}, AUROC on nuts:", "| `ae` | 0.500 ± 0.200 |", "the leaderboard has 0.500 ± 0.100"),
+        (f"{LINK}, AUROC on nuts:", "| `ae` | 0.500 (0.300) |", "the leaderboard has 0.500 0.250"),
+        (f"{LINK}, AUROC on nuts:", "| `vae` | 0.500 |", "no model of the leaderboard b is named beside it"),
+        (f"{LINK}, AUROC:", "| `ae` | 0.500 |", "no dataset of the leaderboard b is named beside it"),
+        (f"{LINK}, on nuts:", "| `ae` | 0.500 |", "no name of 1 values is beside it"),
+        (f"{LINK}, pixel AUROC on nuts:", "| `ae` | 0.500 |", "has no pixel-auroc@test of `ae` on nuts (model)"),
+        ("AUROC on nuts:", "| `ae` | 0.500 |", "no leaderboard is linked above the table"),
+    ],
+)
+def test_a_cell_is_what_the_words_beside_it_say(board: Path, before: str, row: str, fault: str | None) -> None:
+    found = wrong_cells(f"## What came out\n\n{before}\n\n| model | value |\n|---|---|\n{row}\n", board)
+    assert (not found) if fault is None else (len(found) == 1 and fault in found[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        (f"{LINK} `ae` has 0.500 ± 0.100, 0.250 untrained.", []),
+        (f"{LINK} `ae` has 0.500 ± 0.250.", []),
+        (f"{LINK} `ae` has 0.501.", ["'0.501'"]),
+        (f"{LINK} `ae` has 0.500 ± 0.900.", ["'0.500 ± 0.900'"]),
+        ("`ae` has 0.123.", ["'0.123'"]),
+    ],
+)
+def test_a_number_in_prose_is_of_a_line_of_a_linked_leaderboard(board: Path, text: str, faults: list[str]) -> None:
+    found = wrong_prose(text, board)
+    assert [fault.partition(" in ")[0] for fault in found] == faults

@@ -68,7 +68,7 @@ def test_a_folder_that_is_not_there_or_is_a_file_is_refused_and_says_where_relat
 ) -> None:
     save(tmp_path / "one.png", shade(1))
     monkeypatch.chdir(tmp_path)
-    refused = {
+    refused: dict[Path | str, str] = {
         "missing": rf"there is no folder missing: .*; a relative path starts from the working folder, {tmp_path}$",
         "one.png": rf"one\.png is a file: .*; a relative path starts from the working folder, {tmp_path}$",
         tmp_path / "missing": rf"there is no folder {tmp_path}/missing: give the path of a folder of images$",
