@@ -351,7 +351,7 @@ class SDC(Model):
         ``held_out_ap`` is the mean over the kinds of probe defects, ``held_out_ap_KIND``, of the average precision of
         the map for their pixels. The defects are made in normal images held out of training: by it settings can be
         compared without looking at test images. ``residual_is_standardized`` is 1 for the measure standardized alone:
-        it is 0 for squared and, too, for both measures of patches, which have a covariance instead.
+        it is 0 for squared, and also for both measures of patches, which go by a covariance.
         """
         precisions = {
             f"held_out_ap_{name}": float(ap)
