@@ -4,6 +4,6 @@ from latentbench_augment.corrupted import Corrupted
 from latentbench_augment.corruption import Corruption
 from latentbench_augment.noise import GridNoise
 from latentbench_augment.probes import PROBES
-from latentbench_augment.textures import read_textures
+from latentbench_augment.textures import MOST_TEXTURES, read_textures
 
-__all__ = ["PROBES", "Corrupted", "Corruption", "GridNoise", "read_textures"]
+__all__ = ["MOST_TEXTURES", "PROBES", "Corrupted", "Corruption", "GridNoise", "read_textures"]

@@ -52,6 +52,8 @@ class Corruption:
             for name in names:
                 if name not in known:
                     raise LatentbenchError(f"unknown {what} '{name}' of a corruption", did_you_mean(name, known))
+            if len(set(names)) < len(names):
+                raise LatentbenchError(f"a corruption cannot have {what}s={names}", f"name each {what} once")
         limits = {
             "shapes": (len(self.shapes) > 0, "name one or more"),
             "blobs": (1 <= self.blobs[0] <= self.blobs[1], "two rising whole numbers from 1"),

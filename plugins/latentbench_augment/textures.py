@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from latentbench import LatentbenchError, Storage
 
-__all__ = ["read_textures"]
+__all__ = ["MOST_TEXTURES", "read_textures"]
+
+#: No more images of a folder are read, unless another limit is given.
+MOST_TEXTURES = 200
 
 #: Suffixes of the files that are read, in lower case.
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -17,7 +20,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _MODES = {1: "L", 3: "RGB"}
 
 
-def read_textures(folder: Path | str, *, channels: int, size: int, limit: int = 200) -> Tensor:
+def read_textures(folder: Path | str, *, channels: int, size: int, limit: int = MOST_TEXTURES) -> Tensor:
     """Read the images below a folder: their central squares, resized. Nothing is downloaded.
 
     Args:
@@ -31,12 +34,17 @@ def read_textures(folder: Path | str, *, channels: int, size: int, limit: int = 
         (N, channels, size, size) float32 in [0, 1], on the CPU.
 
     Raises:
-        LatentbenchError: there is no file that ends like an image's; or one cannot be read, has more than 8 bits or
-            signed ones, or holds several images.
+        LatentbenchError: there is no such folder, or no file in it that ends like an image's; or one cannot be read,
+            has more than 8 bits or signed ones, or holds several images.
     """
     if channels not in _MODES:
         raise LatentbenchError(f"textures of {channels} channels", "1 and 3 can be read")
-    paths = Path(folder).rglob("*")
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
+        start = "" if folder.is_absolute() else f"; a relative path starts from the working folder, {Path.cwd()}"
+        raise LatentbenchError(f"textures cannot be read: {what}", f"give the path of a folder of images{start}")
+    paths = folder.rglob("*")
     files = sorted(path for path in paths if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."))
     if not files:
         raise LatentbenchError(f"no textures in {folder}", f"put images there that end in {', '.join(_SUFFIXES)}")
@@ -60,7 +68,14 @@ def _read(path: Path, mode: str, size: int) -> Tensor:
                 )
             square = ImageOps.fit(image.convert(mode), (size, size), Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        what = f"texture {path} cannot be read ({error})"
+        what = f"texture {path} cannot be read ({_reason(error)})"
         raise LatentbenchError(what, "save it anew, or move it out of the folder") from None
     pixels = np.atleast_3d(np.asarray(square)).transpose(2, 0, 1)
     return torch.from_numpy(pixels.astype(np.float32) / 255)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read, without its path."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is not an image of a known format"
+    return " ".join(str(getattr(error, "strerror", None) or error).split())

@@ -18,7 +18,8 @@ others were at hand. What they leave open is an option, with a default of ours.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -29,8 +30,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from latentbench import Batch, DataInfo, LatentbenchError, Model, Split, TrainingOptions, did_you_mean
-from latentbench_augment import PROBES, Corrupted, Corruption, GridNoise, read_textures
-from latentbench_sdc.network import Denoiser, Size, Skips, fitting
+from latentbench_augment import MOST_TEXTURES, PROBES, Corrupted, Corruption, GridNoise, read_textures
+from latentbench_sdc.network import STRIDE, Denoiser, Size, Skips, fitting, most_dilations
 from latentbench_sdc.objective import Weighting, restoration_error
 from latentbench_sdc.presets import PRESETS
 from latentbench_sdc.residuals import (
@@ -69,6 +70,8 @@ _OF_PATCHES: Mapping[str, type[UsualPatches] | type[UsualPatchesWithImage]] = {
 }
 #: Images that are passed through the network at a time after training.
 _AT_ONCE = 16
+#: Training images with extreme residuals that a warning names.
+_NAMED = 20
 #: Images in the model's own picture.
 _SHOWN = 8
 
@@ -100,8 +103,8 @@ class SDC(Model):
         )
         textures: str | None = Field(
             None,
-            description="a local folder of images, as one more fill of blobs; the run's key "
-            "has the folder's name, and not what is in it",
+            description="a local folder of images, as one more fill of blobs; of many, "
+            f"{MOST_TEXTURES} are read, evenly spaced; the run's key has the folder's name, and not what is in it",
         )
         blobs: tuple[int, int] = Field(Corruption.blobs, description="fewest and most blobs of an image")
         side: tuple[float, float] = Field(Corruption.side, description="range of a blob's sides, as shares")
@@ -128,7 +131,8 @@ class SDC(Model):
         residual: Literal["chosen", Measure] = Field(
             "chosen",
             description="of a pixel: squared, or standardized by the residuals of training images at its place; chosen "
-            "on probe defects; or patches: of its surroundings, by the covariance of training images there; "
+            "on probe defects; or patches: of its surroundings, by the covariance of training images there, from a "
+            "shorter side of 256 pixels on of residuals averaged in blocks of 2x2, from 384 on of 3x3, and so on; "
             "patches_with_image: and as much by how usual the image itself is there",
         )
         smoothing: Literal["chosen", "fixed"] = Field(
@@ -187,6 +191,8 @@ class SDC(Model):
                 raise ValueError(
                     "nothing to fill blobs with: name images, elastic, colour or flat, or give textures=FOLDER"
                 )
+            if self.weighting == "masked" and self.clean < 1 and self.clean_weight == self.masked_weight == 0:
+                raise ValueError("clean_weight=0 and masked_weight=0 leave nothing to learn from: raise one of them")
             try:
                 self.structured()
             except LatentbenchError as error:
@@ -232,7 +238,8 @@ class SDC(Model):
         """Make the network, and buffers for what is found out after training.
 
         Raises:
-            LatentbenchError: the symmetry turns images, and they are not square.
+            LatentbenchError: the symmetry turns images, and they are not square; no dilation fits into them; or more do
+                than a block has channels.
         """
         config = self.config
         if config.symmetry in SQUARE and info.height != info.width:
@@ -240,9 +247,7 @@ class SDC(Model):
                 f"model 'sdc': symmetry {config.symmetry} needs squares, not {info.width}x{info.height} pixels",
                 "use mirror, half_turn, flips or none",
             )
-        self.network = Denoiser(
-            info.channels, config.size, fitting(config.dilations, info.height, info.width), config.skips
-        )
+        self.network = Denoiser(info.channels, config.size, self._dilations(info), config.skips)
         self.textures: Tensor | None = None
         if config.residual in _OF_PATCHES:
             down, across = GRID.shape(info.height, info.width)
@@ -283,12 +288,13 @@ class SDC(Model):
         those for training, and on probe defects made in them.
 
         Raises:
-            LatentbenchError: the folder of textures has no image, or one that cannot be read.
+            LatentbenchError: the folder of textures is not there, has no image, or one that cannot be read.
         """
         if self.config.corruption == "structured" and self.config.textures is not None:
             size = min(self.info.height, self.info.width)
             textures = read_textures(Path(self.config.textures), channels=self.info.channels, size=size)
             self.textures = textures.to(trainer.device)
+        self._tell_what_is_left_out()
         if len(train) < _FEW:
             log.warning("model 'sdc': %d training images are too few to tell what is normal", len(train))
         super().fit(train, validation, trainer)
@@ -344,7 +350,8 @@ class SDC(Model):
 
         ``held_out_ap`` is the mean over the kinds of probe defects, ``held_out_ap_KIND``, of the average precision of
         the map for their pixels. The defects are made in normal images held out of training: by it settings can be
-        compared without looking at test images.
+        compared without looking at test images. ``residual_is_standardized`` is 1 for the measure standardized alone:
+        it is 0 for squared, and also for both measures of patches, which go by a covariance.
         """
         precisions = {
             f"held_out_ap_{name}": float(ap)
@@ -361,17 +368,54 @@ class SDC(Model):
         }
 
     def pictures(self, images: Tensor) -> dict[str, Tensor]:
-        """``corruptions``: test images, corrupted, and what becomes of them, side by side."""
+        """``corruptions``: test images, corrupted as in training, and what becomes of them, side by side.
+
+        All are corrupted, where training leaves some clean, and noise that the target keeps is not added. There is no
+        sheet if training leaves all images clean, or if a folder of textures has not been read.
+        """
+        config = self.config
+        of_blobs = config.corruption == "structured"
+        lacks_textures = config.textures is not None and self.textures is None
+        if config.corruption == "none" or (of_blobs and (config.clean == 1 or lacks_textures)):
+            return {}
         x = images[:_SHOWN]
-        corrupted, _ = Corruption(clean=0)(x, _generator(x.device))
+        corrupted, _ = self._corrupted(x, _generator(x.device), clean=0)
         return {"corruptions": torch.cat([x, corrupted, self.reconstruct(corrupted)], 3)}
 
-    def _corrupted(self, x: Tensor, generator: torch.Generator) -> Corrupted:
-        """x^ and M."""
+    def _dilations(self, info: DataInfo) -> tuple[int, ...]:
+        """Those of the branches of a block: the dilations of the options that fit into images of this size."""
+        asked, most = self.config.dilations, most_dilations(self.config.size)
+        found = fitting(asked, info.height, info.width)
+        if not found:
+            largest = max(1, -(-min(info.height, info.width) // STRIDE) // 2)
+            raise LatentbenchError(
+                f"model 'sdc': none of dilations={asked} fits on {_map_of(info)}",
+                "name 1" if largest == 1 else f"name 1, or one up to {largest}",
+            )
+        if len(found) > most:
+            what = (
+                f"model 'sdc': {len(found)} dilations share the {most} channels of a block of size={self.config.size}"
+            )
+            raise LatentbenchError(what, f"name {most} or fewer")
+        return found
+
+    def _tell_what_is_left_out(self) -> None:
+        """Log a warning if dilations that were asked for do not fit; the default names all that ever may."""
+        asked = self.config.dilations
+        left_out = set(asked) - set(self._dilations(self.info))
+        if left_out and asked != type(self.config).model_fields["dilations"].default:
+            names = ", ".join(map(str, sorted(left_out)))
+            log.warning("model 'sdc': of dilations=%s, %s do not fit on %s: left out", asked, names, _map_of(self.info))
+
+    def _corrupted(self, x: Tensor, generator: torch.Generator, *, clean: float | None = None) -> Corrupted:
+        """x^ and M; ``clean`` replaces the share of the images that are left as they are."""
         config = self.config
         match config.corruption:
             case "structured":
-                return config.structured()(x, generator, textures=self.textures)
+                structured = config.structured()
+                if clean is not None:
+                    structured = replace(structured, clean=clean)
+                return structured(x, generator, textures=self.textures)
             case "grid_noise":
                 return GridNoise(config.noise_cells, config.noise_sd)(x, generator)
             case "pixel_noise":
@@ -452,14 +496,28 @@ class SDC(Model):
         if found.any():
             places = found.nonzero().flatten().tolist()
             log.warning(
-                "model 'sdc': %d of %d training images have extreme residuals, the first at place %d: look for defects",
-                len(places), len(train), places[0],
-            )  # fmt: skip
+                "model 'sdc': %d of %d training images have extreme residuals, at %s of the training split (counted "
+                "from 0, without validation images): look for defects; where many images have some, none stands out",
+                *(len(places), len(train), _listed(places)),
+            )
 
     def _in_parts(self, split: Split, trainer: "Trainer", count: int | None = None) -> Iterator[Tensor]:
         """The first images of a split, or all, a few at a time."""
         index = torch.arange(len(split) if count is None else count, device=trainer.device)
         return (split.batch(part, trainer.generator).images for part in torch.split(index, _AT_ONCE))
+
+
+def _listed(places: Sequence[int]) -> str:
+    """Places in words; of many, the first."""
+    named = ", ".join(map(str, places[:_NAMED]))
+    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return f"place{'s' if len(places) > 1 else ''} {named}{more}"
+
+
+def _map_of(info: DataInfo) -> str:
+    """The map that dilated convolutions work on, in words."""
+    height, width = (-(-side // STRIDE) for side in (info.height, info.width))
+    return f"the map of {width}x{height} places that images of {info.width}x{info.height} pixels have"
 
 
 def _generator(device: torch.device) -> torch.Generator:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["STRIDE", "Denoiser", "Size", "Skips", "fitting"]
+__all__ = ["STRIDE", "Denoiser", "Size", "Skips", "fitting", "most_dilations"]
 
 Size = Literal["small", "base"]
 Skips = Literal["none", "convex", "full"]
@@ -25,7 +25,7 @@ class Denoiser(nn.Module):
     Args:
         channels: of the images.
         size: of the network; "small" has about half a million parameters, "base" four times as many.
-        dilations: of the parallel branches of a block.
+        dilations: of the parallel branches of a block, at least one and no more than ``most_dilations``.
         skips: what the decoder mixes in: nothing; "convex", the encoder's maps (``ConvexCombination``); "full", these
             and in the end the image itself, so that what is normal need not be drawn anew.
     """
@@ -124,6 +124,16 @@ def fitting(dilations: Sequence[int], height: int, width: int) -> tuple[int, ...
     """
     shorter = -(-min(height, width) // STRIDE)
     return tuple(dilation for dilation in dilations if dilation == 1 or dilation <= shorter / 2)
+
+
+def most_dilations(size: Size) -> int:
+    """The number of channels of a block, which its branches share.
+
+    >>> most_dilations("small")
+    96
+    """
+    widths, _ = _SIZES[size]
+    return widths[-1]
 
 
 def _down(inputs: int, outputs: int) -> nn.Sequential:

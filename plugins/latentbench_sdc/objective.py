@@ -10,9 +10,7 @@ __all__ = ["Weighting", "restoration_error"]
 Weighting = Literal["masked", "plain"]
 
 
-def restoration_error(
-    restored: Tensor, target: Tensor, mask: Tensor, weights: tuple[float, float] | None = (0.9, 0.1)
-) -> Tensor:
+def restoration_error(restored: Tensor, target: Tensor, mask: Tensor, weights: tuple[float, float] | None) -> Tensor:
     """Squared error of each image, averaged over the clean and the corrupted part by themselves.
 
     With r = f(x^) - x, a mask M of the corrupted pixels, which may be soft, and 1 - M of the clean ones, it is

@@ -175,6 +175,8 @@ def test_on_an_accelerator_it_does_the_same_and_never_waits(corrupt: Callable[..
     [
         ({"shapes": ("elipse",)}, "unknown shape 'elipse' of a corruption: did you mean 'ellipse'"),
         ({"fills": ("texture",)}, "unknown fill 'texture' of a corruption: did you mean 'textures'"),
+        ({"fills": ("flat", "flat")}, r"a corruption cannot have fills=\('flat', 'flat'\): name each fill once"),
+        ({"shapes": ("curve", "ellipse", "curve")}, r"cannot have shapes=.*: name each shape once"),
         ({"shapes": ()}, r"a corruption cannot have shapes=\(\): name one or more"),
         ({"blobs": (0, 2)}, r"a corruption cannot have blobs=\(0, 2\): two rising whole numbers from 1"),
         ({"side": (0.3, 0.2)}, "cannot have side="),

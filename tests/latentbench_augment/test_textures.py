@@ -57,12 +57,26 @@ def test_colours_become_luma_and_grey_becomes_equal_channels(tmp_path: Path) -> 
     assert colour.round().tolist() == [[255, 0, 0], [80, 80, 80]]
 
 
-@pytest.mark.parametrize("folder", ["missing", "empty"])
-def test_a_folder_without_images_is_refused_in_one_line(tmp_path: Path, folder: str) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "readme.txt").write_text("soon")
-    with pytest.raises(LatentbenchError, match=rf"^no textures in .*{folder}: put images there that end in \.png.*$"):
-        read_textures(tmp_path / folder, channels=3, size=8)
+def test_a_folder_without_images_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "readme.txt").write_text("soon")
+    with pytest.raises(LatentbenchError, match=rf"^no textures in {tmp_path}: put images there that end in \.png.*$"):
+        read_textures(tmp_path, channels=3, size=8)
+
+
+def test_a_folder_that_is_not_there_or_is_a_file_is_refused_and_says_where_relative_paths_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "one.png", shade(1))
+    monkeypatch.chdir(tmp_path)
+    refused: dict[Path | str, str] = {
+        "missing": rf"there is no folder missing: .*; a relative path starts from the working folder, {tmp_path}$",
+        "one.png": rf"one\.png is a file: .*; a relative path starts from the working folder, {tmp_path}$",
+        tmp_path / "missing": rf"there is no folder {tmp_path}/missing: give the path of a folder of images$",
+        tmp_path / "one.png": rf"{tmp_path}/one\.png is a file: give the path of a folder of images$",
+    }
+    for folder, message in refused.items():
+        with pytest.raises(LatentbenchError, match=f"^textures cannot be read: {message}"):
+            read_textures(folder, channels=3, size=8)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -70,8 +84,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     content = (tmp_path / "cut.png").read_bytes()
     for damaged in (content[: len(content) // 2], b"no image", b""):
         (tmp_path / "cut.png").write_bytes(damaged)
-        with pytest.raises(LatentbenchError, match=r"texture .*cut\.png cannot be read .*: save it anew"):
+        with pytest.raises(LatentbenchError, match=r"texture .*cut\.png cannot be read \(.*\): save it anew") as raised:
             read_textures(tmp_path, channels=3, size=8)
+        assert str(raised.value).count("cut.png") == 1
+        assert "_io." not in str(raised.value)
 
 
 def test_images_of_more_than_8_bits_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The model: what it promises, what its options do, what it says of bad input, and what is chosen after training."""
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -14,10 +15,10 @@ from torch import Tensor
 from latentbench import Batch, DataInfo, LatentbenchError, Role, StoredSplit, Where
 from latentbench.running.training import TrainingLoop
 from latentbench.testing import check_model
-from latentbench_augment import PROBES, Corruption, GridNoise
+from latentbench_augment import PROBES, Corrupted, Corruption, GridNoise
 from latentbench_datasets.mvtec.dataset import CATEGORIES
 from latentbench_sdc import latentbench_models
-from latentbench_sdc.model import SDC
+from latentbench_sdc.model import SDC, _listed
 from latentbench_sdc.presets import PRESETS
 from latentbench_sdc.residuals import Smoothing
 from latentbench_sdc.usual import Usual, UsualPatches, UsualPatchesWithImage
@@ -107,6 +108,9 @@ def test_every_preset_is_valid_and_symmetries_are_of_known_categories() -> None:
         ({"opacity": (0.5, 0.2)}, "opacity"),
         ({"fills": ("image",)}, "unknown fill 'image' of a corruption: did you mean 'images'"),
         ({"fills": ()}, "nothing to fill blobs with"),
+        ({"fills": ("flat", "flat")}, "cannot have fills=('flat', 'flat'): name each fill once"),
+        ({"shapes": ("curve", "curve")}, "cannot have shapes=('curve', 'curve'): name each shape once"),
+        ({"clean_weight": 0, "masked_weight": 0}, "clean_weight=0 and masked_weight=0 leave nothing to learn from"),
         ({"fills": ("textures",)}, "nothing to fill blobs with"),
         ({"dilations": ()}, "dilations"),
         ({"dilations": (0,)}, "dilations"),
@@ -135,6 +139,43 @@ def test_it_is_left_out_where_nothing_can_be_located(info: DataInfo, reason: str
 def test_a_symmetry_that_turns_needs_squares() -> None:
     with pytest.raises(LatentbenchError, match="needs squares, not 64x32 pixels"):
         make(DataInfo(1, 32, 64, 10), symmetry="rotations")
+
+
+@pytest.mark.parametrize(
+    ("side", "options", "message"),
+    [
+        (32, {"dilations": (4, 8)}, r"none of dilations=\(4, 8\) fits on the map of 4x4 .*: name 1, or one up to 2$"),
+        (128, {"dilations": (16,)}, r"none of dilations=\(16,\) fits on the map of 16x16 .*: name 1, or one up to 8$"),
+        (128, {"dilations": (16, 32)}, r"fits on the map of 16x16 places that images of 128x128 pixels have: name 1, "),
+        (32, {"dilations": (1,) * 97}, "97 dilations share the 96 channels of a block of size=small: name 96 or fewer"),
+        (32, {"dilations": (1,) * 193, "size": "base"}, "share the 192 channels of a block of size=base: name 192"),
+    ],
+)
+def test_dilations_that_no_network_can_have_are_refused(side: int, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(LatentbenchError, match=f"model 'sdc': .*{message}"):
+        make(DataInfo(1, side, side, 10), **options)
+
+
+def test_as_many_dilations_as_channels_are_a_network() -> None:
+    model = make(dilations=(1,) * 96)
+    with torch.inference_mode():
+        assert model.reconstruct(torch.rand(2, 1, 32, 32)).shape == (2, 1, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out"),
+    [
+        ({}, None),
+        ({"dilations": (1, 2)}, None),
+        ({"dilations": (1, 8, 4)}, "of dilations=(1, 8, 4), 4, 8 do not fit on the map of 4x4 places"),
+    ],
+)
+def test_dilations_that_are_asked_for_and_do_not_fit_are_named_in_a_warning(
+    options: dict[str, Any], left_out: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "latentbench"):
+        fitted(stripes(10), residual="squared", smoothing="fixed", pooling="mean", **options)
+    assert (left_out in caplog.text) if left_out else not caplog.records
 
 
 def test_the_map_is_of_squared_differences_averaged_over_channels() -> None:
@@ -407,7 +448,32 @@ def test_defects_among_the_training_images_are_warned_of(rows: int, caplog: pyte
         assert not caplog.records
         images[[7, 40], :, :rows, 10:18] = 255
         assert outliers() == 2
-    assert "2 of 64 training images have extreme residuals, the first at place 7: look for defects" in caplog.text
+    assert "2 of 64 training images have extreme residuals, at places 7, 40 of the training split" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("places", [[25, 40], [*range(0, 64, 2)]], ids=["in two images", "in every other image"])
+def test_a_trained_network_is_warned_of_rare_defects_and_not_of_frequent_ones(
+    places: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What half of the images have is learned in part, and raises the level that outliers are measured by."""
+    noise = 10 * torch.randn(64, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    images = (stripes(1) + noise).to(torch.uint8)
+    images[places, :, 8:16, 10:18] = 255
+    with caplog.at_level(logging.WARNING, "latentbench"):
+        model = fitted(images, epochs=25, residual="squared", smoothing="fixed", pooling="maximum")
+    if len(places) == 2:
+        assert "2 of 64 training images have extreme residuals, at places 25, 40 of" in caplog.text
+    else:
+        assert model.facts()["training_outliers"] == 0
+        assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("places", "words"), [([5], "place 5"), ([5, 7], "places 5, 7"), ([*range(23)], "places 0, 1, .*, 19 and 3 more")]
+)
+def test_places_are_listed_up_to_twenty(places: list[int], words: str) -> None:
+    assert re.fullmatch(words, _listed(places))
 
 
 @pytest.fixture
@@ -451,8 +517,19 @@ def test_a_fitted_model_needs_its_textures_no_longer(textures: Path) -> None:
         assert torch.equal(other.score(images), model.score(images))
 
 
-def test_its_picture_shows_images_corrupted_and_restored_side_by_side() -> None:
-    model = make()
+@pytest.mark.parametrize(
+    ("options", "reference"),
+    [
+        ({}, Corruption(clean=0)),
+        ({"fills": ("flat",), "opacity": (1, 1)}, Corruption(fills=("flat",), opacity=(1, 1), clean=0)),
+        ({"corruption": "pixel_noise", "noise_sd": 0.3}, GridNoise(None, 0.3)),
+        ({"corruption": "grid_noise", "noise_cells": 4}, GridNoise(4, 0.2)),
+    ],
+)
+def test_its_picture_shows_images_under_its_own_corruption_and_restored_side_by_side(
+    options: dict[str, Any], reference: Callable[..., Corrupted]
+) -> None:
+    model = make(**options)
     images = stripes(12).float() / 255
     torch.manual_seed(5)
     seed = int(torch.randint(2**62, ()))
@@ -461,7 +538,25 @@ def test_its_picture_shows_images_corrupted_and_restored_side_by_side() -> None:
         sheet = model.pictures(images)["corruptions"]
         image, corrupted, restored = sheet.split(32, 3)
         assert torch.equal(image, images[:8])
-        torch.testing.assert_close(
-            corrupted, Corruption(clean=0)(images[:8], torch.Generator().manual_seed(seed)).images
-        )
+        assert bool((corrupted != image).flatten(1).any(1).all())
+        torch.testing.assert_close(corrupted, reference(images[:8], torch.Generator().manual_seed(seed)).images)
         torch.testing.assert_close(restored, model.reconstruct(corrupted))
+
+
+@pytest.mark.parametrize("options", [{"corruption": "none"}, {"clean": 1.0}])
+def test_without_corruption_there_is_no_picture_of_one(options: dict[str, Any]) -> None:
+    assert make(**options).pictures(stripes(12).float() / 255) == {}
+
+
+def test_its_picture_has_textures_only_where_they_were_read(textures: Path) -> None:
+    options: dict[str, Any] = {"textures": str(textures), "fills": (), "opacity": (1, 1), "softness": 0}
+    images = stripes(12).float() / 255
+    model = fitted(stripes(16), **options)
+    with torch.inference_mode():
+        image, corrupted, _ = model.pictures(images)["corruptions"].split(32, 3)
+    low, high = float(image.min()), float(image.max())
+    shades = torch.tensor([1.0, 120 / 255]) * (high - low) + low  # the two textures, in the range of the images
+    changed = corrupted[corrupted != image]
+    assert len(changed)
+    assert float((changed[:, None] - shades).abs().amin(1).max()) < 1e-5
+    assert make(**options).pictures(images) == {}

@@ -5,6 +5,9 @@ import torch
 
 from latentbench_sdc.objective import restoration_error
 
+#: Of the clean and the corrupted part, where a test needs some that differ.
+WEIGHTS = (0.9, 0.1)
+
 
 @pytest.fixture
 def drawn():
@@ -53,7 +56,7 @@ def test_a_smaller_corrupted_part_counts_more_for_each_pixel(drawn):
         mask = torch.zeros(4, 1, 120)
         mask[..., :pixels] = 1
         x = restored.clone().requires_grad_()
-        restoration_error(x, target, mask.view(4, 1, 10, 12)).sum().backward()
+        restoration_error(x, target, mask.view(4, 1, 10, 12), WEIGHTS).sum().backward()
         pixel = 2 * (x.detach() - target)[..., 0, 0] / 3
         counts.append(x.grad[..., 0, 0] / pixel)
     torch.testing.assert_close(counts[0], torch.full((4, 3), 0.1 / 12))
@@ -64,9 +67,9 @@ def test_a_smaller_corrupted_part_counts_more_for_each_pixel(drawn):
 def test_an_image_that_has_no_other_part_counts_as_a_whole(drawn, value):
     restored, target, mask = drawn
     mask[1] = value
-    found = restoration_error(restored, target, mask)
+    found = restoration_error(restored, target, mask, WEIGHTS)
     assert float(found[1]) == pytest.approx(float((restored - target)[1].square().mean()), rel=1e-6)
-    alone = restoration_error(restored[[0, 2]], target[[0, 2]], mask[[0, 2]])
+    alone = restoration_error(restored[[0, 2]], target[[0, 2]], mask[[0, 2]], WEIGHTS)
     torch.testing.assert_close(found[[0, 2]], alone)
 
 
@@ -81,15 +84,15 @@ def test_a_gradient_is_finite_whatever_the_mask(drawn):
     restored, target, mask = drawn
     mask[0], mask[1], mask[2] = 0, 1, 1e-12
     x = restored.clone().requires_grad_()
-    restoration_error(x, target, mask).sum().backward()
+    restoration_error(x, target, mask, WEIGHTS).sum().backward()
     assert torch.isfinite(x.grad).all()
 
 
 def test_half_precision_is_added_up_in_float32(drawn):
     restored, target, mask = drawn
-    found = restoration_error(restored.bfloat16(), target, mask)
+    found = restoration_error(restored.bfloat16(), target, mask, WEIGHTS)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, restoration_error(restored.bfloat16().float(), target, mask))
+    torch.testing.assert_close(found, restoration_error(restored.bfloat16().float(), target, mask, WEIGHTS))
 
 
 @pytest.mark.parametrize("weights", [None, (0.5, 0.5), (0.7, 0.1)])

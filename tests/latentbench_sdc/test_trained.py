@@ -1,5 +1,6 @@
 """A small trained network does what the theory says of projections: on gratings, a manifold that is known."""
 
+from collections.abc import Callable
 from math import pi
 
 import numpy as np
@@ -46,9 +47,26 @@ def trained(**options: object) -> SDC:
     return model.eval()
 
 
+#: The network and its objective as they are by default, and without skips, where the clean part counts more.
+SETTINGS: dict[str, dict[str, object]] = {
+    "by default": {"skips": SDC.Config().skips},
+    "without skips": {"clean_weight": 0.9, "masked_weight": 0.1},
+}
+
+
+#: Upper bounds: of a defect, what is left in a hole; of what a first pass changes, what a second one does; and of a
+#: small defect, what the Jacobian keeps. Skips from the encoder let some of a hole through after so short a training.
+BOUNDS = {"by default": (0.5, 0.65, 0.8), "without skips": (0.2, 0.2, 0.25)}
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def setting(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def filtering() -> SDC:
-    return trained(clean_weight=0.9, masked_weight=0.1)
+def filtering(setting: str) -> SDC:
+    return trained(**SETTINGS[setting])
 
 
 @pytest.fixture(scope="module")
@@ -74,45 +92,74 @@ def relative(change: Tensor, of: Tensor) -> float:
     return float(change.detach().norm() / of.norm())
 
 
-# A network that copies has 0 in the first test and 1 in the others. The bounds are twice the larger value of two seeds.
+# What maps that learned nothing have, beside each bound: a copy of the image, and one grey image for all.
 
 
 def test_it_is_nearly_the_identity_on_normal_images(filtering: SDC, images: Tensor) -> None:
     with torch.inference_mode():
-        assert relative(filtering.reconstruct(images) - images, images - images.mean()) < 0.3
+        assert relative(filtering.reconstruct(images) - images, images - images.mean()) < 0.3  # copy 0, grey 1
 
 
 def test_it_fills_holes_with_what_is_normal_and_leaves_the_rest(
-    filtering: SDC, images: Tensor, holes: Corrupted
+    filtering: SDC, setting: str, images: Tensor, holes: Corrupted
 ) -> None:
     with torch.inference_mode():
         change = filtering.reconstruct(holes.images) - images
-    assert relative(holes.mask * change, holes.images - images) < 0.2
-    assert relative((1 - holes.mask) * change, (1 - holes.mask) * (images - images.mean())) < 0.3
+    assert relative(holes.mask * change, holes.images - images) < BOUNDS[setting][0]  # copy 1, grey 0.8
+    assert relative((1 - holes.mask) * change, (1 - holes.mask) * (images - images.mean())) < 0.3  # copy 0, grey 1
 
 
-def test_it_is_nearly_idempotent(filtering: SDC, holes: Corrupted) -> None:
-    """A second pass changes much less than the first."""
+def test_it_is_nearly_idempotent(filtering: SDC, setting: str, holes: Corrupted) -> None:
+    """A second pass changes less than the first."""
     with torch.inference_mode():
         once = filtering.reconstruct(holes.images)
         twice = filtering.reconstruct(once)
-    assert relative(twice - once, once - holes.images) < 0.2
+    assert relative(twice - once, once - holes.images) < BOUNDS[setting][1]  # copy: 0 / 0, grey 0
 
 
 def test_its_jacobian_keeps_tangents_of_the_manifold_and_shrinks_what_leaves_it(
-    filtering: SDC, images: Tensor, tangents: Tensor, holes: Corrupted
+    filtering: SDC, setting: str, images: Tensor, tangents: Tensor, holes: Corrupted
 ) -> None:
     defects = holes.images - images
     along, across = (torch.func.jvp(filtering.network, (images,), (change,))[1] for change in (tangents, defects))
-    assert 0.9 < relative(along, tangents) < 1.1
-    assert relative(across, defects) < 0.25
+    assert relative(along - tangents, tangents) < 0.6  # copy 0, grey 1
+    assert relative(across, defects) < BOUNDS[setting][2]  # copy 1, grey 0
 
 
-def test_its_residual_is_nearly_orthogonal_to_the_manifold(filtering: SDC, tangents: Tensor, holes: Corrupted) -> None:
+def residual_is_the_defect_and_orthogonal(restored: Tensor, images: Tensor, tangents: Tensor, holes: Corrupted) -> bool:
+    """Whether what was taken away is about as large as the defect, and has little along the manifold.
+
+    Of an orthogonal projection it has nothing along the manifold. A copy takes nothing away, and one grey image for all
+    takes the gratings with it, which are orthogonal to their tangents: four times as much as the defect.
+    """
+    defects, residual = holes.images - images, holes.images - restored
+    directions = torch.nn.functional.normalize(tangents.flatten(1))
+    along = (residual.flatten(1) * directions).sum(1)
+    return 0.7 < relative(residual, defects) < 1.5 and relative(along, defects) < 0.2
+
+
+def test_its_residual_is_nearly_orthogonal_to_the_manifold(
+    filtering: SDC, images: Tensor, tangents: Tensor, holes: Corrupted
+) -> None:
     with torch.inference_mode():
-        residual = (holes.images - filtering.reconstruct(holes.images)).flatten(1)
-    cosine = torch.cosine_similarity(residual, tangents.flatten(1))
-    assert float(cosine.abs().mean()) < 0.15
+        restored = filtering.reconstruct(holes.images)
+    assert residual_is_the_defect_and_orthogonal(restored, images, tangents, holes)
+
+
+@pytest.mark.parametrize(
+    "learned_nothing",
+    [
+        lambda x: x,
+        lambda x: torch.full_like(x, 0.5),
+        torch.zeros_like,
+        lambda x: x.roll(1, 3),
+    ],
+    ids=["a copy", "a grey image", "zeros", "a wrong phase"],
+)
+def test_that_tells_it_from_maps_that_learned_nothing(
+    learned_nothing: Callable[[Tensor], Tensor], images: Tensor, tangents: Tensor, holes: Corrupted
+) -> None:
+    assert not residual_is_the_defect_and_orthogonal(learned_nothing(holes.images), images, tangents, holes)
 
 
 @pytest.mark.long

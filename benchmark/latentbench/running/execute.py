@@ -5,15 +5,18 @@ import logging
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
+from latentbench.config import format_options
 from latentbench.data.splits import Data
 from latentbench.devices import NoDeviceError, cpu_threads, open_device
 from latentbench.errors import LatentbenchError, blame, describe, is_interrupt, origin
@@ -255,7 +258,8 @@ def _run(
         _import_optimizers()
         enter("fitting")
         loop = trainer
-        with blame(lambda: f"{whose}, fit(){f', step {loop.step}' if loop.step else ''}"), Meter(device) as fit:
+        named, where = _in_words(spec, offers), lambda: f"{whose}, fit(){f', step {loop.step}' if loop.step else ''}"
+        with blame(where), _named_in_warnings(named), Meter(device) as fit:
             model.fit(data.train, data.validation, trainer)
         if spec.untrained and trainer.training is None:
             what = f"model '{spec.model}' trains in a loop of its own, so it has no untrained twin"
@@ -352,6 +356,34 @@ def _run(
         )
     finally:
         log.removeHandler(tail)
+
+
+def _in_words(spec: RunSpec, offers: Mapping[str, Offer]) -> str:
+    """The run with the dataset's options that differ from its defaults, such as the category."""
+    fields = offers["dataset"].value.Config.model_fields
+    options = {name: value for name, value in spec.options.items() if value != _default(fields[name])}
+    return spec.called(spec.model, f"{spec.dataset} ({format_options(options)})" if options else spec.dataset)
+
+
+def _default(field: FieldInfo) -> Any:
+    """An option's default as a spec has it."""
+    return to_jsonable_python(field.get_default(call_default_factory=True), fallback=str)
+
+
+@contextmanager
+def _named_in_warnings(run: str) -> Iterator[None]:
+    """Warnings that are logged meanwhile begin with the run: a model knows neither its dataset nor its seed."""
+
+    def name(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            record.msg = f"{run.replace('%', '%%') if record.args else run}: {record.msg}"
+        return True
+
+    log.addFilter(name)
+    try:
+        yield
+    finally:
+        log.removeFilter(name)
 
 
 def _facts(model: Model, spec: RunSpec, device: torch.device) -> dict[str, float]:
