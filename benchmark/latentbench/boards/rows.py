@@ -198,14 +198,12 @@ class Row:
     @property
     def steps(self) -> int | None:
         """Median steps of training over the finished runs; None if none tells them, as with a ``fit`` of its own."""
-        steps = [record.training.steps for record in self.finished if record.training]
-        return round(median(steps)) if steps else None
+        return _median(record.training.steps for record in self.finished if record.training)
 
     @property
     def parameters(self) -> int | None:
         """Median number of the models' parameters over the finished runs; None if there is none."""
-        parameters = [record.parameters for record in self.finished if record.parameters is not None]
-        return round(median(parameters)) if parameters else None
+        return _median(record.parameters for record in self.finished if record.parameters is not None)
 
     @property
     def hardware(self) -> list[str]:
@@ -232,3 +230,9 @@ class Row:
     def readout(self, column: Column) -> Readout | None:
         """How the row's value was read; None where it has none."""
         return next((value.readout for value in column.values(self.finished)), None)
+
+
+def _median(counts: Iterable[int]) -> int | None:
+    """Rounded; None if there is none."""
+    told = [*counts]
+    return round(median(told)) if told else None
