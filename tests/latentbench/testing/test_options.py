@@ -47,7 +47,8 @@ VALUES: dict[str, dict[str, Sequence[Any]]] = {
 #: Settings in which a short fit shows the effect, or is short. Rows of four weights, which only the fully connected
 #: trunk has, are small enough for the ball.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "sdc": {"options": {"residual": "squared"}, "height": 16, "width": 16},  # chosen is one of two measures
+    # chosen is one of two measures, or poolings, and then that one changes nothing
+    "sdc": {"options": {"residual": "squared", "pooling": "maximum"}, "height": 16, "width": 16},
     "vae-lipschitz": {"options": {"trunk": "mlp"}, "height": 2, "width": 2},
     "infostylegan": {
         "options": {
