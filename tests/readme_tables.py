@@ -109,7 +109,7 @@ def wrong_prose(text: str, tables: Path) -> list[str]:
     names, found = linked(text), []
     for paragraph in paragraphs(text):
         names = linked(paragraph) or names
-        known = [_numbers(line) for name in names for line in lines_of(tables / f"{name}.csv")]
+        known = [numbers for name in names for numbers in _numbers_of(tables / f"{name}.csv")]
         for shown in NUMBER.findall(paragraph):
             if not any(line.issuperset(filter(None, shown)) for line in known):
                 found.append(f"'{_as_printed(shown)}' in '{paragraph[:60]}...'")
@@ -122,10 +122,11 @@ def paragraphs(text: str) -> list[str]:
     return [" ".join(each.split()) for each in re.split(r"\n\s*\n|\n(?=- |#)", prose) if each.strip()]
 
 
-def _numbers(line: Line) -> set[str]:
-    """The numbers of a line that a README may quote."""
+@cache
+def _numbers_of(path: Path) -> list[set[str]]:
+    """The numbers of each line of a leaderboard that a README may quote."""
     names = ("mean", "half_width", "low", "high", "std", "min", "max", "untrained_mean", "best_null_mean")
-    return {f"{float(line[name]):.3f}" for name in names if line[name]}
+    return [{f"{float(line[name]):.3f}" for name in names if line[name]} for line in lines_of(path)]
 
 
 def _as_printed(shown: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from latentbench import Batch, DataInfo, LatentbenchError, Model, Split, TrainingOptions, did_you_mean
 from latentbench_augment import MOST_TEXTURES, PROBES, Corrupted, Corruption, GridNoise, read_textures
-from latentbench_sdc.network import STRIDE, Denoiser, Size, Skips, fitting, most_dilations
+from latentbench_sdc.network import STRIDE, Denoiser, Size, Skips, fitting, largest_dilation, most_dilations
 from latentbench_sdc.objective import Weighting, restoration_error
 from latentbench_sdc.presets import PRESETS
 from latentbench_sdc.residuals import (
@@ -387,7 +387,7 @@ class SDC(Model):
         asked, most = self.config.dilations, most_dilations(self.config.size)
         found = fitting(asked, info.height, info.width)
         if not found:
-            largest = max(1, -(-min(info.height, info.width) // STRIDE) // 2)
+            largest = largest_dilation(info.height, info.width)
             raise LatentbenchError(
                 f"model 'sdc': none of dilations={asked} fits on {_map_of(info)}",
                 "name 1" if largest == 1 else f"name 1, or one up to {largest}",

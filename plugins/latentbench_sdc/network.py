@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["STRIDE", "Denoiser", "Size", "Skips", "fitting", "most_dilations"]
+__all__ = ["STRIDE", "Denoiser", "Size", "Skips", "fitting", "largest_dilation", "most_dilations"]
 
 Size = Literal["small", "base"]
 Skips = Literal["none", "convex", "full"]
@@ -112,18 +112,25 @@ class ResizeConvolution(nn.Conv2d):
 
 
 def fitting(dilations: Sequence[int], height: int, width: int) -> tuple[int, ...]:
-    """The dilations whose outer taps reach another place of the map in at least half of its places.
-
-    Args:
-        dilations: some.
-        height: of the image.
-        width: of the image.
+    """Those of some dilations that fit into an image of this size.
 
     >>> fitting((1, 2, 4, 8, 16, 32), 128, 128)
     (1, 2, 4, 8)
     """
-    shorter = -(-min(height, width) // STRIDE)
-    return tuple(dilation for dilation in dilations if dilation == 1 or dilation <= shorter / 2)
+    return tuple(dilation for dilation in dilations if dilation <= largest_dilation(height, width))
+
+
+def largest_dilation(height: int, width: int) -> int:
+    """The largest one whose outer taps reach another place of the map in at least half of its places, or else 1.
+
+    Args:
+        height: of the image.
+        width: of the image.
+
+    >>> largest_dilation(128, 128), largest_dilation(16, 128)
+    (8, 1)
+    """
+    return max(1, -(-min(height, width) // STRIDE) // 2)
 
 
 def most_dilations(size: Size) -> int:

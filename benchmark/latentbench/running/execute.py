@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic.fields import FieldInfo
-from pydantic_core import to_jsonable_python
 
 from latentbench.config import format_options
 from latentbench.data.splits import Data
@@ -360,14 +358,9 @@ def _run(
 
 def _in_words(spec: RunSpec, offers: Mapping[str, Offer]) -> str:
     """The run with the dataset's options that differ from its defaults, such as the category."""
-    fields = offers["dataset"].value.Config.model_fields
-    options = {name: value for name, value in spec.options.items() if value != _default(fields[name])}
+    defaults = offers["dataset"].value.Config.model_construct().model_dump(mode="json", warnings=False)
+    options = {name: value for name, value in spec.options.items() if value != defaults.get(name)}
     return spec.called(spec.model, f"{spec.dataset} ({format_options(options)})" if options else spec.dataset)
-
-
-def _default(field: FieldInfo) -> Any:
-    """An option's default as a spec has it."""
-    return to_jsonable_python(field.get_default(call_default_factory=True), fallback=str)
 
 
 @contextmanager

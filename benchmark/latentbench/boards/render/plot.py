@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
+from itertools import cycle, product
 from typing import Any, Literal
 
 import matplotlib
@@ -36,7 +36,7 @@ KINDS: dict[Kind, tuple[str, str, str]] = {
     "twins": ("o", "#1f5fa8", "untrained twins"),
 }
 #: Colours of models that have several rows, in the table's order; where there are more, they are used again.
-COLOURS = ("#1f5fa8", "#c8561b", "#2e8b57", "#8a4fa3", "#b03a5b", "#6b6b1f")
+COLOURS = (KINDS["models"][1], "#c8561b", "#2e8b57", "#8a4fa3", "#b03a5b", "#6b6b1f")
 #: Text stays text in an SVG, so that it can be searched, and its identifiers are always the same.
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -152,8 +152,9 @@ def draw(
         for axis in logarithmic:
             (axes.set_xscale if axis == "x" else axes.set_yscale)("log", nonpositive="clip")
         groups = _groups(drawn)
+        colours = _colours(groups)
         for (kind, model), of_group in groups.items():
-            colour = _colour(groups, kind, model)
+            colour = colours[kind, model]
             others = kind == "models" and any(name for _, name in groups)
             name = model or ("other models" if others else KINDS[kind][2])
             _bars(axes, of_group, colour)
@@ -166,7 +167,7 @@ def draw(
             figure.legend(loc="outside lower center", ncols=len(KINDS), frameon=False)
         figure.draw_without_rendering()
         texts = [
-            (point, _short(point, model), _colour(groups, kind, model))
+            (point, _short(point, model), colours[kind, model])
             for (kind, model), of_group in groups.items()
             for point in of_group
         ]
@@ -190,11 +191,10 @@ def _groups(drawn: Sequence[Point]) -> Groups:
     return found
 
 
-def _colour(groups: Groups, kind: Kind, model: str) -> str:
-    """That of the kind, or, where a model has several rows, one for each model and one for the other models."""
-    if kind != "models":
-        return KINDS[kind][1]
-    return COLOURS[[name for of, name in groups if of == kind].index(model) % len(COLOURS)]
+def _colours(groups: Groups) -> dict[tuple[Kind, str], str]:
+    """For nulls and twins that of the kind; one for each model that has several rows, and one for the other models."""
+    of_models = dict(zip((group for group in groups if group[0] == "models"), cycle(COLOURS)))
+    return {group: of_models.get(group, KINDS[group[0]][1]) for group in groups}
 
 
 def _short(point: Point, model: str) -> str:
