@@ -43,7 +43,9 @@ class Grid:
         before = (self.side - self.cell) // 2
         after = self.side - self.cell - before
         x = F.pad(x, (before, after + -width % self.cell, before, after + -height % self.cell), mode="replicate")
-        return F.unfold(x, self.side, stride=self.cell).transpose(1, 2)
+        # as F.unfold does, but each patch lies in one piece, which whitening is twice as fast on
+        windows = x.unfold(2, self.side, self.cell).unfold(3, self.side, self.cell)
+        return windows.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
 
     def to_pixels(self, values: Tensor, height: int, width: int) -> Tensor:
         """A map of pixels (B, H, W), interpolated bilinearly between the centres of cells, from values (B, cells)."""

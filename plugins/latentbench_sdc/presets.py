@@ -34,6 +34,11 @@ PRESETS: dict[str | Where, Mapping[str, Any]] = {
     "mvtec-ad": {**_PHOTOGRAPHS, "epochs": 100},
     "magnetic-tile": {**_PHOTOGRAPHS, "epochs": 30},
     "kolektor-sdd": {**_PHOTOGRAPHS, "epochs": 30},
+    # As many steps as the autoencoders of latentbench_autoencoders have there, and as on magnetic tiles.
+    Where("mvtec-ad", image_size=128, category="bottle"): {"epochs": 200},
+    Where("mvtec-ad", image_size=128, category="screw"): {"epochs": 200},
+    Where("mvtec-ad", image_size=128, category="grid"): {"epochs": 80},
+    Where("kolektor-sdd", image_size=(320, 128)): {"epochs": 85},
     **{Where("textures", kind=kind): {"symmetry": symmetry} for kind, symmetry in _MADE.items()},
     **{Where("mvtec-ad", category=category): {"symmetry": symmetry} for category, symmetry in _SYMMETRIES.items()},
 }
