@@ -256,8 +256,15 @@ class Model(nn.Module):
             images: some test images, (B, C, H, W) float32 in [0, 1] on the run's device.
 
         Returns:
-            Name -> (C, H, W), or (N, C, H, W) for a sheet of N tiles; in [0, 1]. A name that the harness uses, such as
-            "reconstructions", replaces the harness's picture.
+            Name -> (C, H, W); (N, C, H, W) for a sheet of N tiles; or (R, A, C, H, W) for one of R rows of A tiles. In
+            [0, 1]. A name that the harness uses, such as "reconstructions", replaces the harness's picture.
+        """
+        return {}
+
+    def generated_pictures(self) -> Mapping[str, Tensor]:
+        """Further pictures of generated images alone, as ``pictures`` returns them.
+
+        They are published even where the dataset's images may not be.
         """
         return {}
 

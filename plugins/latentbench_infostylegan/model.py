@@ -35,7 +35,7 @@ from latentbench import Batch, DataInfo, LatentbenchError, Losses, Model, Split,
 from latentbench_infostylegan.codes import Codes
 from latentbench_infostylegan.measures import deviation, recovered, recovered_names
 from latentbench_infostylegan.network import Discriminator, Generator, Injection, QHead, Trunk, pixel_norm
-from latentbench_infostylegan.pictures import ACROSS, table, walks
+from latentbench_infostylegan.pictures import ACROSS, walks
 from latentbench_infostylegan.presets import PRESETS
 from latentbench_infostylegan.scores import Readings, Scores
 
@@ -379,10 +379,10 @@ class InfoStyleGAN(Model):
         """
         return dict(zip(self.names, self.measured.tolist(), strict=True))
 
-    def pictures(self, images: Tensor) -> dict[str, Tensor]:
+    def generated_pictures(self) -> dict[str, Tensor]:
         """``traversals``: a walk along each code in a row; ``one-code``: a row of different z for each of some codes.
 
-        And ``best-samples``: those of 256 that D takes for real the most.
+        And ``best-samples``: those of 256 that D takes for real the most. All (rows, ACROSS, C, H, W).
         """
         z, c = self.draw(1)
         along = walks(self.codes, c[0])
@@ -392,7 +392,8 @@ class InfoStyleGAN(Model):
         samples = torch.cat([self.sample(AT_ONCE) for _ in range(SHOWN_OF // AT_ONCE)])
         logits = torch.cat([self.readings(part).logit for part in torch.split(samples, AT_ONCE)])
         best = samples[logits.argsort(descending=True, stable=True)[: ACROSS**2]]
-        return {"traversals": table(walked), "one-code": table(one_code), "best-samples": table(best)}
+        sheets = {"traversals": walked, "one-code": one_code, "best-samples": best}
+        return {name: sheet.reshape(-1, ACROSS, *sheet.shape[1:]) for name, sheet in sheets.items()}
 
     def _fit_detectors(self, train: Split, trainer: "Trainer") -> None:
         """Fit the detectors to a random choice of training images; before, set the typical minibatch deviation."""

@@ -1,14 +1,13 @@
-"""Sheets of generated images: walks along each code, and z varied at fixed codes."""
+"""Codes for sheets of generated images: walks along each code."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from latentbench_infostylegan.codes import Codes
 
-__all__ = ["ACROSS", "table", "walks"]
+__all__ = ["ACROSS", "walks"]
 
 #: Images in a row.
 ACROSS = 8
@@ -35,13 +34,6 @@ def walks(codes: Codes, start: Tensor) -> Tensor:
         row[:, place : place + width] = values
         rows.append(row)
     return torch.cat(rows)
-
-
-def table(images: Tensor) -> Tensor:
-    """(rows * ACROSS, C, H, W) -> (C, rows * (H + 1) + 1, ACROSS * (W + 1) + 1): with white lines between."""
-    lined = pad(images, [1, 0, 1, 0], value=1.0)
-    whole = lined.reshape(-1, ACROSS, *lined.shape[1:]).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
-    return pad(whole, [0, 1, 0, 1], value=1.0)
 
 
 def _places(widths: Sequence[int]) -> list[int]:

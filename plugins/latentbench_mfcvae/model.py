@@ -330,23 +330,29 @@ class MFCVAE(Model):
         return found
 
     def pictures(self, images: Tensor) -> dict[str, Tensor]:
-        """For each facet: images with this facet from another one, and samples of its largest clusters.
+        """``exchange-FACET``: images with this facet from another one.
 
-        On "exchange-FACET" the images of the first row give the facet, those of the first column all others. On
-        "samples-FACET" each row is from one cluster.
+        Those of the first row give the facet, those of the first column all others.
         """
         sources = images[: ACROSS - 1]
         codes, count = self.encode(sources), len(sources)
         found = {}
-        for name, mixture in self.mixtures.items():
+        for name in self.mixtures:
             rows = [torch.cat([torch.ones_like(sources[:1]), sources])]
             for place in range(count):
                 mixed = {other: code[place].expand(count, -1) for other, code in codes.items()} | {name: codes[name]}
                 rows.append(torch.cat([sources[place : place + 1], self.decode(mixed)]))
-            found[f"exchange-{name}"] = torch.cat(rows)
+            found[f"exchange-{name}"] = torch.stack(rows)
+        return found
+
+    def generated_pictures(self) -> dict[str, Tensor]:
+        """``samples-FACET``: samples of the facet's largest clusters, a row from each."""
+        found = {}
+        for name, mixture in self.mixtures.items():
             largest = mixture.occupancy.argsort(descending=True, stable=True)[:ACROSS]
-            clusters = largest.repeat_interleave(len(largest))
-            found[f"samples-{name}"] = self.sample(len(clusters), {name: clusters})
+            count = len(largest)
+            samples = self.sample(count**2, {name: largest.repeat_interleave(count)})
+            found[f"samples-{name}"] = samples.reshape(count, count, *samples.shape[1:])
         return found
 
     def _noise(self, q: Posterior) -> Tensor:

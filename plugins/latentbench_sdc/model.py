@@ -368,7 +368,7 @@ class SDC(Model):
         }
 
     def pictures(self, images: Tensor) -> dict[str, Tensor]:
-        """``corruptions``: test images, corrupted as in training, and what becomes of them, side by side.
+        """``corruptions``: test images, corrupted as in training, and what becomes of them, in a row each.
 
         All are corrupted, where training leaves some clean, and noise that the target keeps is not added. There is no
         sheet if training leaves all images clean, or if a folder of textures has not been read.
@@ -380,7 +380,7 @@ class SDC(Model):
             return {}
         x = images[:_SHOWN]
         corrupted, _ = self._corrupted(x, _generator(x.device), clean=0)
-        return {"corruptions": torch.cat([x, corrupted, self.reconstruct(corrupted)], 3)}
+        return {"corruptions": torch.stack([x, corrupted, self.reconstruct(corrupted)], 1)}
 
     def _dilations(self, info: DataInfo) -> tuple[int, ...]:
         """Those of the branches of a block: the dilations of the options that fit into images of this size."""

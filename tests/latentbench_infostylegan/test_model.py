@@ -319,22 +319,14 @@ def test_samples_at_given_codes_are_of_the_nearest_possible_ones() -> None:
     assert found.shape == (4, 1, 16, 16)
 
 
-def test_pictures_are_one_sheet_each(images: Tensor) -> None:
-    model = make().eval()
-    model.scores.fit(model.readings(images[:20]))
+def test_pictures_are_rows_of_generated_images() -> None:
     with torch.inference_mode():
-        sheets = model.pictures(images)
+        sheets = make().eval().generated_pictures()
     assert {name: tuple(sheet.shape) for name, sheet in sheets.items()} == {
-        "traversals": (1, 3 * 17 + 1, 8 * 17 + 1),
-        "one-code": (1, 8 * 17 + 1, 8 * 17 + 1),
-        "best-samples": (1, 8 * 17 + 1, 8 * 17 + 1),
+        "traversals": (3, 8, 1, 16, 16),
+        "one-code": (8, 8, 1, 16, 16),
+        "best-samples": (8, 8, 1, 16, 16),
     }
-
-
-def tiles(sheet: Tensor, side: int) -> Tensor:
-    """The rows of a sheet of squares between lines, (rows, 8, C, side, side)."""
-    whole = sheet[:, 1:, 1:].unfold(1, side, side + 1).unfold(2, side, side + 1)
-    return whole.permute(1, 2, 0, 3, 4)
 
 
 def test_a_row_of_one_code_has_one_code_and_rows_have_different_ones() -> None:
@@ -342,8 +334,7 @@ def test_a_row_of_one_code_has_one_code_and_rows_have_different_ones() -> None:
     model = make().eval()
     nn.init.zeros_(model.average.mapping.of_z.weight)
     with torch.inference_mode():
-        rows = tiles(model.pictures(torch.rand(1, 1, 16, 16))["one-code"], 16)
-    assert rows.shape == (8, 8, 1, 16, 16)
+        rows = model.generated_pictures()["one-code"]
     torch.testing.assert_close(rows, rows[:, :1].expand_as(rows), rtol=0, atol=1e-5)
     assert ((rows[1:, 0] - rows[:-1, 0]).abs().flatten(1).amax(1) > 1e-3).all()
 
@@ -351,7 +342,7 @@ def test_a_row_of_one_code_has_one_code_and_rows_have_different_ones() -> None:
 def test_the_best_samples_are_those_of_the_largest_logits_the_best_first() -> None:
     model = make().eval()
     with torch.inference_mode():
-        best = tiles(model.pictures(torch.rand(1, 1, 16, 16))["best-samples"], 16).flatten(0, 1)
+        best = model.generated_pictures()["best-samples"].flatten(0, 1)
         logits = model.readings(best).logit
         others = model.readings(model.sample(256)).logit
     assert (logits.diff() <= 1e-5).all()

@@ -1,9 +1,9 @@
-"""The sheets: what is walked, and where its images stand."""
+"""The sheets: what is walked."""
 
 import torch
 
 from latentbench_infostylegan.codes import Codes
-from latentbench_infostylegan.pictures import ACROSS, table, walks
+from latentbench_infostylegan.pictures import ACROSS, walks
 
 
 def test_each_code_is_walked_by_itself() -> None:
@@ -21,12 +21,3 @@ def test_each_code_is_walked_by_itself() -> None:
         rest = [place for place in range(codes.size) if place not in places]
         assert torch.equal(row[:, rest], start[rest].expand(ACROSS, -1))
     assert torch.equal(codes.nearest(rows.flatten(0, 1)), rows.flatten(0, 1))
-
-
-def test_a_table_has_its_images_in_rows_between_white_lines() -> None:
-    images = torch.rand(2 * ACROSS, 3, 4, 5)
-    whole = table(images)
-    assert whole.shape == (3, 2 * 5 + 1, ACROSS * 6 + 1)
-    assert torch.equal(whole[:, 6:10, 7:12], images[ACROSS + 1])
-    assert (whole[:, [0, 5, 10]] == 1).all()
-    assert (whole[:, :, ::6] == 1).all()

@@ -526,7 +526,7 @@ def test_a_fitted_model_needs_its_textures_no_longer(textures: Path) -> None:
         ({"corruption": "grid_noise", "noise_cells": 4}, GridNoise(4, 0.2)),
     ],
 )
-def test_its_picture_shows_images_under_its_own_corruption_and_restored_side_by_side(
+def test_its_picture_shows_images_under_its_own_corruption_and_restored_in_a_row(
     options: dict[str, Any], reference: Callable[..., Corrupted]
 ) -> None:
     model = make(**options)
@@ -536,7 +536,7 @@ def test_its_picture_shows_images_under_its_own_corruption_and_restored_side_by_
     torch.manual_seed(5)
     with torch.inference_mode():
         sheet = model.pictures(images)["corruptions"]
-        image, corrupted, restored = sheet.split(32, 3)
+        image, corrupted, restored = sheet.unbind(1)
         assert torch.equal(image, images[:8])
         assert bool((corrupted != image).flatten(1).any(1).all())
         torch.testing.assert_close(corrupted, reference(images[:8], torch.Generator().manual_seed(seed)).images)
@@ -553,7 +553,7 @@ def test_its_picture_has_textures_only_where_they_were_read(textures: Path) -> N
     images = stripes(12).float() / 255
     model = fitted(stripes(16), **options)
     with torch.inference_mode():
-        image, corrupted, _ = model.pictures(images)["corruptions"].split(32, 3)
+        image, corrupted, _ = model.pictures(images)["corruptions"].unbind(1)
     low, high = float(image.min()), float(image.max())
     shades = torch.tensor([1.0, 120 / 255]) * (high - low) + low  # the two textures, in the range of the images
     changed = corrupted[corrupted != image]

@@ -33,6 +33,8 @@ _RANKED = 3
 _FACETS, _CLUSTERS, _ACROSS = 4, 10, 8
 #: Sheets of images with a longer side have fewer tiles.
 _SMALL = 48
+#: What is made without an image of the dataset.
+_GENERATED = ("samples", "generated_pictures()")
 
 Array = npt.NDArray[Any]
 
@@ -60,7 +62,8 @@ def make_pictures(
 
     By name: ``reconstructions``; ``maps``, with the masks, of the best, median and worst images by their scores;
     ``samples``; ``traversals`` of the code's dimensions; ``clusters-FACET`` with the most typical images of each
-    cluster; and what ``Model.pictures`` gives, which takes the place of one of the same name.
+    cluster; and what ``Model.pictures`` and ``Model.generated_pictures`` give, which takes the place of one of the same
+    name.
 
     What predictions hold is not computed again. Each sheet has seeds of its own, and PyTorch's global generators are
     left as they were; the same model and data give the same bytes.
@@ -82,7 +85,8 @@ def make_pictures(
     failures: dict[str, str] = {}
     for name, make in gallery.sheets().items():
         try:
-            pictures |= {part: Picture(png(sheet), shows_data=name != "samples") for part, sheet in make().items()}
+            sheets = make()
+            pictures |= {part: Picture(png(sheet), shows_data=name not in _GENERATED) for part, sheet in sheets.items()}
         except (Exception, SystemExit) as error:
             text = str(error) if isinstance(error, LatentbenchError) else f"{type(error).__name__}: {error}"
             failures[name] = " ".join(text.split())
@@ -122,6 +126,7 @@ class _Gallery:
             "traversals": (walks, self.traversals),
             "clusters": (self._output("cluster") is not None, self.clusters),
             "pictures()": (True, self.own),
+            "generated_pictures()": (True, self.generated),
         }
         return {name: make for name, (able, make) in makers.items() if able}
 
@@ -203,13 +208,22 @@ class _Gallery:
     def own(self) -> Mapping[str, Sheet]:
         """Pictures from ``Model.pictures``."""
         images = self._tensor(_spread(len(self.split), self.shown))
-        with seeded(self.device, self._derive("pictures")), torch.inference_mode():
-            given = self.model.pictures(images)
-        sheets = {}
+        return self._given("pictures", lambda: self.model.pictures(images))
+
+    def generated(self) -> Mapping[str, Sheet]:
+        """Pictures from ``Model.generated_pictures``."""
+        return self._given("generated_pictures", self.model.generated_pictures)
+
+    def _given(self, method: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Sheet]:
+        """Sheets of what a method of the model makes."""
+        with seeded(self.device, self._derive(method)), torch.inference_mode():
+            given = make()
+        where, sheets = self._where(method), {}
         for name, tensor in given.items():
             if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
-                raise LatentbenchError(f"{self._where('pictures')}: '{name}' is no name for a file", "use a-z, 0-9, -")
-            sheets[name] = Sheet(self._title(name), _grid(_checked(tensor, f"{self._where('pictures')}, '{name}'")))
+                raise LatentbenchError(f"{where}: '{name}' is no name for a file", "use a-z, 0-9, -")
+            title = self._title(name, split=method == "pictures")
+            sheets[name] = Sheet(title, _rows(_checked(tensor, f"{where}, '{name}'")))
         return sheets
 
     @cached_property
@@ -325,13 +339,21 @@ def _tiles(images: Array) -> list[Tile]:
     return [image.transpose(1, 2, 0) if len(image) == 3 else image.mean(0) for image in images]
 
 
+def _rows(picture: Array) -> list[Row]:
+    """A picture in rows: (R, A, C, H, W) as they are given, (N, C, H, W) in a grid, (C, H, W) as one tile."""
+    if picture.ndim == 5:
+        return [Row("", _tiles(images)) for images in picture]
+    return _grid(picture if picture.ndim == 4 else picture[None])
+
+
 def _checked(tensor: Any, where: str) -> Array:
-    """A picture, (N, C, H, W) or (C, H, W), as an array (N, C, H, W)."""
+    """A picture, (C, H, W), (N, C, H, W) or (R, A, C, H, W), as an array."""
     if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
         raise LatentbenchError(where, "expected a tensor of floating-point numbers")
-    if tensor.ndim not in (3, 4) or not tensor.numel():
-        raise LatentbenchError(where, f"expected shape (N, C, H, W) or (C, H, W), got {tuple(tensor.shape)}")
+    if tensor.ndim not in (3, 4, 5) or not tensor.numel():
+        expected = "(C, H, W), (N, C, H, W) or (R, A, C, H, W)"
+        raise LatentbenchError(where, f"expected shape {expected}, got {tuple(tensor.shape)}")
     array = tensor.detach().float().cpu().numpy()
     if not (array.min() >= 0 and array.max() <= 1):
         raise LatentbenchError(where, f"expected values in [0, 1], got [{array.min():g}, {array.max():g}]")
-    return array if array.ndim == 4 else array[None]
+    return array

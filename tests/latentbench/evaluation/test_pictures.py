@@ -250,9 +250,14 @@ def test_a_models_own_pictures_stand_beside_the_harnesses_and_replace_those_of_t
             assert images.shape == (16, 1, 6, 6)
             return {"filters": torch.rand(3, 1, 5, 5), "reconstructions": images[0].expand(3, 6, 6)}
 
+        def generated_pictures(self):
+            return {"walk": torch.rand(2, 3, 1, 5, 5), "traversals": torch.rand(2, 3, 5, 5)}
+
     own, plain = made(model(Own))[0], made(model(Able))[0]
-    assert set(own) == {*plain, "filters"}
+    assert set(own) == {*plain, "filters", "walk"}
     assert own["filters"].shows_data
+    assert not own["walk"].shows_data
+    assert not own["traversals"].shows_data
     assert own["reconstructions"] != plain["reconstructions"]
     assert own["samples"] == plain["samples"]
     assert made(model(Own))[0]["filters"] == own["filters"]
@@ -262,7 +267,10 @@ def test_a_models_own_pictures_stand_beside_the_harnesses_and_replace_those_of_t
     ("given", "reason"),
     [
         (lambda: {"../up": torch.rand(1, 4, 4)}, "'../up' is no name for a file"),
-        (lambda: {"x": torch.rand(4, 4)}, "'x': expected shape (N, C, H, W) or (C, H, W), got (4, 4)"),
+        (
+            lambda: {"x": torch.rand(4, 4)},
+            "'x': expected shape (C, H, W), (N, C, H, W) or (R, A, C, H, W), got (4, 4)",
+        ),
         (lambda: {"x": torch.rand(1, 4, 4) + 1}, "'x': expected values in [0, 1], got ["),
         (lambda: {"x": torch.full((1, 4, 4), torch.nan)}, "'x': expected values in [0, 1], got [nan, nan]"),
         (lambda: {"x": np.zeros((1, 4, 4))}, "'x': expected a tensor of floating-point numbers"),
@@ -274,9 +282,27 @@ def test_pictures_that_break_their_promise_are_told_and_cost_no_other(given, rea
         def pictures(self, images):
             return given()
 
+        def generated_pictures(self):
+            return given()
+
     pictures, failures = made(model(Wrong))
     assert reason in failures["pictures()"]
+    assert reason in failures["generated_pictures()"]
     assert pictures == made(model(Able))[0]
+
+
+def test_rows_of_tiles_stand_as_they_are_given():
+    """A grid of five tiles has three across; rows of five have five."""
+    tiles = torch.linspace(0, 1, 10)[:, None, None, None].expand(10, 1, 96, 96)
+
+    class Own(Able):
+        def generated_pictures(self):
+            return {"rows": tiles.unflatten(0, (2, 5))}
+
+    image = np.asarray(Image.open(io.BytesIO(made(model(Own))[0]["rows"].png)))
+    step, top, left = 96 + 3, 8 + 16, 8
+    levels = [[image[top + row * step + 48, left + place * step + 48] for place in range(5)] for row in range(2)]
+    assert np.array_equal(levels, np.rint(255 * tiles[:, 0, 0, 0].numpy()).reshape(2, 5))
 
 
 def test_a_capability_that_fails_costs_its_own_picture_alone():
