@@ -20,7 +20,8 @@ Labels = Mapping[str, npt.NDArray[np.int64]]
 class Accuracy(Metric):
     """Share of an attribute's labelled images that are predicted right; the mean over attributes, and each as a part.
 
-    An attribute that is labelled on no image of positive weight is left out of the mean.
+    An attribute that is labelled on no image of positive weight is left out of the mean. If one that is labelled is not
+    predicted, as a probe could not learn it, the others are measured, and there is no mean.
     """
 
     name = "accuracy"
@@ -39,7 +40,7 @@ class Accuracy(Metric):
         """The mean under "", and each attribute's accuracy under its name.
 
         Raises:
-            LatentbenchError: nothing labelled has weight, or the model predicts no such attribute.
+            LatentbenchError: nothing labelled has weight, or the model predicts none of what is labelled.
         """
         return _accuracies(evaluation, evaluation.weights)
 
@@ -72,6 +73,7 @@ class AccuracyGap(Metric):
         Raises:
             LatentbenchError: nothing labelled has weight, or the model predicts no such attribute.
         """
+        _predicted(evaluation.output, evaluation.targets.attributes)
         correlated, uncorrelated = (
             _accuracies(evaluation, evaluation.conditions[condition])[""]
             for condition in ("correlated", "uncorrelated")
@@ -224,23 +226,26 @@ def _cells(attributes: Labels) -> list[list[npt.NDArray[np.bool_]]] | None:
 
 
 def _accuracies(evaluation: Evaluation, weights: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Accuracy of each labelled attribute by name, and their mean under ""."""
+    """Accuracy of each labelled attribute that is predicted, by name; where all of them are, their mean under ""."""
     from latentbench import MISSING
 
     truth = evaluation.targets.attributes
-    predicted = _predicted(evaluation.output, truth)
-    parts = {}
-    for name, values in truth.items():
-        labelled = (values != MISSING) & (weights > 0)
-        if labelled.any():
-            right = predicted[name][labelled] == values[labelled]
-            parts[name] = float(np.average(right, weights=weights[labelled]))
-    if not parts:
+    labelled = {name: (values != MISSING) & (weights > 0) for name, values in truth.items()}
+    labelled = {name: images for name, images in labelled.items() if images.any()}
+    if not labelled:
         raise LatentbenchError("no image that has weight is labelled", "it needs an attribute's label on at least one")
-    return {"": sum(parts.values()) / len(parts), **parts}
+    predicted: Labels = evaluation.output
+    if labelled.keys().isdisjoint(predicted):
+        _predicted(predicted, labelled)
+    parts = {
+        name: float(np.average(predicted[name][images] == truth[name][images], weights=weights[images]))
+        for name, images in labelled.items()
+        if name in predicted
+    }
+    return {"": sum(parts.values()) / len(parts), **parts} if len(parts) == len(labelled) else parts
 
 
-def _predicted(predicted: Labels, attributes: Labels) -> Labels:
+def _predicted(predicted: Labels, attributes: Collection[str]) -> Labels:
     """The predictions, known to cover every attribute."""
     for name in attributes:
         if name not in predicted:

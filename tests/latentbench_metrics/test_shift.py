@@ -114,9 +114,10 @@ def test_nothing_labelled_is_an_error():
         measure(Accuracy, {"left": [0, 1]}, {"left": [0, MISSING]}, weights=[0, 1])
 
 
-def test_a_model_that_does_not_predict_an_attribute_is_told_which():
+def test_where_an_attribute_is_not_predicted_the_others_are_measured_and_there_is_no_mean():
+    assert measure(Accuracy, {"left": LEFT}, {"left": LEFT, "right": RIGHT}) == {"left": 1.0}
     with pytest.raises(LatentbenchError, match=r"the model predicts no attribute 'right': it predicts left$"):
-        measure(Accuracy, {"left": LEFT}, {"left": LEFT, "right": RIGHT})
+        measure(Accuracy, {"left": LEFT}, {"right": RIGHT})
 
 
 # Accuracy at a correlation

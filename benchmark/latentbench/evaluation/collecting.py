@@ -209,7 +209,10 @@ class _Passes:
                 self._derive(readout.capability),
             )
             try:
-                self._readers[readout.name] = readout.fit(given)
+                reader = readout.fit(given)
+                self._readers[readout.name] = reader
+                if reader and reader.refused:
+                    self.refused[readout.capability] = "; ".join(reader.refused.values())
             except LatentbenchError as error:
                 self._readers[readout.name], self.refused[readout.capability] = None, str(error)
         return self._readers[readout.name]

@@ -123,6 +123,9 @@ def measure(
                     except (Exception, SystemExit) as error:
                         unmeasured[str(ValueName.of(metric.name, name, condition, score=score))] = _why(error)
                         continue
+                    if "" not in parts and metric.capability in predictions.refused:
+                        whole = str(ValueName.of(metric.name, name, condition, score=score))
+                        unmeasured[whole] = predictions.refused[metric.capability]
                     for full_name, value in named.items():
                         values[full_name] = Value(
                             value=value,

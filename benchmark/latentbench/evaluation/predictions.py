@@ -26,7 +26,7 @@ class Predictions:
     readouts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Name of each readout that read codes -> what its fit chose (``Reader.facts``)."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Capability -> why a readout that would have supplied it could not be fitted, in one line."""
+    """Capability -> why a readout that would have supplied it, or a part of it, could not be fitted, in one line."""
     images: int = 0
     """Images that the model was given or drew, counted once for each capability."""
     batches: Mapping[str, BatchDependence] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from latentbench.evaluation import collecting
 from latentbench.evaluation.measuring import measure
 from latentbench.evaluation.readouts.knn import K
 from latentbench.evaluation.readouts.probe import STRENGTHS, UNCHOSEN
+from latentbench_metrics import shift
 
 
 def test_codes_are_read_by_a_probe_fitted_on_training_codes_and_chosen_on_validation():
@@ -83,12 +84,25 @@ def test_an_attribute_that_training_shows_one_value_of_costs_its_accuracy_alone_
     train = split(Role.TRAIN, 80)
     train.targets.attributes["right"][:] = np.where(np.arange(80) % 2, 1, MISSING)
     data = dataset(train=train)
-    predictions = collected(model(Encoder), data, Accuracy)
+    predictions = collected(model(Encoder), data, shift.Accuracy)
     assert predictions.refused.keys() == {"predict"}
-    found = measure(predictions, data, {"accuracy": Accuracy})
+    found = measure(predictions, data, {"accuracy": shift.Accuracy})
+    whole = measure(collected(model(Encoder), dataset(), shift.Accuracy), dataset(), {"accuracy": shift.Accuracy})
+    assert found.values.keys() == {name for name in whole.values if "[left]" in name}
+    assert all(found.values[name].value == whole.values[name].value for name in found.values)
+    assert found.unmeasured.keys() == {name for name in whole.values if "[" not in name}
+    assert all("the probe cannot learn attribute 'right'" in reason for reason in found.unmeasured.values())
+
+
+def test_attributes_that_training_shows_one_value_of_cost_all_accuracies_and_say_why():
+    train = split(Role.TRAIN, 80)
+    for labels in train.targets.attributes.values():
+        labels[:] = 1
+    data = dataset(train=train)
+    found = measure(collected(model(Encoder), data, shift.Accuracy), data, {"accuracy": shift.Accuracy})
     assert not found.values
     assert found.unmeasured
-    assert all("the probe cannot learn attribute 'right'" in reason for reason in found.unmeasured.values())
+    assert all("the probe cannot learn attribute 'left'" in reason for reason in found.unmeasured.values())
 
 
 class Composed(Split):

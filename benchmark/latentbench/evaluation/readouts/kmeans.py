@@ -38,6 +38,11 @@ class KMeansReadout:
         """Facet -> its number of clusters."""
         return {name: int(facet.clusterer.n_clusters) for name, facet in self.facets.items()}
 
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Empty: it gives all or nothing."""
+        return {}
+
     def read(self, codes: Parts) -> dict[str, npt.NDArray[np.int64]]:
         """Facet -> (N,) the nearest cluster, for codes by subspace, each (N, D_k)."""
         with threadpool_limits(1):

@@ -31,6 +31,11 @@ class Neighbours:
         """Empty: the fit selects nothing."""
         return {}
 
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Empty: it gives all or nothing."""
+        return {}
+
     def read(self, codes: Parts) -> Parts:
         """``knn`` -> (N,) of the codes' type: the distance to the ``K``-th nearest training code."""
         whole = side_by_side(codes)

@@ -27,6 +27,11 @@ class Gaussian:
         """Empty: the shrinkage follows from the codes."""
         return {}
 
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Empty: it gives all or nothing."""
+        return {}
+
     def read(self, codes: Parts) -> Parts:
         """``mahalanobis`` -> (N,) of the codes' type: the distance to the mean of the training codes."""
         whole = side_by_side(codes)

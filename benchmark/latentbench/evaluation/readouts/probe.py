@@ -49,6 +49,8 @@ class Probe:
     """Attribute -> scaler and classifier."""
     strengths: Mapping[str, float]
     """Attribute -> its C, the inverse regularization strength."""
+    refused: Mapping[str, str]
+    """Attribute that has no reader -> why, in one line."""
 
     @property
     def facts(self) -> Mapping[str, float]:
@@ -73,20 +75,24 @@ def fit_probe(attributes: Iterable[str], train: LabelledCodes, validation: Label
     attributes, the accuracy is close to its ceiling for every C and distinguishes them only by chance. Every fit starts
     from zero and runs on one thread, so that the result depends on the arguments only.
 
+    An attribute of which the training labels show fewer than two values has none; the others do.
+
     Raises:
-        LatentbenchError: fewer than two values of an attribute occur among the training labels.
+        LatentbenchError: fewer than two values occur of every attribute.
     """
     readers: dict[str, Pipeline] = {}
     strengths: dict[str, float] = {}
+    refused: dict[str, LatentbenchError] = {}
     with threadpool_limits(1):
         for name in attributes:
             codes, labels = train.of(name)
             values = np.unique(labels)
             if len(values) < 2:
-                raise LatentbenchError(
+                refused[name] = LatentbenchError(
                     f"the probe cannot learn attribute '{name}'",
                     f"the training labels show {len(values)} of its values, and it takes two",
                 )
+                continue
             held_out, truth = validation.of(name) if validation else (codes[:0], labels[:0])
             seen = np.isin(truth, values)  # a value that does not occur in training has probability 0 for any C
             held_out, truth = held_out[seen], truth[seen]
@@ -97,7 +103,9 @@ def fit_probe(attributes: Iterable[str], train: LabelledCodes, validation: Label
                 loss = log_loss(truth, reader.predict_proba(held_out), labels=values) if len(truth) else 0.0
                 if loss < least:
                     least, readers[name], strengths[name] = loss, reader, strength
-    return Probe(readers, strengths)
+    if refused and not readers:
+        raise next(iter(refused.values()))
+    return Probe(readers, strengths, {name: str(error) for name, error in refused.items()})
 
 
 def _fit(given: TrainingCodes) -> Probe:

@@ -46,6 +46,10 @@ class Reader(Protocol):
     def facts(self) -> Mapping[str, float]:
         """What the fit selected, for the record; empty if it selects nothing."""
 
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Each part of the output that it cannot give for these codes, and why, in one line."""
+
     def read(self, codes: Parts) -> Parts:
         """The output of the readout's capability, for codes by subspace, each (N, D_k).
 

@@ -124,9 +124,16 @@ def test_an_attribute_of_which_training_shows_no_two_values_is_refused(labels, s
         fit_probe(["a"], train, None)
 
 
-def test_an_attribute_that_training_does_not_have_is_refused():
-    with pytest.raises(LatentbenchError, match="cannot learn attribute 'b': the training labels show 0 of its values"):
-        fit_probe(["a", "b"], gaussian(50, 2, 3, 0), None)
+def test_an_attribute_that_training_does_not_have_is_refused_and_the_others_are_learned():
+    train = gaussian(50, 2, 3, 0)
+    probe = fit_probe(["a", "b"], train, None)
+    assert "cannot learn attribute 'b': the training labels show 0 of its values" in probe.refused["b"]
+    alone = fit_probe(["a"], train, None)
+    assert probe.strengths == alone.strengths
+    assert probe.refused.keys() == {"b"}
+    assert not alone.refused
+    assert probe.predict(train.codes).keys() == {"a"}
+    assert np.array_equal(probe.predict(train.codes)["a"], alone.predict(train.codes)["a"])
 
 
 @settings(max_examples=5)
