@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from latentbench.boards.board import Board
 from latentbench.boards.lineup import Lineup, write_lineup
-from latentbench.errors import LatentbenchError, blame, describe
+from latentbench.errors import LatentbenchError, describe, outliving
 from latentbench.executor import Execution, Outcome, Progress, Task
 from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.belief import refuse_contradictions
@@ -180,7 +180,7 @@ def _of_executor(outcomes: Iterable[Outcome], executor: Offer) -> Iterator[Outco
     whose = executor.plugin.blamed_for(f"executor '{executor.name}', run()")
     coming = iter(outcomes)
     while True:
-        with blame(whose), nullcontext() if executor.plugin.builtin else undoing(whose):
+        with outliving(whose), nullcontext() if executor.plugin.builtin else undoing(whose):
             outcome = next(coming, None)
         if outcome is None:
             return
