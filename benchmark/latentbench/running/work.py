@@ -127,7 +127,7 @@ class Work:
             watcher: is told how the runs go.
 
         Returns:
-            One line for each run that did not end, and so has no record.
+            One line for each run that did not end, and so has no record; it names the run.
 
         Raises:
             StorageError: the folder of the records cannot be written.
@@ -148,7 +148,8 @@ class Work:
             headline = next((name for name in ranking if record is not None and name in record.values), "")
             watcher.outcome(outcome, record, headline)
             if outcome.status == "lost":
-                lost.append(outcome.message)
+                whose = "" if outcome.message.startswith(str(run.spec)) else f"{run}: "
+                lost.append(f"{whose}{outcome.message}")
         return lost + [f"executor '{executor.name}' told nothing of {run}" for run in silent.values()]
 
     def beginning(self, run: Planned) -> str:
