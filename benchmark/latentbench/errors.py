@@ -3,12 +3,22 @@
 import re
 import shlex
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from os import PathLike, fspath
 from types import TracebackType
 
-__all__ = ["LatentbenchError", "blame", "command_line", "describe", "did_you_mean", "is_interrupt", "origin"]
+__all__ = [
+    "LatentbenchError",
+    "blame",
+    "command_line",
+    "describe",
+    "did_you_mean",
+    "is_interrupt",
+    "origin",
+    "outliving",
+]
 
 #: How the note begins that says where an exception was raised.
 _RAISED_IN = "raised in "
@@ -64,6 +74,30 @@ class blame:  # noqa: N801  # used as a statement: with blame(...)
         owner = _OWNER.search(where)
         if not (isinstance(error, LatentbenchError) and owner and owner[0] in str(error)):
             error.add_note(_RAISED_IN + where)
+
+
+@contextmanager
+def outliving(where: str) -> Iterator[None]:
+    """A block of somebody else's code in the process of a command, which goes on: ``blame``, and no more than an error.
+
+    >>> with outliving("plugin 'acme 1.2': model 'nut', suits()"):
+    ...     raise SystemExit(0)
+    Traceback (most recent call last):
+    latentbench.errors.LatentbenchError: plugin 'acme 1.2': model 'nut', suits(): SystemExit: 0
+
+    Args:
+        where: as for ``blame``.
+
+    Raises:
+        LatentbenchError: the block raised what is no ``Exception``, as ``sys.exit`` does. An interrupt is left alone.
+    """
+    try:
+        with blame(where):
+            yield
+    except BaseException as error:
+        if isinstance(error, Exception) or is_interrupt(error):
+            raise
+        raise LatentbenchError(describe(error)) from error
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -70,7 +70,8 @@ class Executor(ABC):
     def run(self, tasks: Sequence[Task], jobs: int, progress: Callable[[Progress], None]) -> Iterator[Outcome]:
         """Carry out every task, at most ``jobs`` at a time, and yield each outcome as it comes.
 
-        A task whose process is killed from outside (a signal, no memory) is yielded as "lost": the same command
-        resumes it. One whose process ends otherwise, or takes longer than ``Execution.timeout``, has failed:
+        A task whose process is killed from outside (SIGTERM, or SIGKILL for want of memory) is yielded as "lost": the
+        same command resumes it. One whose process ends otherwise, by an exit code or by a signal for what it did itself
+        (SIGSEGV, SIGABRT), or takes longer than ``Execution.timeout``, has failed:
         ``latentbench.give_up`` writes its record. The others go on. ``progress`` may be called from any thread.
         """

@@ -37,6 +37,9 @@ _context.set_forkserver_preload(
 )
 #: Seconds that a process may take to end when its run has ended: for what runs at exit, as a tracker's last write.
 _GRACE = 10.0
+#: Signals that a user, a terminal or the system sends to a process that is not at fault; another is one that it got for
+#: what it did itself, as a fault of memory is.
+_FROM_OUTSIDE = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM}
 
 
 class LocalExecutor(Executor):
@@ -128,17 +131,24 @@ class _Run:
 
     def _death(self) -> Outcome:
         self._process.join()
-        code = self._process.exitcode
-        if code is not None and code < 0:
+        code = self._process.exitcode or 0
+        if -code in _FROM_OUTSIDE:
             hint = ", perhaps for want of memory: try fewer --jobs" if code == -signal.SIGKILL else ""
             reason = f"its process was killed by signal {-code}{hint}; the same command resumes it"
             return Outcome(self.task.spec.key, "lost", reason)
-        return give_up(self.task, "ProcessExit", f"{self._where} ended the process with exit code {code}")
+        how = f"with exit code {code}" if code >= 0 else f"by {_named(-code)}"
+        return give_up(self.task, "ProcessExit", f"{self._where} ended the process {how}")
 
     @property
     def _where(self) -> str:
         """Where the run was when it was last heard of."""
         return f"{self.task.spec} ({self._last.phase})"
+
+
+def _named(number: int) -> str:
+    """A signal in words: "signal 11 (SIGSEGV)"; of the real-time ones, most have no name."""
+    names = {one.value: f" ({one.name})" for one in signal.Signals}
+    return f"signal {number}{names.get(number, '')}"
 
 
 class _Sender(QueueHandler):

@@ -1,6 +1,7 @@
 """The process of a command itself: what plugins do to it reaches no other plugin, and no file goes astray."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from latentbench.commands.cli import main
-from latentbench.commands.common import watched
+from latentbench.commands.common import outliving_os_exit, watched
+from latentbench.errors import LatentbenchError
 from latentbench.records.store import Store
 
 BLOBS = """
@@ -199,3 +201,159 @@ def test_progress_of_a_dataset_reaches_the_command(run: Run) -> None:
     code, out, _ = run("--dry-run", fault="self.progress(1, 2); self.progress(2, 2)")
     assert code == 0
     assert "2 runs to do" in out
+
+
+ENDING = """
+import os, sys
+from pydantic import field_validator
+from latentbench import Executor, Metric, Model, Options, execute, hookimpl
+
+def end(place):
+    if place == {place!r}:
+        {fault}
+
+class Ending(Model):
+    class Config(Options):
+        depth: int = 1
+        @field_validator("depth")
+        @classmethod
+        def _valid(cls, depth):
+            if depth == 2:  # as the command line asks for
+                end("validator")
+            return depth
+        def unused(self):
+            if self.depth == 2:
+                end("unused")
+            return {{}}
+    @classmethod
+    def configure(cls, *arguments):
+        end("configure")
+        return super().configure(*arguments)
+    @classmethod
+    def suits(cls, info):
+        end("suits")
+    def score(self, images):
+        return images.mean((1, 2, 3))
+    def fit(self, train, validation, trainer):
+        pass
+
+class OfScores(Metric):
+    name, title, source, capability, targets = "of-scores", "Of scores", "here", "score", ("anomaly",)
+    higher_is_better, bounds = True, (0.0, 1.0)
+    def applies(self, targets, conditions):
+        end("applies")
+        return super().applies(targets, conditions)
+    def parts(self, targets):
+        end("parts")
+    def compute(self, evaluation):
+        return 0.5
+
+class Here(Executor):
+    name = "ending"
+    def run(self, tasks, jobs, progress):
+        end("executor")
+        for task in tasks:
+            yield execute(task, progress=progress)
+
+@hookimpl
+def latentbench_models():
+    end("hook")
+    return [Ending]
+
+@hookimpl
+def latentbench_metrics():
+    return [OfScores]
+
+@hookimpl
+def latentbench_executors():
+    return [Here]
+"""
+ENDING_BOARD = "name: e\ntitle: E\ndatasets: [toy-blobs]\nmodels: [ending]\nseeds: 1\nrank: of-scores@test\n"
+CONFIGURE = "model 'ending', configure() for dataset 'toy-blobs'"
+
+
+@pytest.fixture
+def run_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], toys: Path
+) -> Callable[[str, str], tuple[int, str]]:
+    """Runs a board of a stranger's model, by the stranger's executor, with a fault at a place; exit code and stderr."""
+    monkeypatch.setattr(os, "_exit", lambda status: pytest.fail("the process of the tests would have ended"))
+    monkeypatch.setattr("latentbench.running.plan.rehearse", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+
+    def call(place: str, fault: str) -> tuple[int, str]:
+        Path("source.py").write_text(ENDING.format(place=place, fault=fault))
+        Path("e.yaml").write_text(ENDING_BOARD)
+        arguments = ["run", "e.yaml", "--out", "out", "--executor", "ending", "--set", "depth=2"]
+        return main(["--plugin", "source.py", "--plugin", str(toys), *arguments]), capsys.readouterr().err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("sys.exit(0)", "SystemExit: 0"),
+        ("os._exit(0)", "os._exit(0) was called: a plugin must not end the process"),
+        ("raise GeneratorExit", "GeneratorExit"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [
+        ("configure", CONFIGURE),
+        ("validator", CONFIGURE),
+        ("unused", CONFIGURE),
+        ("suits", "model 'ending', suits() for dataset 'toy-blobs'"),
+        ("executor", "executor 'ending', run()"),
+    ],
+)
+def test_what_ends_the_process_of_the_command_is_one_line_that_names_the_plugin(
+    run_ending: Callable[[str, str], tuple[int, str]], place: str, where: str, fault: str, told: str
+) -> None:
+    code, err = run_ending(place, fault)
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.startswith("latentbench: error: plugin 'source sha256:")
+    assert f"': {where}: {told}" in line
+
+
+def test_what_nobody_expected_is_one_line_too(run_ending: Callable[[str, str], tuple[int, str]]) -> None:
+    message = "latentbench: error: GeneratorExit: a plugin must not end the process\n"
+    assert run_ending("applies", "raise GeneratorExit") == (2, message)
+
+
+@pytest.mark.parametrize("place", ["applies", "parts"])
+@pytest.mark.parametrize("fault", ["sys.exit(0)", "os._exit(0)"])
+def test_a_metric_that_ends_the_process_while_runs_are_planned_costs_no_run(
+    run_ending: Callable[[str, str], tuple[int, str]], place: str, fault: str
+) -> None:
+    assert run_ending(place, fault)[0] == 0
+    ((_, record),) = Store(Path("out")).records()
+    assert record.status == "finished"
+
+
+def test_a_plugin_that_ends_the_command_with_0_does_not_end_it_in_silence(tmp_path: Path, toys: Path) -> None:
+    (tmp_path / "source.py").write_text(ENDING.format(place="configure", fault="os._exit(0)"))
+    (tmp_path / "e.yaml").write_text(ENDING_BOARD)
+    command = [sys.executable, "-m", "latentbench", "--plugin", str(toys), "--plugin", "source.py", "plan", "e.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{CONFIGURE}: os._exit(0) was called" in done.stderr
+
+
+def test_processes_and_threads_of_a_command_end_as_they_like() -> None:
+    with outliving_os_exit():
+        child = os.fork()
+        if not child:
+            os._exit(7)
+        with pytest.raises(LatentbenchError, match=r"os\._exit\(7\) was called: a plugin must not end the process"):
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+    code = (
+        "import os, threading\nfrom latentbench.commands.common import outliving_os_exit\n"
+        "with outliving_os_exit():\n"
+        "    threading.Thread(target=os._exit, args=(7,)).start()\n    threading.Event().wait()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7

@@ -552,7 +552,8 @@ def test_a_read_only_results_folder_is_named_and_nothing_is_lost(
         with an_ordinary_user():
             assert main(arguments) == 2
         err = capsys.readouterr().err
-        assert re.search(r"1 of 2 runs did not end: cannot write .*results/\.work/\w+: Permission denied: .*--out", err)
+        lost = r"cannot write .*results/\.work/\w+: Permission denied: .*--out"
+        assert re.search(f"1 of 2 runs did not end: centre-distance on toy-blobs, seed 0: {lost}", err)
         assert "Traceback" not in err
         assert records(out) == kept
 

@@ -15,7 +15,7 @@ from latentbench.records.record import Record
 from latentbench.records.store import Store
 
 FAULTS = '''
-import os, sys, threading, time
+import os, signal, sys, threading, time
 from functools import wraps
 import numpy as np
 import torch
@@ -43,6 +43,11 @@ class SysExit(Honest):
 class OsExit(Honest):
     def training_step(self, batch):
         os._exit(0)
+
+class Signalled(Honest):
+    def training_step(self, batch):
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+        time.sleep(1000)
 
 class Endless(Honest):
     def training_step(self, batch):
@@ -114,7 +119,8 @@ class NoException(Honest):
 @hookimpl
 def latentbench_models():
     return [
-        AHonest, SysExit, OsExit, Endless, Lingering, Doubles, Slow, Interrupts, LeavesItsGenerator, NoException, Honest
+        AHonest, SysExit, OsExit, Signalled, Endless, Lingering, Doubles, Slow, Interrupts, LeavesItsGenerator,
+        NoException, Honest,
     ]
 
 @hookimpl
@@ -164,6 +170,36 @@ def test_a_model_that_ends_the_process_is_a_failed_run_and_the_others_go_on(run:
     assert re.match(called, failures["sys-exit"])
     assert failures["os-exit"] == "os-exit on toy-blobs, seed 0 (fitting) ended the process with exit code 0"
     assert "2 of 4 runs failed" in err
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(11, " (SIGSEGV)"), (14, " (SIGALRM)"), (6, " (SIGABRT)"), (8, " (SIGFPE)"), (40, "")]
+)
+def test_a_signal_that_a_run_brings_upon_itself_is_a_failure_that_names_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    monkeypatch.setenv("SIGNAL", str(number))
+    code, err, records = run("signalled")
+    assert code == 2
+    failure = records["signalled"].failure
+    assert failure is not None
+    assert failure.type == "ProcessExit"
+    told = f"signalled on toy-blobs, seed 0 (fitting) ended the process by signal {number}{name}"
+    assert failure.message == told
+    assert f"1 of 1 runs failed: {told} (latentbench show " in err
+    assert "--retry-failed" in err
+
+
+@pytest.mark.parametrize("number", [15, 1])
+def test_a_run_that_is_killed_from_outside_is_named_and_resumed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setenv("SIGNAL", str(number))
+    code, err, records = run("signalled")
+    assert code == 2
+    assert not records
+    lost = f"its process was killed by signal {number}; the same command resumes it"
+    assert f"error: 1 of 1 runs did not end: signalled on toy-blobs, seed 0: {lost}\n" in err
 
 
 def test_a_metric_that_ends_the_process_costs_its_own_value_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,5 +413,8 @@ def test_a_process_that_ends_once_its_record_is_written_costs_no_record(
     monkeypatch.setenv("ENDS_WHEN_FINISHED", "1")
     code, err, records = run("honest")
     assert code == 2
-    assert "ended the process with exit code 0; its finished record is kept" in err
+    assert (
+        "1 of 1 runs did not end: honest on toy-blobs, seed 0 (recording) ended the process with exit code 0; " in err
+    )
+    assert "its finished record is kept" in err
     assert records["honest"].status == "finished"

@@ -31,7 +31,7 @@ def carry_out(work: Work, executor: Offer, how: Execution, slots: int, *, quiet:
         quiet: tell of nothing but runs that do not end well.
 
     Returns:
-        One line for each run that did not end, and so has no record.
+        One line for each run that did not end, and so has no record; it names the run.
 
     Raises:
         StorageError: the folder of the records cannot be written.

@@ -18,7 +18,7 @@ import click
 
 import latentbench
 from latentbench.commands import VERBS
-from latentbench.commands.common import Invocation, common_options
+from latentbench.commands.common import Invocation, common_options, outliving_os_exit
 from latentbench.commands.defaults import Defaults
 from latentbench.commands.output import shown_output
 from latentbench.errors import LatentbenchError, describe, origin
@@ -72,7 +72,12 @@ class _Verbs(click.Group):
                     formatter.write_dl(list(rows.items()))
 
     def invoke(self, ctx: click.Context) -> None:
-        super().invoke(ctx)  # what a verb returns is no exit code
+        try:
+            super().invoke(ctx)  # what a verb returns is no exit code
+        except BaseException as error:
+            if isinstance(error, (Exception, KeyboardInterrupt)) or ctx.invoked_subcommand not in VERBS:
+                raise  # a plugin's command may end as it likes
+            raise LatentbenchError(describe(error), "a plugin must not end the process") from error
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,7 +101,7 @@ def main(args: Sequence[str] | None = None) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read what every distribution lists
     gc.set_threshold(_ALLOCATIONS)
     atexit.register(gc.freeze)  # nor is anything gained by such a search when the process ends
-    with shown_output(), _ending_when_told():
+    with shown_output(), _ending_when_told(), outliving_os_exit():
         return _run(args)
 
 

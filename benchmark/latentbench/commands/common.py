@@ -4,12 +4,13 @@ import logging
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -35,6 +36,7 @@ __all__ = [
     "fitted",
     "folder_words",
     "ledger_at",
+    "outliving_os_exit",
     "pass_invocation",
     "print_or_write",
     "results_option",
@@ -77,6 +79,29 @@ def _staying_here(whose: str) -> Iterator[None]:
             logging.getLogger("latentbench").warning(
                 "%s changed the process of the command: %s; it is put back", whose, change
             )
+
+
+@contextmanager
+def outliving_os_exit() -> Iterator[None]:
+    """Let ``os._exit`` raise where a plugin calls it: the command would end there, without a word and perhaps with 0.
+
+    Other threads, and processes that are forked in the block, end as ever.
+
+    Raises:
+        LatentbenchError: it was called.
+    """
+    end, here = os._exit, (os.getpid(), threading.get_ident())
+
+    def refuse(status: int) -> NoReturn:
+        if (os.getpid(), threading.get_ident()) != here:
+            end(status)
+        raise LatentbenchError(f"os._exit({status}) was called", "a plugin must not end the process")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = end
 
 
 class Invocation:

@@ -8,7 +8,7 @@ from typing import Any
 from latentbench.boards.board import find_board
 from latentbench.commands import VERBS
 from latentbench.commands.board_runs import carry_out, slots_on
-from latentbench.commands.common import watched
+from latentbench.commands.common import outliving_os_exit, watched
 from latentbench.commands.display import preparing
 from latentbench.devices import resolve_device
 from latentbench.errors import LatentbenchError
@@ -23,6 +23,7 @@ __all__ = ["run"]
 log = logging.getLogger("latentbench")
 
 
+@outliving_os_exit()
 def run(
     board: str | Path,
     *,

@@ -14,7 +14,7 @@ from latentbench.boards.lineup import Lineup
 from latentbench.config import Options, TrainingOptions
 from latentbench.data.dataset import Dataset, State
 from latentbench.data.splits import DataInfo
-from latentbench.errors import LatentbenchError, blame, describe, did_you_mean, is_interrupt
+from latentbench.errors import LatentbenchError, describe, did_you_mean, is_interrupt, outliving
 from latentbench.model import Model
 from latentbench.plugins.registry import Offer, Plugins
 from latentbench.running.asked import (
@@ -175,7 +175,9 @@ def plan_series(
     series: list[Series] = []
     for entry in entries:
         dataset = data[_names(entry)]
-        options = dataset.Config.parse({**entry.options, **assigned[_names(entry)]}, f"dataset '{entry.label}'")
+        this = f"dataset '{entry.label}'"
+        with outliving(plugins.get("datasets", entry.name).plugin.blamed_for(f"{this}, Config")):
+            options = dataset.Config.parse({**entry.options, **assigned[_names(entry)]}, this)
         here: list[Series] = []
         for (label, name), model in classes.items():
             variant = variants.get(label)
@@ -183,8 +185,9 @@ def plan_series(
                 continue
             if model.null and not can_be_shown(board, entry, model, plugins):
                 continue
-            own = _configure_variant(board, variant, model, entry, options) if variant is not None else {}
-            with blame(f"model '{name}', configure() for dataset '{entry.label}'"):
+            whose = plugins.get("models", name).plugin.blamed_for(f"model '{name}', configure() for {this}")
+            with outliving(whose):
+                own = _configure_variant(board, variant, model, entry, options) if variant is not None else {}
                 config = model.configure(entry.name, {**own, **assigned[label, name]}, options)
             number = 1 if model.deterministic else seeds or board.seeds_of(entry, variant)
             budget = board.budget_of(entry, variant)
@@ -298,7 +301,7 @@ def plan(
             outline(data, board, entry, plugins) if as_listed else {}
         )  # an override may take away what the board names
         warn_of_shared_images(label, data)
-        able = list(_able(here, data.info))
+        able = list(_able(here, data.info, plugins))
         for seed in range(max((one.seeds for one in able), default=0)):
             for one in able:
                 if seed < one.seeds:
@@ -390,11 +393,12 @@ def _check_that_it_differs(board: Board, one: Series, earlier: Sequence[Series],
             raise board.mistake(("variants", place), what, "give it other 'options', or 'datasets' where they differ")
 
 
-def _able(series: Sequence[Series], info: DataInfo) -> Iterator[Series]:
+def _able(series: Sequence[Series], info: DataInfo, plugins: Plugins) -> Iterator[Series]:
     """Those whose models can learn from a dataset; of the others it is told what they lack."""
     for one in series:
         lacking = [need for need in one.model.needs if not getattr(info, need)]
-        with blame(f"model '{one.model.name}', suits() for dataset '{one.entry.label}'"):
+        asked = f"model '{one.model.name}', suits() for dataset '{one.entry.label}'"
+        with outliving(plugins.get("models", one.model.name).plugin.blamed_for(asked)):
             reason = f"it needs {', '.join(lacking)}" if lacking else one.model.suits(info)
         if not reason:
             yield one

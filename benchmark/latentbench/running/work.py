@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from latentbench.boards.board import Board
 from latentbench.boards.lineup import Lineup, write_lineup
-from latentbench.errors import LatentbenchError, blame, describe
+from latentbench.errors import LatentbenchError, describe, outliving
 from latentbench.executor import Execution, Outcome, Progress, Task
 from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.belief import refuse_contradictions
@@ -127,7 +127,7 @@ class Work:
             watcher: is told how the runs go.
 
         Returns:
-            One line for each run that did not end, and so has no record.
+            One line for each run that did not end, and so has no record; it names the run.
 
         Raises:
             StorageError: the folder of the records cannot be written.
@@ -148,7 +148,8 @@ class Work:
             headline = next((name for name in ranking if record is not None and name in record.values), "")
             watcher.outcome(outcome, record, headline)
             if outcome.status == "lost":
-                lost.append(outcome.message)
+                whose = "" if outcome.message.startswith(str(run.spec)) else f"{run}: "
+                lost.append(f"{whose}{outcome.message}")
         return lost + [f"executor '{executor.name}' told nothing of {run}" for run in silent.values()]
 
     def beginning(self, run: Planned) -> str:
@@ -180,7 +181,7 @@ def _of_executor(outcomes: Iterable[Outcome], executor: Offer) -> Iterator[Outco
     whose = executor.plugin.blamed_for(f"executor '{executor.name}', run()")
     coming = iter(outcomes)
     while True:
-        with blame(whose), nullcontext() if executor.plugin.builtin else undoing(whose):
+        with outliving(whose), nullcontext() if executor.plugin.builtin else undoing(whose):
             outcome = next(coming, None)
         if outcome is None:
             return

@@ -206,6 +206,18 @@ def test_a_command_sets_the_exit_code_by_exit_and_not_by_what_it_returns(tmp_pat
     assert main(["--plugin", str(command_file(tmp_path, body)), "act"]) == code
 
 
+def test_what_exits_with_0_in_a_built_in_command_is_an_error(monkeypatch, capsys):
+    monkeypatch.setattr("latentbench.boards.board.find_board", lambda *_: sys.exit(0))
+    assert main(["run", "toys"]) == 2
+    assert capsys.readouterr().err == "latentbench: error: SystemExit: 0: a plugin must not end the process\n"
+
+
+def test_the_command_of_a_plugin_may_end_the_process_with_a_code_of_its_own(tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        main(["--plugin", str(command_file(tmp_path, "raise SystemExit(3)")), "act"])
+    assert ended.value.code == 3
+
+
 @pytest.mark.parametrize(
     ("number", "ignored", "code", "word"),
     [
