@@ -4,6 +4,7 @@ import warnings
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -73,7 +74,8 @@ class _KMeans(_Clusters):
         for facet, k in self.numbers.items():
             if k > len(codes):
                 what = f"model '{self.name}': {k} clusters need as many training images, and there are {len(codes)}"
-                raise LatentbenchError(what, f"set clusters to {len(codes)} at most")
+                mend = f"set clusters to {len(codes)} at most" if len(codes) > 1 else "take a dataset with more of them"
+                raise LatentbenchError(what, mend)
             with threadpool_limits(1), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different codes than clusters
                 self.fit_facet(facet, k, codes, seed % 2**32)
@@ -129,7 +131,8 @@ class ComponentClusters(_KMeans):
         from sklearn.decomposition import PCA
 
         pixels = _pixels(train, trainer)
-        pca = PCA(len(self.components), random_state=trainer.seed % 2**32).fit(pixels.numpy())
+        with np.errstate(invalid="ignore"):  # shares of a variance of 0, where all images are equal
+            pca = PCA(len(self.components), random_state=trainer.seed % 2**32).fit(pixels.numpy())
         self.mean.copy_(torch.from_numpy(pca.mean_))
         self.components.copy_(torch.from_numpy(pca.components_))
         self.find_centres(torch.from_numpy(pca.transform(pixels.numpy())), trainer.seed)

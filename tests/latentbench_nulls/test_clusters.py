@@ -110,3 +110,13 @@ def test_images_of_any_shape_are_in_the_cluster_that_scikit_learn_predicts(shape
 def test_more_clusters_than_images_are_refused(null_class):
     with pytest.raises(LatentbenchError, match="61 clusters need as many training images, and there are 60"):
         fitted(null_class, images((1, 8, 8), 60), TWO, clusters=61)
+
+
+@pytest.mark.parametrize("null_class", [PixelClusters, ComponentClusters, ComponentMixture])
+def test_equal_training_images_are_in_one_cluster_and_a_single_one_is_refused(null_class, recwarn):
+    train = images((1, 8, 8), 1).expand(60, -1, -1, -1)
+    found = fitted(null_class, train, TWO).cluster(train[:5])
+    assert {len(values.unique()) for values in found.values()} == {1}
+    with pytest.raises(LatentbenchError, match="and there are 1: take a dataset with more of them"):
+        fitted(null_class, train[:1], {"left": (np.zeros(1), 3)})
+    assert not recwarn.list
