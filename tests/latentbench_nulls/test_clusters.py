@@ -120,3 +120,15 @@ def test_equal_training_images_are_in_one_cluster_and_a_single_one_is_refused(nu
     with pytest.raises(LatentbenchError, match="and there are 1: take a dataset with more of them"):
         fitted(null_class, train[:1], {"left": (np.zeros(1), 3)})
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("null_class", [ChanceClusters, PixelClusters, ComponentClusters, ComponentMixture])
+def test_a_number_of_clusters_is_refused_where_it_is_the_one_without_the_option(null_class):
+    """Without the option there is one facet then, and the same one; of two numbers of values there are two."""
+    labels = np.arange(60)
+    train, one = images((1, 8, 8), 60), {"a": (labels % 3, 3), "b": (labels * 0, 1), "c": (labels % 3, 3)}
+    assert fitted(null_class, train, one).cluster(train).keys() == {"k3"}
+    with pytest.raises(LatentbenchError, match="'clusters' has no effect: the attributes have 3 values: leave it out"):
+        fitted(null_class, train, one, clusters=3)
+    assert fitted(null_class, train, one, clusters=4).cluster(train).keys() == {"k4"}
+    assert fitted(null_class, train, TWO, clusters=3).cluster(train).keys() == {"k3"}
