@@ -91,7 +91,8 @@ class FactorRotation(Null):
         images, factors = (torch.cat(parts) for parts in zip(*batches, strict=True))
         if not len(images):
             raise LatentbenchError(f"model '{self.name}': no training image has all of its labels")
-        mean, std = factors.float().mean(0), factors.float().std(0).clamp_min(1e-6)
+        correction = min(1, len(factors) - 1)  # of one image: 0
+        mean, std = factors.float().mean(0), factors.float().std(0, correction=correction).clamp_min(1e-6)
         if self._determined(images, factors):
             images, factors = self._every_combination(images, factors, train, trainer)
         kept = torch.arange(len(self.codes), device=images.device) % len(images)

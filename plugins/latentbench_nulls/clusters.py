@@ -4,6 +4,7 @@ import warnings
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -36,7 +37,17 @@ class _Clusters(Null):
     def numbers(self) -> dict[str, int]:
         """Facet -> its number of clusters."""
         own = self.config.clusters
-        return {f"k{k}": k for k in ([own] if own else sorted({v for v in self.info.attributes.values() if v > 1}))}
+        return {f"k{k}": k for k in ([own] if own else _numbers_of_values(self.info))}
+
+    def build(self, info: DataInfo) -> None:
+        """Check the number of clusters.
+
+        Raises:
+            LatentbenchError: it is the one that there is without the option.
+        """
+        if [self.config.clusters] == _numbers_of_values(info):
+            what = f"model '{self.name}': 'clusters' has no effect: the attributes have {self.config.clusters} values"
+            raise LatentbenchError(what, "leave it out")
 
 
 class ChanceClusters(_Clusters):
@@ -73,7 +84,8 @@ class _KMeans(_Clusters):
         for facet, k in self.numbers.items():
             if k > len(codes):
                 what = f"model '{self.name}': {k} clusters need as many training images, and there are {len(codes)}"
-                raise LatentbenchError(what, f"set clusters to {len(codes)} at most")
+                mend = f"set clusters to {len(codes)} at most" if len(codes) > 1 else "take a dataset with more of them"
+                raise LatentbenchError(what, mend)
             with threadpool_limits(1), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different codes than clusters
                 self.fit_facet(facet, k, codes, seed % 2**32)
@@ -98,6 +110,7 @@ class PixelClusters(_KMeans):
 
     def build(self, info: DataInfo) -> None:
         """Make the buffers of the centres."""
+        super().build(info)
         self.make_centres(info.image_numel)
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
@@ -119,6 +132,7 @@ class ComponentClusters(_KMeans):
 
     def build(self, info: DataInfo) -> None:
         """Make the buffers of the components, (q, C H W), and of the centres."""
+        super().build(info)
         q = min(30, info.image_numel, info.train_size)
         self.register_buffer("mean", torch.zeros(info.image_numel))
         self.register_buffer("components", torch.zeros(q, info.image_numel))
@@ -129,7 +143,8 @@ class ComponentClusters(_KMeans):
         from sklearn.decomposition import PCA
 
         pixels = _pixels(train, trainer)
-        pca = PCA(len(self.components), random_state=trainer.seed % 2**32).fit(pixels.numpy())
+        with np.errstate(invalid="ignore"):  # shares of a variance of 0, where all images are equal
+            pca = PCA(len(self.components), random_state=trainer.seed % 2**32).fit(pixels.numpy())
         self.mean.copy_(torch.from_numpy(pca.mean_))
         self.components.copy_(torch.from_numpy(pca.components_))
         self.find_centres(torch.from_numpy(pca.transform(pixels.numpy())), trainer.seed)
@@ -169,6 +184,11 @@ class ComponentMixture(ComponentClusters):
             white = torch.einsum("bkd,kde->bke", codes[:, None] - means, whitening)
             found[facet] = (offsets - white.square().sum(2) / 2).argmax(1)
         return found
+
+
+def _numbers_of_values(info: DataInfo) -> list[int]:
+    """In ascending order, each once."""
+    return sorted({values for values in info.attributes.values() if values > 1})
 
 
 def _pixels(train: Split, trainer: "Trainer") -> Tensor:

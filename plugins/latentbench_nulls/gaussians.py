@@ -1,6 +1,7 @@
 """Nulls for anomaly maps with one Gaussian for each position: of raw patches, and of untrained features."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -8,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from latentbench import DataInfo, Options, Split
+from latentbench import DataInfo, LatentbenchError, Options, Split
 from latentbench_nulls.null import GRID, NullMap, draw
 from latentbench_nulls.untrained import UntrainedNetwork
 from latentbench_patches import distances, moments, whitening
@@ -35,6 +36,11 @@ class _PositionGaussian(NullMap):
         dimensions: int = Field(48, ge=1, description="d: numbers that are kept of each position's features")
         shrinkage: float = Field(0.1, ge=0, le=1, description="weight of the multiple of the identity")
 
+        def unused(self) -> Mapping[str, str]:
+            """The shrinkage of a single variance."""
+            own = {"shrinkage": "in one dimension a covariance is a multiple of the identity"}
+            return {**super().unused(), **(own if self.dimensions == 1 else {})}
+
     config: Config
     directions: Tensor
     mean: Tensor
@@ -45,10 +51,17 @@ class _PositionGaussian(NullMap):
         """(B, cells, D) for images (B, C, H, W)."""
 
     def build(self, info: DataInfo) -> None:
-        """Draw the directions, (D, d) with d at most D, and make the buffers of the fit."""
+        """Draw the directions, (D, d), and make the buffers of the fit.
+
+        Raises:
+            LatentbenchError: d is more than D.
+        """
         down, across = GRID.shape(info.height, info.width)
         features = self.features(torch.zeros(1, *info.image_shape)).shape[2]
-        d = min(self.config.dimensions, features)
+        d = self.config.dimensions
+        if d > features:
+            what = f"model '{self.name}': dimensions={d} is more than the {features} features of a position"
+            raise LatentbenchError(what, f"set dimensions to {features} at most")
         self.register_buffer("directions", nn.init.orthogonal_(torch.empty(features, d)))
         self.register_buffer("mean", torch.zeros(down * across, d))
         self.register_buffer("whitening", torch.zeros(down * across, d, d))

@@ -1,5 +1,6 @@
 """Nulls that compare an image, or its patches, with the nearest of the training images."""
 
+import logging
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from latentbench import Trainer
 
 __all__ = ["NearestImage", "NearestPatch", "fingerprint", "nearest"]
+
+log = logging.getLogger("latentbench")
 
 #: Points and references that are compared at a time, so that the table of distances fits into a processor's cache.
 _POINTS, _REFERENCES = 1024, 1024
@@ -63,7 +66,11 @@ class NearestPatch(NullMap):
         self.register_buffer("references", torch.zeros(self.images * self.of_each, info.channels * GRID.side**2))
 
     def fit(self, train: Split, validation: Split | None, trainer: "Trainer") -> None:
-        """Keep random patches of each image."""
+        """Keep random patches of each image; there is a warning where more were asked for than there are."""
+        asked, default = self.config.patches, self.Config.model_fields["patches"].default
+        if asked != default and asked > len(self.references):
+            what = "model '%s': patches=%d is more than the %d patches of the training images: all are kept"
+            log.warning(what, self.name, asked, len(self.references))
         kept = []
         for batch in draw(train, trainer, self.images):
             found = GRID.patches(batch.images)

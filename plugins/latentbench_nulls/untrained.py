@@ -21,6 +21,8 @@ _WIDTHS = (16, 32, 64)
 _AT_ONCE = 64
 #: Share of the mean variance that is added to each, because features depend on each other.
 _NOISE = 1e-6
+#: Variance that is added at least: that of rounding errors. Training images that are all equal have no other.
+_LEAST_NOISE = torch.finfo(torch.float32).eps ** 2
 
 
 class UntrainedNetwork(nn.Module):
@@ -69,9 +71,9 @@ class UntrainedFeatures(Null):
         """Fit mean and covariance of the features to the training images, or to 10,000 of them."""
         features = torch.cat([self._features(batch.images) for batch in draw(train, trainer)]).double()
         covariance = features.T.cov(correction=0)
-        noise = _NOISE * covariance.diagonal().mean() * torch.eye(len(covariance), device=covariance.device)
+        noise = (_NOISE * covariance.diagonal().mean()).clamp_min(_LEAST_NOISE)
         self.mean.copy_(features.mean(0))
-        self.whitening.copy_(whitening(covariance + noise))
+        self.whitening.copy_(whitening(covariance + noise * torch.eye(len(covariance), device=covariance.device)))
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, 112): the mean of each channel of each layer, then centred and decorrelated."""

@@ -122,3 +122,10 @@ def test_an_image_between_gray_levels_has_the_code_of_the_nearest():
 def test_a_rotation_needs_two_attributes():
     assert FactorRotation.suits(DataInfo(1, 8, 8, 1, {"digit": 10})) == "a rotation needs two attributes"
     assert FactorRotation.suits(DataInfo(1, 8, 8, 1, {"left": 2, "right": 2})) is None
+
+
+def test_of_one_image_the_code_is_the_origin():
+    """Its factors are their own mean."""
+    train = images((1, 8, 8), 1)
+    null = fitted(FactorRotation, train, {"left": ([1], 2), "right": ([2], 3)})
+    assert null.encode(images((1, 8, 8), 3, seed=1)).tolist() == [[0, 0]] * 3

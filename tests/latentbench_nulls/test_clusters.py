@@ -110,3 +110,25 @@ def test_images_of_any_shape_are_in_the_cluster_that_scikit_learn_predicts(shape
 def test_more_clusters_than_images_are_refused(null_class):
     with pytest.raises(LatentbenchError, match="61 clusters need as many training images, and there are 60"):
         fitted(null_class, images((1, 8, 8), 60), TWO, clusters=61)
+
+
+@pytest.mark.parametrize("null_class", [PixelClusters, ComponentClusters, ComponentMixture])
+def test_equal_training_images_are_in_one_cluster_and_a_single_one_is_refused(null_class, recwarn):
+    train = images((1, 8, 8), 1).expand(60, -1, -1, -1)
+    found = fitted(null_class, train, TWO).cluster(train[:5])
+    assert {len(values.unique()) for values in found.values()} == {1}
+    with pytest.raises(LatentbenchError, match="and there are 1: take a dataset with more of them"):
+        fitted(null_class, train[:1], {"left": (np.zeros(1), 3)})
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("null_class", [ChanceClusters, PixelClusters, ComponentClusters, ComponentMixture])
+def test_a_number_of_clusters_is_refused_where_it_is_the_one_without_the_option(null_class):
+    """Without the option there is one facet then, and the same one; of two numbers of values there are two."""
+    labels = np.arange(60)
+    train, one = images((1, 8, 8), 60), {"a": (labels % 3, 3), "b": (labels * 0, 1), "c": (labels % 3, 3)}
+    assert fitted(null_class, train, one).cluster(train).keys() == {"k3"}
+    with pytest.raises(LatentbenchError, match="'clusters' has no effect: the attributes have 3 values: leave it out"):
+        fitted(null_class, train, one, clusters=3)
+    assert fitted(null_class, train, one, clusters=4).cluster(train).keys() == {"k4"}
+    assert fitted(null_class, train, TWO, clusters=3).cluster(train).keys() == {"k3"}

@@ -5,6 +5,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.distance import mahalanobis
 from tests.latentbench_nulls.given import SHAPES, fitted, images, slow_layers
 
+from latentbench import LatentbenchError
 from latentbench_nulls import gaussians
 from latentbench_nulls.gaussians import PatchGaussian, UntrainedPatchGaussian
 from latentbench_nulls.null import GRID
@@ -63,3 +64,26 @@ def test_a_position_that_looks_the_same_in_all_training_images_has_finite_distan
     assert found.isfinite().all()
     assert found[6, 8] > 1
     assert found[0, 16] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("null_class", "shape", "most"),
+    [(PatchGaussian, (1, 8, 8), 64), (PatchGaussian, (3, 8, 8), 192), (UntrainedPatchGaussian, (1, 8, 8), 112)],
+)
+def test_there_are_no_more_dimensions_than_features(null_class, shape, most):
+    train = images(shape, 5)
+    assert fitted(null_class, train, dimensions=most).directions.shape == (most, most)
+    with pytest.raises(
+        LatentbenchError, match=f"dimensions={most + 1} is more than .* set dimensions to {most} at most"
+    ):
+        fitted(null_class, train, dimensions=most + 1)
+
+
+def test_of_one_dimension_nothing_is_shrunk_and_the_option_is_refused():
+    train = images((1, 8, 8), 40)
+    null = fitted(PatchGaussian, train, dimensions=1)
+    seen = null.features(train).double() @ null.directions.double()
+    np.testing.assert_allclose(null.whitening[:, 0, 0], 1 / (seen[..., 0].numpy().var(0) + 1e-4) ** 0.5, rtol=1e-4)
+    assert PatchGaussian.configure("none", {"dimensions": 1}).model_dump() == {"dimensions": 1}
+    with pytest.raises(LatentbenchError, match="'shrinkage' has no effect: in one dimension a covariance is"):
+        PatchGaussian.configure("none", {"dimensions": 1, "shrinkage": 0.2})

@@ -65,3 +65,11 @@ def test_with_every_patch_kept_a_training_image_is_normal_and_a_spot_is_not():
     row, column = divmod(int(null.localize(spotted)[0].argmax()), 17)
     assert 6 <= row <= 12
     assert 0 <= column <= 7
+
+
+@pytest.mark.parametrize(("asked", "told"), [(None, False), (40, False), (41, True)])
+def test_more_patches_than_there_are_get_a_warning_but_by_default(asked, told, caplog):
+    """Two images of 5 by 4 patches."""
+    fitted(NearestPatch, images((1, 13, 17), 2), **({} if asked is None else {"patches": asked}))
+    expected = "model 'null-nearest-patch': patches=41 is more than the 40 patches of the training images: all are kept"
+    assert caplog.messages == [expected] * told

@@ -35,6 +35,17 @@ def test_codes_of_training_images_are_decorrelated():
     np.testing.assert_allclose(np.cov(codes.T), np.eye(112), atol=0.05)
 
 
+@pytest.mark.parametrize("number", [1, 5])
+def test_where_all_training_images_are_equal_codes_are_features_in_units_of_rounding_errors(number):
+    train, test = images((1, 8, 8), 1).expand(number, -1, -1, -1), images((1, 8, 8), 3, seed=1)
+    null = fitted(UntrainedFeatures, train)
+    seen, *given = (_features(null, image) for image in (train[0].double().numpy(), *test.double().numpy()))
+    np.testing.assert_allclose(
+        null.encode(test), (np.array(given) - seen) / np.finfo(np.float32).eps, rtol=1e-3, atol=10
+    )
+    assert null.encode(train).abs().max() < 10
+
+
 def test_weights_are_scaled_to_keep_the_size_of_activations_and_are_never_trained():
     torch.manual_seed(0)
     weights = list(UntrainedNetwork(3).parameters())

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from scipy import stats
 
 from latentbench.boards.board import Board
 from latentbench.boards.means import means
+from latentbench.boards.references import beside
 from latentbench.boards.render.leaderboard import render
-from latentbench.boards.rows import Beside, Row
+from latentbench.boards.rows import Beside, Column, Row
 from latentbench.boards.standings import Table, standings
 from latentbench.errors import LatentbenchError
 from latentbench.evaluation.bootstrap import image_weights
@@ -225,6 +227,25 @@ def test_false_claims_are_rare_whatever_the_number_of_nulls_and_rows() -> None:
         claims = np.array([simulate(draw, [0.5] * 5, nulls) for _ in range(150)])
         false = int((claims != "undecided").any(axis=1).sum())
         assert stats.binomtest(false, 150, 0.05, alternative="greater").pvalue > 0.001
+
+
+def test_a_row_that_is_as_good_as_the_best_of_ten_nulls_is_rarely_said_to_be_behind_or_ahead() -> None:
+    """The row is alone, so that nothing is corrected for other rows. Where one null is best, it has to be beaten."""
+    draw = np.random.default_rng(2)
+    columns = [Column(f"m[{number}]@test", "m", True, 1, 0) for number in range(200)]
+    for levels in ([0.5] * 11, [0.5, 0.5, *[0.2] * 9]):
+        row, *nulls = (
+            replace(
+                table(runs(f"r{place}", [0.5] * 3)).rows[0],
+                numbers={one.name: dict(enumerate((level + draw.normal(0, 0.01, 3)).tolist())) for one in columns},
+            )
+            for place, level in enumerate(levels)
+        )
+        (found,) = beside([row], nulls, columns, seeds=True)
+        verdicts = [one.verdict for one in found.beside_null.values()]
+        false = verdicts.count("behind") + verdicts.count("ahead")
+        assert len(verdicts) == 200
+        assert stats.binomtest(false, 200, 0.05, alternative="greater").pvalue > 0.001
 
 
 def test_true_orders_are_found() -> None:
