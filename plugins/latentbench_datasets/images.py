@@ -30,7 +30,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _GREY = ("1", "L", "LA", *_DEEP)
 _COLOUR = ("RGB", "RGBA", "P", "PA")
-_TURNED = range(2, 9)  # values of the EXIF tag "Orientation"; others say nothing, and some cameras write 0
+_TURNED = range(2, 9)  # values of the tag "Orientation"; others say nothing, and some cameras write 0
 #: Pixels of the largest image that is read. Pillow's own limit of 179 million is less than line-scan cameras give.
 _MOST_PIXELS = 2**30
 
@@ -248,12 +248,14 @@ def _decoded(path: Path) -> tuple[Image.Image, Storage]:
     try:
         with _no_limit_of_pillow():
             Image.open(io.BytesIO(content)).verify()
+            # Before the pixels: Pillow turns those of a TIFF when it loads them, and drops the tag.
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
             image.load()
     except MemoryError:
         raise
     except Exception as error:  # the decoders have no common type of error
         raise _corrupt(path, len(content), error) from None
-    if image.getexif().get(ExifTags.Base.Orientation) in _TURNED:
+    if orientation in _TURNED:
         raise LatentbenchError(f"image {path} is to be turned by its EXIF orientation", "turn its pixels and save it")
     return _opaque(path, image), storage
 

@@ -103,17 +103,29 @@ def test_kinds_of_pixels_that_need_a_choice_are_refused(tmp_path: Path) -> None:
         is_grey(tmp_path / "a.jpg")
 
 
-def test_an_orientation_that_is_not_applied_is_refused(tmp_path: Path) -> None:
+def oriented(value: int) -> Image.Exif:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    assert "EXIF orientation" in message_of(saved(tmp_path / "a.jpg", COLOUR, exif=exif))
+    exif[0x0112] = value
+    return exif
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "packed.tif"])
+def test_an_orientation_that_is_not_applied_is_refused(tmp_path: Path, name: str, orientation: int) -> None:
+    packed = {"compression": "tiff_lzw"} if name == "packed.tif" else {}  # which Pillow decodes by another way
+    path = saved(tmp_path / name, GREY, exif=oriented(orientation), **packed)
+    assert bytes([0x12, 0x01]) in path.read_bytes() or bytes([0x01, 0x12]) in path.read_bytes()
+    assert "EXIF orientation" in message_of(path)
+    for read in (mask_levels, lambda file: read_mask(file, (12, 12), 12, 100), lambda file: read_centre(file, 6, 6)):
+        with pytest.raises(LatentbenchError, match="EXIF orientation: turn its pixels and save it"):
+            read(path)
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 9])
-def test_an_orientation_that_says_nothing_turns_nothing(tmp_path: Path, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    turned, plain = saved(tmp_path / "a.jpg", COLOUR, exif=exif), saved(tmp_path / "b.jpg", COLOUR)
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_an_orientation_that_says_nothing_turns_nothing(tmp_path: Path, suffix: str, orientation: int) -> None:
+    turned = saved(tmp_path / f"a.{suffix}", COLOUR, exif=oriented(orientation))
+    plain = saved(tmp_path / f"b.{suffix}", COLOUR)
     np.testing.assert_array_equal(read_image(turned, 3, 12), read_image(plain, 3, 12))
 
 

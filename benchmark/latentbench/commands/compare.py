@@ -69,7 +69,7 @@ def command(
     plugins = invocation.plugins
     boards = [find_board(board, plugins)] if board else [*all_boards(plugins).values()]
     stores = Store(results), Store(against or results)
-    one, other = (_Asked.of(text, store, boards) for text, store in zip((a, b), stores, strict=True))
+    one, other = (_Asked.of(text, store, boards, plugins) for text, store in zip((a, b), stores, strict=True))
     found = [
         _compare(records, one, others, other, plugins, values, bootstrap)
         for records, others in _pairs(one, other)
@@ -98,17 +98,19 @@ class _Asked:
     store: "Store"
 
     @classmethod
-    def of(cls, text: str, store: "Store", boards: "Sequence[Board]") -> "_Asked":
+    def of(cls, text: str, store: "Store", boards: "Sequence[Board]", plugins: "Plugins") -> "_Asked":
         """The runs that A or B names.
 
         Raises:
-            LatentbenchError: there are none, or they did not finish.
+            LatentbenchError: there are none, or they did not finish; or the run that it names is not believed.
         """
         from latentbench.boards.lineup import read_lineup
         from latentbench.boards.side_by_side import Place, rows_called
+        from latentbench.records.belief import believed, refuse_contradictions
 
         label, _, version = text.partition("@")
-        records = [record for _, record in store.records()]
+        metrics = plugins.values("metrics")
+        records = [record for _, record in believed(store.records(), metrics)]
         labels = {record.spec.model for record in records}
         labels |= {variant.label for board in boards for variant in board.variants}
         if label in labels:
@@ -123,7 +125,8 @@ class _Asked:
         if not re.fullmatch(r"[0-9a-f]+|last|.*/.*/.*", text):
             what = f"'{text}' is no run, model or variant in {store.root}"
             raise LatentbenchError(what, did_you_mean(text, labels))
-        _, record = store.find(text)
+        path, record = store.find(text)
+        refuse_contradictions(path, record, metrics)
         if record.status != "finished":
             raise LatentbenchError(f"run {record.key} ({record.spec}) failed", "compare finished runs")
         return cls(text, {Place.of(record): [record]}, True, store)

@@ -33,12 +33,13 @@ def command(invocation: Invocation, file: Path, results: Path, to: Path | None) 
     from latentbench.boards.lineup import read_lineup
     from latentbench.boards.render.findings import render_findings
     from latentbench.commands.leaderboard import replicates_of
+    from latentbench.records.belief import believed
     from latentbench.records.store import Store
 
     findings = load_findings(file)
     boards = boards_of(findings, invocation.plugins)
     store = Store(results)
-    records = dict(store.records())
+    records = dict(believed(store.records(), invocation.plugins.values("metrics")))
     replicates = replicates_of(boards.values(), records, store, invocation.plugins)
     lineups = {name: read_lineup(results, board) for name, board in boards.items()}
     print_or_write(render_findings(findings, boards, records.values(), lineups, replicates), to)

@@ -86,11 +86,12 @@ def command(
     from latentbench.boards.lineup import read_lineup
     from latentbench.boards.render.leaderboard import board_tables, written
     from latentbench.files import replacing
+    from latentbench.records.belief import believed
     from latentbench.records.store import Store
 
     store = Store(results)
     chosen = {name: find_board(name, invocation.plugins) for name in boards} or all_boards(invocation.plugins)
-    records = dict(store.records())
+    records = dict(believed(store.records(), invocation.plugins.values("metrics")))
     _warn_of_other_code(records.values(), invocation.plugins)
     replicates = replicates_of(chosen.values(), records, store, invocation.plugins)
     published = _published([one.name for one in chosen.values()], results, claims, invocation.plugins)

@@ -51,6 +51,7 @@ def command(
     from latentbench.boards.standings import standings
     from latentbench.commands.leaderboard import replicates_of
     from latentbench.files import replacing
+    from latentbench.records.belief import believed
     from latentbench.records.store import Store
 
     form = to.suffix.removeprefix(".").lower()
@@ -58,7 +59,7 @@ def command(
         raise LatentbenchError(f"cannot write {to}: a plot is no '{to.suffix}'", f"end it in .{' or .'.join(FORMATS)}")
     found = find_board(board, invocation.plugins)
     store = Store(results)
-    records = dict(store.records())
+    records = dict(believed(store.records(), invocation.plugins.values("metrics")))
     replicates = replicates_of([found], records, store, invocation.plugins)
     tables = standings(found, records.values(), read_lineup(results, found), replicates)
     if not tables:

@@ -4,6 +4,8 @@ Only what leaves no doubt is read here: one image of 8 bits a channel, without t
 read otherwise says how (``latentbench.Dataset.read_picture``).
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,23 +92,30 @@ def _storage(path: Path, image: Image.Image) -> Storage:
         raise LatentbenchError(f"picture {path} is corrupt or cut short: {' '.join(str(error).split())}") from None
 
 
-def _opened(path: Path) -> Image.Image:
-    """The picture with only its header read; line scans are larger than what Pillow takes for a decompression bomb."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The picture with only its header read; line scans are larger than what Pillow takes for a decompression bomb.
+
+    Pillow gets the open file, not its path: it would map the pixels of some files into memory, and take width for
+    height where those of a TIFF are to be turned by a quarter.
+    """
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        image = Image.open(path, formats=_FORMATS)
-    except UnidentifiedImageError:
-        with path.open("rb") as file:
-            stored = Storage.unread(file)
-        if stored:
-            raise LatentbenchError(f"picture {path} is {stored}, which cannot be read", "save it with 8 bits") from None
-        raise LatentbenchError(f"picture {path} is none of {', '.join(_FORMATS)}, or is damaged") from None
-    except OSError as error:
-        raise LatentbenchError(f"cannot read picture {path}: {error.strerror or error}") from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-    if image.width * image.height > _MOST_PIXELS:
-        image.close()
-        shape = f"{image.width}x{image.height}"
-        raise LatentbenchError(f"picture {path} has {shape} pixels, more than {_MOST_PIXELS:,}", "cut it into tiles")
-    return image
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(path.open("rb"))
+            image = Image.open(file, formats=_FORMATS)
+        except UnidentifiedImageError:
+            if stored := Storage.unread(file):
+                what = f"picture {path} is {stored}, which cannot be read"
+                raise LatentbenchError(what, "save it with 8 bits") from None
+            raise LatentbenchError(f"picture {path} is none of {', '.join(_FORMATS)}, or is damaged") from None
+        except OSError as error:
+            raise LatentbenchError(f"cannot read picture {path}: {error.strerror or error}") from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+        if image.width * image.height > _MOST_PIXELS:
+            shape = f"{image.width}x{image.height}"
+            raise LatentbenchError(
+                f"picture {path} has {shape} pixels, more than {_MOST_PIXELS:,}", "cut it into tiles"
+            )
+        yield image

@@ -3,14 +3,17 @@
 Of a metric that is not installed, or of which another version is, nothing but the record can tell.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from latentbench.errors import LatentbenchError
 from latentbench.metric import Metric
 from latentbench.records.record import Record, Value
 
-__all__ = ["contradictions", "refuse_contradictions"]
+__all__ = ["believed", "contradictions", "refuse_contradictions"]
+
+log = logging.getLogger("latentbench")
 
 
 def contradictions(name: str, value: Value, metric: type[Metric]) -> list[str]:
@@ -51,3 +54,21 @@ def refuse_contradictions(path: Path, record: Record, metrics: Mapping[str, type
         if value.metric in metrics and (found := contradictions(name, value, metrics[value.metric])):
             mend = "remove it with `latentbench rm`, and make the run again"
             raise LatentbenchError(f"{path} is not believed: {found[0]}", mend)
+
+
+def believed(
+    records: Iterable[tuple[Path, Record]], metrics: Mapping[str, type[Metric]]
+) -> Iterator[tuple[Path, Record]]:
+    """The records that do not contradict the installed metrics; each of the others is warned of and left out.
+
+    Args:
+        records: each with its place.
+        metrics: those that are installed, by name.
+    """
+    for path, record in records:
+        try:
+            refuse_contradictions(path, record, metrics)
+        except LatentbenchError as error:
+            log.warning("%s; left out", error)
+        else:
+            yield path, record

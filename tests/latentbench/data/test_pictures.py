@@ -40,11 +40,19 @@ def test_colours_become_grey_and_sizes_change_as_pillow_does_it(tmp_path):
     assert (found[0] == np.asarray(expected)).all()
 
 
-def test_a_picture_is_turned_as_its_orientation_says(tmp_path):
+@pytest.mark.parametrize(
+    ("orientation", "shown"),
+    [
+        (2, GREY[:, ::-1]), (3, GREY[::-1, ::-1]), (4, GREY[::-1]),
+        (5, GREY.T), (6, np.rot90(GREY, -1)), (7, GREY[::-1, ::-1].T), (8, np.rot90(GREY)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("name", "options"), [("a.png", {}), ("a.tif", {}), ("a.tif", {"compression": "tiff_lzw"})])
+def test_a_picture_is_turned_once_as_its_orientation_says(tmp_path, name, options, orientation, shown):
     exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6  # to be turned by 90 degrees clockwise
-    path = saved(tmp_path / "turned.png", GREY, exif=exif)
-    assert (read_picture(path, (1, 20, 12))[0] == np.rot90(GREY, -1)).all()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = saved(tmp_path / name, GREY, exif=exif, **options)
+    assert (read_picture(path, (1, *shown.shape))[0] == shown).all()
 
 
 @pytest.mark.parametrize(
