@@ -192,7 +192,7 @@ def _side(records: "Sequence[Record]", store: "Store", plugins: "Plugins", wante
         if names := to_be_made(path, record, wanted, kept):
             from latentbench.evaluation.replicates import make_replicates  # needs torch, which the rest does not
 
-            metrics = plugins.values("metrics")
+            metrics = plugins.offers("metrics")
             kept |= make_replicates(path, record, names, store, metrics)
         replicates[record.key] = kept
     return Side(records, replicates)

@@ -73,7 +73,7 @@ def command(
             click.echo(f"{record.key}: {record.spec}: {error}")
             continue
         if news is not None:
-            keep_replicates(path, news, store, plugins.values("metrics"))
+            keep_replicates(path, news, store, plugins.offers("metrics"))
             store.save_record(news)
             changed += 1
             new = {value.metric for name, value in news.values.items() if value != record.values.get(name)}

@@ -176,7 +176,7 @@ def replicates_of(
             continue
         from latentbench.evaluation.replicates import make_replicates  # needs torch, which the tables do not
 
-        metrics = plugins.values("metrics")
+        metrics = plugins.offers("metrics")
         try:
             kept |= make_replicates(path, record, names, store, metrics)
             if kept:

@@ -22,8 +22,8 @@ from latentbench.evaluation.readouts import with_readouts
 from latentbench.evaluation.shared import read_only
 from latentbench.metric import Metric, why_unavailable
 from latentbench.plugins.registry import Plugins
-from latentbench.records.code import with_plugins
-from latentbench.records.record import Measured, Record, Value
+from latentbench.records.code import is_current, with_plugins
+from latentbench.records.record import Measured, Record
 from latentbench.records.store import Store
 from latentbench.value_name import ValueName
 
@@ -41,7 +41,7 @@ def lacking(record: Record, plugins: Plugins, among: Iterable[str] | None = None
         among: consider only metrics with these names; names that no plugin offers are ignored.
     """
     offers = plugins.offers("metrics")
-    has = {value.metric for value in record.values.values() if _is_current(value, offers)}
+    has = {value.metric for value in record.values.values() if is_current(value, offers)}
     tried = {ValueName.parse(name).metric for name in record.unmeasured}
     models = plugins.offers("models")
     known = record.spec.model in models
@@ -64,16 +64,6 @@ def obtainable(record: Record, names: Iterable[str], store: Store, plugins: Plug
     """
     targets = _targets(store.path(record.spec), record, store)
     return [name for name in names if targets is None or _may_apply(plugins.get("metrics", name).value, targets)]
-
-
-def _is_current(value: Value, offers: Mapping[str, Any]) -> bool:
-    """Whether a value is of the metric's present version and, as far as the record tells, of its present code."""
-    offer = offers.get(value.metric)
-    return (
-        offer is not None
-        and value.version == offer.value.measured_version()
-        and value.plugin in (None, str(offer.plugin))
-    )
 
 
 def evaluate_again(

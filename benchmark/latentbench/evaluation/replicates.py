@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,14 @@ from latentbench.evaluation.measuring import evaluation_of, kept_statistic, weig
 from latentbench.evaluation.predictions import Predictions
 from latentbench.evaluation.shared import read_only
 from latentbench.metric import Metric, why_unavailable
+from latentbench.records.code import is_current
 from latentbench.records.record import Record
 from latentbench.records.replicates import read_replicates, write_replicates
 from latentbench.records.store import Store
 from latentbench.value_name import ValueName
+
+if TYPE_CHECKING:
+    from latentbench.plugins.registry import Offer
 
 __all__ = ["keep_replicates", "make_replicates", "replicates_of"]
 
@@ -26,11 +31,12 @@ log = logging.getLogger("latentbench")
 
 
 def make_replicates(
-    path: Path, record: Record, names: Iterable[str], store: Store, metrics: Mapping[str, type[Metric]]
+    path: Path, record: Record, names: Iterable[str], store: Store, metrics: Mapping[str, "Offer"]
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Replicates of the record's values of these names, (B,) each, rounded to float32 as they are kept.
 
-    A value whose metric is not there in the record's version, or cannot be computed from what is kept, is left out.
+    A value whose metric is not there in the record's version and code, or cannot be computed from what is kept, is left
+    out.
 
     Args:
         path: the record's file.
@@ -46,8 +52,10 @@ def make_replicates(
     found = {}
     for name in names:
         value = record.values[name]
-        metric = metrics.get(value.metric)
-        if metric is None or metric.measured_version() != value.version or why_unavailable(metric):
+        if not is_current(value, metrics):
+            continue
+        metric: type[Metric] = metrics[value.metric].value
+        if why_unavailable(metric):
             continue
         try:
             replicates = replicates_of(ValueName.parse(name), predictions, data, metric(), record.spec.split_hash)
@@ -79,7 +87,7 @@ def replicates_of(
     return bootstrap_replicates_of_kept(metric, kept, weights, split_hash).get(name.selector)
 
 
-def keep_replicates(path: Path, record: Record, store: Store, metrics: Mapping[str, type[Metric]]) -> None:
+def keep_replicates(path: Path, record: Record, store: Store, metrics: Mapping[str, "Offer"]) -> None:
     """Make the replicates of values whose output is not kept, and keep them beside the record.
 
     Such values are found again from their metric's statistic alone, which takes no time; the replicates of other values
@@ -95,7 +103,7 @@ def keep_replicates(path: Path, record: Record, store: Store, metrics: Mapping[s
         LatentbenchError: the predictions or the targets are not those that the record names, or the folder cannot be
             written.
     """
-    able = {name for name, metric in metrics.items() if kept_statistic(metric) is not None}
+    able = {name for name, offer in metrics.items() if kept_statistic(offer.value) is not None}
     names = [name for name, value in record.values.items() if value.metric in able]
     if names and record.predictions is not None and record.targets is not None:
         made = make_replicates(path, record, names, store, metrics)

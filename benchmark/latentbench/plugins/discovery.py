@@ -1,13 +1,14 @@
 """Discovery of plugins: entry points of installed distributions, and local files."""
 
+import ast
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -201,9 +202,7 @@ def _siblings(folder: Path, content: bytes) -> dict[str, bytes]:
     left = [content]
     while left:
         for name in _imported(left.pop()):
-            package = folder / name / "__init__.py"
-            files = sorted(package.parent.rglob("*.py")) if package.is_file() else [folder / f"{name}.py"]
-            for file in files:
+            for file in _files_of(folder, name):
                 place = file.relative_to(folder).as_posix()
                 if place not in found and file.is_file():
                     found[place] = file.read_bytes()
@@ -211,17 +210,61 @@ def _siblings(folder: Path, content: bytes) -> dict[str, bytes]:
     return found
 
 
-def _imported(content: bytes) -> set[str]:
-    """The top-level modules that a source file imports, anywhere in it; none where it cannot be parsed."""
-    import ast
+def _files_of(folder: Path, name: str) -> list[Path]:
+    """The files that a module or package of this name has in a folder, or would have."""
+    package, module = folder / name, folder / f"{name}.py"
+    if (package / "__init__.py").is_file():
+        return sorted(package.rglob("*.py"))
+    if module.is_file() or not package.is_dir() or _is_installed(name):
+        return [module]
+    files = []
+    for place, folders, names in os.walk(package):  # a namespace package, which may hold anything else, too
+        here = Path(place)
+        folders[:] = [one for one in folders if one.isidentifier() and not (here / one / "pyvenv.cfg").exists()]
+        files += [here / one for one in names if one.endswith(".py")]
+    return sorted(files)
 
+
+def _is_installed(name: str) -> bool:
+    """Whether a top-level module is found, other than as a namespace package or beside a plugin file."""
+    try:
+        spec = find_spec(name)
+    except ValueError:  # a module without a spec, such as __main__
+        return True
+    if spec is None or spec.origin is None:
+        return False
+    file = Path(spec.origin).resolve()
+    return (file.parent.parent if spec.submodule_search_locations else file.parent) not in _folders_of_files
+
+
+def _imported(content: bytes) -> set[str]:
+    """The top-level modules that a source file imports, anywhere in it; none where it cannot be parsed.
+
+    Where a call imports by a name that it does not spell out, every string in the file may be that name.
+    """
     try:
         nodes = list(ast.walk(ast.parse(content)))
     except (SyntaxError, ValueError, RecursionError):  # its import tells
         return set()
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    for node in nodes:
+        if isinstance(node, ast.Call) and _last_name(node.func) in ("import_module", "__import__"):
+            names += _module_names(ast.walk(node)) or _module_names(nodes)
     return {name.partition(".")[0] for name in names}
+
+
+def _last_name(function: ast.expr) -> str:
+    """The name that a function is called by, without what it belongs to."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _module_names(nodes: Iterable[ast.AST]) -> list[str]:
+    """The strings that may be a module's name, or the beginning of one, such as ``parts.``."""
+    strings = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [text for text in strings if all(part.isidentifier() for part in text.removesuffix(".").split("."))]
 
 
 def _import_file(path: Path, content: bytes, digest: str, siblings: Mapping[str, bytes], *, trial: bool) -> ModuleType:

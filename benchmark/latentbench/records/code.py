@@ -19,6 +19,7 @@ __all__ = [
     "code_of",
     "describe_change",
     "describe_code",
+    "is_current",
     "is_stale",
     "latest_code",
     "newer_versions",
@@ -85,6 +86,16 @@ def describe_change(then: Code, now: Code) -> str:
 def latest_code(records: Iterable[Record]) -> Code:
     """The code of the run that was finished last."""
     return code_of(max(records, key=lambda one: (one.finished, *code_of(one).values())))
+
+
+def is_current(value: Value, metrics: Mapping[str, "Offer"]) -> bool:
+    """Whether a value is of its metric's present version and, as far as its record tells, of its present code."""
+    offer = metrics.get(value.metric)
+    return (
+        offer is not None
+        and value.version == offer.value.measured_version()
+        and value.plugin in (None, str(offer.plugin))
+    )
 
 
 def with_plugins(values: Mapping[str, Value], metrics: Mapping[str, "Offer"]) -> dict[str, Value]:

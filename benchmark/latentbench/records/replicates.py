@@ -3,8 +3,8 @@
     <root>/<dataset>/<model>/<key>.replicates.npz.xz
 
 The file holds (B,) float32 for each value that ranks somewhere, and what they were made from. They follow from the
-predictions, the targets and the metric alone: where one of these has changed, they count as absent.
-``latentbench.evaluation.replicates`` makes them.
+predictions, the targets and the metric alone: where one of these has changed, or the code that a third-party metric is
+from, they count as absent. ``latentbench.evaluation.replicates`` makes them.
 """
 
 import json
@@ -51,8 +51,8 @@ _ORIGIN = "origin"
 def read_replicates(store: Store, record: Record) -> dict[str, Array]:
     """The replicates that are kept of the record's values, by the value's name.
 
-    Those of other predictions, targets or versions of a metric are left out. A file that cannot be read is warned of,
-    and counts as absent.
+    Those of other predictions or targets, or of another version or other code of a metric, are left out. A file that
+    cannot be read is warned of, and counts as absent.
     """
     path = replicates_path(store, record)
     try:
@@ -125,8 +125,9 @@ def replicates_name(record: Record) -> str:
 
 
 def _array(name: str, record: Record) -> str:
-    """What the array of a value is called: it names the version of the metric."""
-    return f"{name} {record.values[name].version}"
+    """What the array of a value is called: it names the version of the metric, and of a third-party one the plugin."""
+    value = record.values[name]
+    return f"{name} {value.version}" + (f" {value.plugin}" if value.plugin else "")
 
 
 def _origin(record: Record) -> str:

@@ -82,7 +82,7 @@ def execute(
                 plugins.notify("latentbench_run_started", spec=spec)
                 with cpu_threads(spec.threads):
                     record = _run(task, device, plugins, imported, store, progress)
-                keep_replicates(store.path(spec), record, store, plugins.values("metrics"))
+                keep_replicates(store.path(spec), record, store, plugins.offers("metrics"))
                 store.save_record(record, resumable=record.weights is not None and record.status == "failed")
                 plugins.notify("latentbench_run_finished", spec=spec, record=record)
     except (StorageError, BusyError, NoDeviceError) as error:

@@ -7,10 +7,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 
+from latentbench.boards.board import find_board
 from latentbench.commands.cli import main
+from latentbench.commands.leaderboard import replicates_of
+from latentbench.evaluation.again import evaluate_again
 from latentbench.evaluation.bootstrap import image_weights
+from latentbench.plugins.registry import Plugins
 from latentbench.records.record import Record
 from latentbench.records.replicates import REPLICATES, read_replicates, replicates_path, write_replicates
 from latentbench.records.store import Store
@@ -107,6 +113,58 @@ def test_what_was_made_from_other_predictions_or_another_version_is_made_again(f
     assert read_replicates(store, record) == {}
     leaderboard(folder)
     assert np.array_equal(read_replicates(store, record)["auroc@test"], before["auroc@test"])
+
+
+AREA = """\
+from sklearn.metrics import roc_auc_score
+from latentbench import Metric, hookimpl
+
+class Area(Metric):
+    name, title, source = "area", "area", "here"
+    capability, targets = "score", ("anomaly",)
+    higher_is_better, bounds = True, (-100.0, 100.0)
+
+    def compute(self, evaluation):
+        found = roc_auc_score(evaluation.targets.anomaly, evaluation.output, sample_weight=evaluation.weights)
+        return 1.0 * float(found)
+
+@hookimpl
+def latentbench_metrics():
+    return [Area]
+"""
+
+
+def test_after_an_edit_of_a_metric_replicates_are_those_of_the_code_that_gave_the_value(folder: Path) -> None:
+    (folder / "toys.yaml").write_text(BOARD.replace("rank: auroc@test\nbudget", "rank: area@test\nbudget"))
+    store = Store(folder / "r")
+
+    def edited(factor: float) -> Plugins:
+        (folder / "area.py").write_text(AREA.replace("1.0 *", f"{factor} *"))
+        return Plugins.load([folder / "area.py"], trial=False)
+
+    def tabled(plugins: Plugins) -> list[npt.NDArray[np.float64] | None]:
+        """The replicates that a table has of each run."""
+        found = replicates_of([find_board(str(folder / "toys.yaml"), plugins)], dict(ranking(store)), store, plugins)
+        return [found[record.key].get("area@test") for _, record in ranking(store)]
+
+    for factor in (1.0, -50.0):
+        plugins = edited(factor)
+        for path, record in ranking(store):
+            measured = evaluate_again(path, record, ["area"], store, plugins, folder, torch.device("cpu"))
+            assert measured is not None
+            store.save_record(measured)
+        for (path, record), found in zip(ranking(store), kept := tabled(plugins), strict=True):
+            scores = next(array for name, array in store.predictions(path, record).items() if "test/score" in name)
+            anomaly = store.targets(path, record)["test/anomaly"]
+            weights = list(image_weights(record.spec.split_hash, len(scores)))[:5]
+            assert found is not None
+            assert found[:5] == pytest.approx([factor * area(scores, anomaly, one) for one in weights], rel=1e-5)
+
+    plugins = edited(7.0)  # no value is of this code: replicates are neither dropped nor made
+    assert np.array_equal(np.array(tabled(plugins)), np.array(kept))
+    for _, record in ranking(store):
+        replicates_path(store, record).unlink()
+    assert tabled(plugins) == [None, None]
 
 
 def test_replicates_that_were_changed_are_named_by_check_records(

@@ -240,6 +240,65 @@ def test_a_file_is_another_version_when_what_it_imports_from_beside_changes_and_
     assert alone == f"sha256:{hashlib.sha256(b'import json').hexdigest()[:12]}", "as it is known without siblings"
 
 
+@pytest.mark.parametrize(
+    ("mine", "helper"),
+    [
+        ("import parts_beside.net as net", "parts_beside__net"),
+        ("from parts_beside import net", "parts_beside__net"),
+        ("from parts_beside.deep.net import __name__ as net", "parts_beside__deep__net"),
+        ("import importlib\nnet = importlib.import_module('net_beside')", "net_beside"),
+        ("from importlib import import_module\nnet = import_module('parts_beside.net')", "parts_beside__net"),
+        ("import importlib\nnet = importlib.import_module('.net', 'parts_beside')", "parts_beside__net"),
+        (
+            "from importlib import import_module\nnet = [import_module(f'parts_beside.{x}') for x in ['net']]",
+            "parts_beside__net",
+        ),
+        ("import importlib\nnet = [importlib.import_module(x) for x in ['net_beside']]", "net_beside"),
+        ("net = __import__('net_beside')", "net_beside"),
+    ],
+)
+def test_a_change_of_what_is_imported_is_seen_however_it_is_imported(beside, mine, helper):
+    first = beside("a", mine=mine, **{helper: "x = 1"})
+    assert module_of(first).net
+    again, other = beside("a").info.version, beside("a", **{helper: "x = 2"}).info.version
+    assert first.info.version == again != other
+
+
+def test_of_a_package_without_an_init_file_what_is_installed_in_it_does_not_count(beside):
+    found = beside("a", mine="import parts_beside.net", parts_beside__net="")
+    parts = Path(found.info.distribution).parent / "parts_beside"
+    for place in (".hidden/a.py", "lib/python3.12/site-packages/a.py", "env/bin/a.py", "env/pyvenv.cfg"):
+        (parts / place).parent.mkdir(parents=True, exist_ok=True)
+        (parts / place).write_text("x = 1")
+    assert beside("a").info.version == found.info.version
+
+
+def test_a_folder_of_the_name_of_what_is_installed_does_not_count(beside):
+    alone = hashlib.sha256(b"import json, pytest, __main__").hexdigest()[:12]
+    others = {"json__data": "x = 1", "pytest__data": "x = 1", "__main__data": "x = 1"}
+    assert beside("a", mine="import json, pytest, __main__", **others).info.version == f"sha256:{alone}"
+
+
+def test_plugin_files_in_one_folder_are_known_apart_whichever_is_loaded_first(beside, tmp_path):
+    beside("a", mine="import parts_beside.net", other="from importlib import import_module", parts_beside__net="x = 1")
+    mine, other = (tmp_path / "a" / name for name in ("mine.py", "other.py"))
+    versions = set()
+    for paths in ([mine, other], [other, mine], [other], [mine]):
+        found = find_files(paths)
+        versions |= {(one.info.name, one.info.version) for one in found}
+        for one in found:
+            module_of(one)
+    assert len(versions) == 2
+    other.write_text("from importlib import import_module\nx = 2")
+    assert dict(versions)["mine"] == find_files([mine])[0].info.version
+
+
+def test_a_package_without_an_init_file_counts_though_another_plugin_file_has_one_of_its_name(beside):
+    module_of(beside("b", mine="import parts_beside", parts_beside____init__="x = 1"))
+    versions = [beside("a", mine="import parts_beside.net", parts_beside__net=f"x = {x}").info.version for x in "12"]
+    assert versions[0] != versions[1]
+
+
 def test_a_module_that_two_files_have_beside_them_is_refused_for_the_second(beside):
     one = beside("a", mine="import helper_beside", helper_beside="x = 1")
     two = beside("b", mine="import helper_beside", helper_beside="x = 2")
