@@ -3,6 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 from scipy.spatial.distance import mahalanobis
+from scipy.stats import beta, kstest
 from tests.latentbench_nulls.given import SHAPES, fitted, images, slow_layers
 
 from latentbench import LatentbenchError
@@ -87,3 +88,11 @@ def test_of_one_dimension_nothing_is_shrunk_and_the_option_is_refused():
     assert PatchGaussian.configure("none", {"dimensions": 1}).model_dump() == {"dimensions": 1}
     with pytest.raises(LatentbenchError, match="'shrinkage' has no effect: in one dimension a covariance is"):
         PatchGaussian.configure("none", {"dimensions": 1, "shrinkage": 0.2})
+
+
+def test_directions_are_uniform():
+    """What a coordinate keeps of its square has then a beta distribution, and is 0 or 1 if coordinates are picked."""
+    train = images((1, 8, 8), 2)
+    nulls = [fitted(PatchGaussian, train, seed=seed, dimensions=12) for seed in range(5)]
+    kept = np.concatenate([null.directions.double().square().sum(1).numpy() for null in nulls])
+    assert kstest(kept, beta(12 / 2, (64 - 12) / 2).cdf).pvalue > 0.01

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
+from scipy.stats import chisquare
 from sklearn.neighbors import NearestNeighbors
 from tests.latentbench_nulls.given import SHAPES, fitted, images
 
@@ -73,3 +74,21 @@ def test_more_patches_than_there_are_get_a_warning_but_by_default(asked, told, c
     fitted(NearestPatch, images((1, 13, 17), 2), **({} if asked is None else {"patches": asked}))
     expected = "model 'null-nearest-patch': patches=41 is more than the 40 patches of the training images: all are kept"
     assert caplog.messages == [expected] * told
+
+
+@pytest.mark.parametrize(("asked", "of_each"), [(300, 1), (1500, 5)])
+def test_patches_of_every_place_are_as_likely_and_chosen_for_each_image_by_itself(asked, of_each):
+    """Of 300 images, each of which has 20 patches."""
+    train = images((1, 13, 17), 300)
+    null = fitted(NearestPatch, train, patches=asked)
+    kept = torch.cdist(null.references, GRID.patches(train).flatten(0, 1)).argmin(1).numpy()
+    number, place = np.divmod(kept, 20)
+    assert np.bincount(number).tolist() == [of_each] * 300
+    assert chisquare(np.bincount(place, minlength=20)).pvalue > 0.01
+    assert len({tuple(sorted(row)) for row in place.reshape(300, of_each)}) >= 20
+
+
+def test_as_many_images_and_patches_are_kept_as_the_readme_says():
+    """10,000 of each; 200 images of 40 by 40 pixels have 20,000 patches."""
+    assert len(fitted(NearestImage, images((1, 2, 2), 10_050)).references) == 10_000
+    assert len(fitted(NearestPatch, images((1, 40, 40), 200)).references) == 10_000
