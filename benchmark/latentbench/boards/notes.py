@@ -131,7 +131,7 @@ def notes(board: Board, table: Table | Means) -> Iterator[Note]:
                 Code(row.label),
                 " is transductive: an image's results change with the other images in its batch (",
                 *found,
-                " of their range).",
+                " of their spread).",
             ]
     for group in table.groups:
         yield from _comparisons(group)

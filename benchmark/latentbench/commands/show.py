@@ -94,7 +94,7 @@ def _caveats(record: "Record", changed: Mapping[str, str]) -> Iterator[str]:
     for then, now in changed.items():
         yield f"            made by other code than is installed now: {then}, now {now}"
     for name, change in record.transductive.items():
-        yield f"transductive: an image's {name} changes with the others in its batch, by {change:.2g} of their range"
+        yield f"transductive: an image's {name} changes with the others in its batch, by {change:.2g} of their spread"
 
 
 def _full(path: Path, record: "Record", changed: Mapping[str, str]) -> Iterator[str]:

@@ -130,7 +130,7 @@ def refuse_transductive(model: str, predictions: Predictions) -> None:
     if found:
         raise LatentbenchError(
             f"model '{model}' is transductive: an image's results change with the other images in its batch "
-            f"({', '.join(found)} of their range)",
+            f"({', '.join(found)} of their spread)",
             "make them depend on the image alone; or allow it with 'transductive: allowed' in the board, "
             "which marks the row, and --retry-failed",
         )

@@ -3,8 +3,8 @@
 A metric takes results for properties of images. Where a model ranks within its batch, or normalizes by its statistics,
 they are properties of the other images, too: the model is transductive (Vapnik, Statistical Learning Theory, 1998).
 
-What counts is a change's part of the spread of the results, from the least to the greatest: most metrics are the same
-for scores of another unit or offset.
+What counts is a change's part of the spread of the results: most metrics are the same for scores of another unit or
+offset. The spread is that of most results, since one that is extreme, as of a saturated image, would hide any change.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,8 +28,14 @@ TOLERANCE_OF_ACCELERATORS = 5e-3
 _AMPLIFIED = 1e-2
 #: Changes up to this may be rounding whatever the results' size: they come from numbers of size one, such as pixels.
 _FLOOR = 1e-6
-#: Units in the last place of the largest result by which results move at equal shapes, at most, if only by rounding.
+#: Units in the last place of an image's largest number by which its numbers move at equal shapes, at most, if only by
+#: rounding.
 _LAST_PLACES = 8
+
+#: The spread is from one of these quantiles of the results to the other.
+_LOW, _HIGH = 0.05, 0.95
+#: About as many numbers as the quantiles are taken of: those of images that are evenly spaced, where there are more.
+_MOST_NUMBERS = 2**20
 
 #: Images that are given again, and the batches that they are given in. None is of one image, in which statistics of the
 #: batch fail rather than differ.
@@ -97,31 +103,47 @@ def largest_change(found: Parts, expected: Parts, results: Parts | None = None) 
     Args:
         found: the results of some images.
         expected: what they were.
-        results: those of all images, whose spread counts, too.
+        results: those of all images, whose spread counts where they are given: from their quantile of 5 % to that of
+            95 %, both rounded outwards to a number that is there. If these are equal, and without ``results``, it is
+            from the least of all numbers to the greatest.
     """
     return max(
-        _change(found[part], array, (results or {}).get(part, array)) if part in found else 1.0
+        _change(found[part], array, (results or {}).get(part)) if part in found else 1.0
         for part, array in expected.items()
     )
 
 
 def _change(
-    found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic], results: npt.NDArray[np.generic]
+    found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic], results: npt.NDArray[np.generic] | None
 ) -> float:
     if found.shape != expected.shape:
         return 1.0
     if np.issubdtype(expected.dtype, np.integer):
         return float(np.mean(found != expected))
-    moved, everything = _moved(found, expected), (found, expected, results)
-    spread = max(float(one.max()) for one in everything) - min(float(one.min()) for one in everything)
-    return moved / spread if moved else 0.0
+    moved = _moved(found, expected)
+    return moved / _spread(found, expected, results) if moved else 0.0
+
+
+def _spread(
+    found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic], results: npt.NDArray[np.generic] | None
+) -> float:
+    """That of most results, or of all numbers; not 0 if a number has changed."""
+    if results is not None:
+        some = results[:: -(-results.size // _MOST_NUMBERS)].astype(np.float64)
+        low, high = np.quantile(some, _LOW, method="lower"), np.quantile(some, _HIGH, method="higher")
+        if high > low:
+            return float(high - low)
+    everything = [one for one in (found, expected, results) if one is not None]
+    return max(float(one.max()) for one in everything) - min(float(one.min()) for one in everything)
 
 
 def _is_rounding(found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic]) -> bool:
-    """Whether numbers have moved by no more than their last places."""
+    """Whether each image's numbers have moved by no more than the last places of the largest of them."""
     if np.issubdtype(expected.dtype, np.integer) or found.shape != expected.shape:
         return False
-    return _moved(found, expected) <= _LAST_PLACES * _epsilon(found, expected) * _largest(found, expected)
+    last_places = _LAST_PLACES * _epsilon(found, expected)
+    pairs = zip(found, expected, strict=True)
+    return all(_moved(one, other) <= last_places * _largest(one, other) for one, other in pairs)
 
 
 def _may_be_rounding(found: Parts, expected: Parts) -> bool:

@@ -177,6 +177,38 @@ def test_another_unit_or_offset_hides_no_dependence_and_makes_none(scaled: Calla
     assert change("score", lambda images: scaled(rounded(images))) <= TOLERANCE
 
 
+@pytest.mark.parametrize("image", [0, 1, 50, 99])  # the first and the last are given again
+@pytest.mark.parametrize("extreme", [1e3, 1e5, 1e9, -1e5])
+def test_an_extreme_result_hides_no_dependence_and_makes_none(image: int, extreme: float) -> None:
+    """As of a saturated image."""
+
+    def with_extreme(method: Method) -> Method:
+        def extended(images: Tensor) -> Tensor:
+            found = method(images)
+            is_it = images[:, 0, 0, 0] == IMAGES[image, 0, 0, 0]
+            return torch.where(is_it.reshape(-1, *[1] * (found.ndim - 1)), extreme, found)
+
+        return extended
+
+    assert change("score", with_extreme(ranks)) > 100 * TOLERANCE
+    assert change("score", with_extreme(lambda images: 1e-3 * ranks(images))) > 100 * TOLERANCE
+    assert change("localize", with_extreme(lambda images: normalized(images)[:, 0])) > 100 * TOLERANCE
+    for method in (sums, rounded, noisy):
+        assert change("score", with_extreme(method)) <= TOLERANCE
+
+
+def test_the_spread_is_that_of_most_results_and_of_all_where_most_are_equal() -> None:
+    results = np.concatenate([np.linspace(0, 1, 99), [1e5]])
+    found, expected = {"": results[:8] + 0.1}, {"": results[:8]}
+    most = np.sort(results)[94 + 1] - np.sort(results)[4]
+    assert largest_change(found, expected, {"": results}) == pytest.approx(0.1 / most)
+    constant = np.zeros(100)
+    constant[3] = 4.0
+    assert largest_change({"": constant[:8] + 1}, {"": constant[:8]}, {"": constant}) == pytest.approx(1 / 5)
+    maps = np.repeat(results, 2**15).reshape(100, 2**7, 2**8)  # some of which are enough
+    assert largest_change({"": maps[:8] + 0.1}, {"": maps[:8]}, {"": maps}) == pytest.approx(0.1 / most, rel=0.1)
+
+
 def test_numbers_that_are_rounding_alone_are_not_suspected() -> None:
     assert change("score", lambda images: (rounded(images) - sums(images)) / 64) == 0, "zeros but for rounding"
     assert change("score", lambda images: (1e6 + rounded(images)).double()) <= TOLERANCE, "float32 in float64"
