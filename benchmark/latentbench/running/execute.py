@@ -30,12 +30,12 @@ from latentbench.files import StorageError, replacing
 from latentbench.metric import why_unavailable
 from latentbench.model import Model
 from latentbench.plugins.contracts import KindName
+from latentbench.plugins.process_state import ProcessState
 from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.code import is_stale, present_code, with_plugins
 from latentbench.records.record import Artefact, BatchDependence, Environment, Failure, Record
 from latentbench.records.store import BusyError, Store
 from latentbench.running.asked import check_data
-from latentbench.running.process_state import ProcessState
 from latentbench.running.provenance import Meter, environment
 from latentbench.running.supervision import check_supervision
 from latentbench.running.training import TrainingLoop

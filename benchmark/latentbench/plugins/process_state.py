@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 
 from latentbench.plugins.discovery import FILE_MODULES
 
-__all__ = ["ProcessState"]
+__all__ = ["ProcessState", "is_of_suite"]
 
 #: What has functions.
 _Owner = ModuleType | type
@@ -95,7 +95,7 @@ def _watched() -> tuple[_Owner, ...]:
 _LIBRARIES = ("torch", "numpy", "scipy", "sklearn", "random")
 
 
-def _is_of_suite(name: str) -> bool:
+def is_of_suite(name: str) -> bool:
     """Whether a module is latentbench's or of a package that is called like its plugins; a plugin file's is not."""
     ours = name.startswith(("latentbench.", "latentbench_")) or name == "latentbench"
     return ours and not name.startswith(FILE_MODULES)
@@ -119,7 +119,7 @@ _AS_IMPORTED: dict[_Owner, dict[str, Any]] = {}
 
 def _functions() -> dict[_Owner, dict[str, Any]]:
     """What the modules and classes that are watched have by name: of libraries, and the suite's that are loaded."""
-    earlier = [one for name, one in sys.modules.copy().items() if _is_of_suite(name) and one not in _AS_IMPORTED]
+    earlier = [one for name, one in sys.modules.copy().items() if is_of_suite(name) and one not in _AS_IMPORTED]
     functions = {owner: dict(vars(owner)) for owner in (*_WATCHED, *_AS_IMPORTED)}
     return functions | {owner: names for module in earlier for owner, names in _contents(module).items()}
 
@@ -136,7 +136,7 @@ class _NotingFinder(MetaPathFinder):
     """Finds the suite's modules, to be noted."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path, target) if _is_of_suite(name) else None
+        spec = PathFinder.find_spec(name, path, target) if is_of_suite(name) else None
         if spec is not None and type(spec.loader) is SourceFileLoader:
             spec.loader = _NotingLoader(spec.loader.name, spec.loader.path)
         return spec
@@ -164,6 +164,7 @@ _SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         torch.get_float32_matmul_precision,
         torch.set_float32_matmul_precision,
     ),
+    "NumPy's handling of floating-point errors": (np.geterr, lambda before: np.seterr(**before)),
     "the flushing of denormal numbers": (lambda: not torch.full((), 1e-40).mul(1), torch.set_flush_denormal),
     **{
         f"{module.__name__}.{name}": (partial(getattr, module, name), partial(setattr, module, name))
@@ -214,10 +215,13 @@ class ProcessState:
             functions=_functions() if with_functions else {},
         )
 
-    def undo(self) -> list[str]:
+    def undo(self, *, with_generators: bool = True) -> list[str]:
         """Restore what has changed since, and return what that was.
 
         Generators are not restored. That one has advanced is reported, because the harness does not checkpoint it.
+
+        Args:
+            with_generators: whether generators that have advanced are among what is returned.
 
         Returns:
             A clause for each change, as in "the default dtype became torch.float64".
@@ -246,6 +250,8 @@ class ProcessState:
         if found.folder != self.folder:
             changes.append(f"the working folder became {found.folder}")
             os.chdir(self.folder)
+        if not with_generators:
+            return changes
         if found.numpy_generator != self.numpy_generator:
             changes.append("NumPy's global generator was drawn from, which a resumed run does not restore")
         if found.python_generator != self.python_generator:

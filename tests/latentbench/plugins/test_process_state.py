@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook
 import latentbench.running.execute
 import latentbench_metrics.detection
 from latentbench import Metric
-from latentbench.running.process_state import ProcessState
+from latentbench.plugins.process_state import ProcessState
 
 
 def turn(module: object, name: str) -> Callable[[], None]:
@@ -36,6 +36,10 @@ def turn(module: object, name: str) -> Callable[[], None]:
         (turn(torch.backends.cudnn, "deterministic"), "torch.backends.cudnn.deterministic became True"),
         (lambda: torch.set_num_threads(3), "the number of threads became 3"),
         (lambda: torch.set_default_dtype(torch.float64), "the default dtype became torch.float64"),
+        (
+            lambda: np.seterr(all="raise"),
+            f"NumPy's handling of floating-point errors became {dict.fromkeys(np.geterr(), 'raise')}",
+        ),
     ],
 )
 def test_a_changed_setting_is_told_and_put_back(change: Callable[[], None], clause: str) -> None:
