@@ -125,6 +125,51 @@ def test_a_plugin_file_that_changes_torch_breaks_no_built_in_dataset(
     assert "the default dtype became torch.float64" in told
 
 
+def test_a_plugin_file_that_changes_built_in_code_is_named_and_changes_no_value(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(datasets="toy-blobs")[0] == 0
+    (alone,) = (record for _, record in Store(Path("out")).records())
+    change = (
+        "from latentbench_metrics.detection import AUROC\n"
+        "from latentbench_nulls.images import Brightness\n"
+        "import latentbench.running.execute\n"
+        "AUROC.compute = lambda self, evaluation: 0.25\n"
+        "Brightness.score = lambda self, images: -images.mean((1, 2, 3))\n"
+        "latentbench.running.execute.measure = None\n"
+    )
+    assert run("--out", "changed", source=change + HOOK.format("pass"), datasets="toy-blobs")[0] == 0
+    (changed,) = (record for _, record in Store(Path("changed")).records())
+    assert changed.values == alone.values
+    assert alone.environment.changes == []
+    places = {
+        "latentbench_metrics.detection.AUROC.compute",
+        "latentbench_nulls.images.Brightness.score",
+        "latentbench.running.execute.measure",
+    }
+    found = {change.removeprefix("importing plugins: ").split()[0] for change in changed.environment.changes}
+    assert found == places
+    told = {record.getMessage() for record in caplog.records if "process of the command" in record.getMessage()}
+    (line,) = told
+    assert line.startswith("plugin 'source sha256:")
+    assert all(f"{place} was replaced by one of module " in line for place in places)
+
+
+def test_a_hook_that_changes_built_in_code_when_a_run_starts_is_told_in_its_record(run: Run) -> None:
+    source = (
+        "from latentbench import hookimpl\n"
+        "@hookimpl\n"
+        "def latentbench_run_started(spec):\n"
+        "    from latentbench_metrics.detection import AUROC\n"
+        "    AUROC.compute = lambda self, evaluation: 0.25\n"
+    )
+    assert run(source=source, datasets="toy-blobs")[0] == 0
+    (record,) = (record for _, record in Store(Path("out")).records())
+    (change,) = record.environment.changes
+    assert change.startswith("latentbench_run_started(): latentbench_metrics.detection.AUROC.compute was replaced by")
+    assert record.values["auroc@test"].value != 0.25
+
+
 def test_what_raises_is_put_back_as_well(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     here = Path.cwd()
     code, _, err = run(fault="os.chdir('else'); 1 // 0")

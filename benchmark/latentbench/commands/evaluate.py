@@ -1,5 +1,6 @@
 """``latentbench evaluate``: computes metrics that are new, or have a new version, for finished runs."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from latentbench.commands.common import (
 )
 from latentbench.commands.parameters import metrics_offered, names_option
 from latentbench.errors import LatentbenchError
+from latentbench.value_name import ValueName
 
 if TYPE_CHECKING:
     from latentbench.plugins.registry import Plugins
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from latentbench.records.store import Store
 
 __all__ = ["command"]
+
+log = logging.getLogger("latentbench")
 
 
 @click.command("evaluate")
@@ -76,6 +80,10 @@ def command(
             keep_replicates(path, news, store, plugins.offers("metrics"))
             store.save_record(news)
             changed += 1
+            for name, reason in news.unmeasured.items():
+                metric = plugins.offers("metrics").get(ValueName.parse(name).metric)
+                if metric is not None and reason != record.unmeasured.get(name):
+                    log.warning("%s: no %s: %s", record.spec, name, metric.plugin.blamed_for(reason))
             new = {value.metric for name, value in news.values.items() if value != record.values.get(name)}
             click.echo(f"{record.key}: {record.spec}: {', '.join(sorted(new)) or 'no new value, and the reason why'}")
     click.echo(f"{changed} records in {results} were measured again")

@@ -1,6 +1,7 @@
 """Computing metrics from predictions and data alone: again, or for the first time, without the model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, partial
 from math import isfinite
@@ -17,6 +18,7 @@ from latentbench.evaluation.applicability import applies, evaluated_splits, why_
 from latentbench.evaluation.predictions import Predictions, kept_name
 from latentbench.evaluation.shared import COPY, SharedArrays, read_only
 from latentbench.metric import Evaluation, Metric, Statistic, why_unavailable
+from latentbench.plugins.process_state import ProcessState, is_of_suite
 from latentbench.records.record import Value
 from latentbench.value_name import ValueName
 
@@ -53,7 +55,8 @@ def measure(
     kept. Metrics of samples are computed on test splits alone. Of a model that gives several scores a metric sees one
     at a time, and its value is the part of the score's name; the first one's is the value without a part, too.
 
-    Arrays are read-only to metrics: one that writes to them all the same is left out, and others see what was there.
+    Arrays are read-only to metrics: one that writes to them all the same is left out, and others see what was there. So
+    is one of a plugin that changes the process: torch's defaults, say, or a function of NumPy.
 
     Where the output itself is not among the predictions, a metric that has a ``statistic`` is computed from what is
     kept of it.
@@ -66,6 +69,7 @@ def measure(
     values: dict[str, Value] = {}
     unmeasured: dict[str, str] = {}
     kept: dict[str, npt.NDArray[Any]] = {}
+    before = ProcessState.now(with_functions=not all(is_of_suite(one.__module__) for one in metrics.values()))
     for name, split in evaluated_splits(data):
         even = np.ones(len(split))
         shared = SharedArrays()
@@ -75,19 +79,23 @@ def measure(
         for metric_name, metric_class in sorted(metrics.items()):
             output = predictions.output(name, metric_class.capability)
             from_kept = output is None and metric_class.statistic is not None  # where something is kept, it applies
+            guarded = nullcontext if is_of_suite(metric_class.__module__) else partial(_guarded, before)
             announce(metric_name, name)
             try:
-                metric = metric_class()
-                if not from_kept and (output is None or not applies(metric_class, split)):
-                    if output is not None and (lacking := why_lacking(metric_class, split)):
-                        unmeasured[str(ValueName(metric_name, name))] = lacking
-                    elif output is None and metric.capability in predictions.refused and applies(metric_class, split):
-                        unmeasured[str(ValueName(metric_name, name))] = predictions.refused[metric.capability]
-                    continue
+                with guarded():
+                    metric = metric_class()
+                    if not from_kept and (output is None or not applies(metric_class, split)):
+                        whole, refused = str(ValueName(metric_name, name)), predictions.refused.get(metric.capability)
+                        if output is not None and (lacking := why_lacking(metric_class, split)):
+                            unmeasured[whole] = lacking
+                        elif output is None and refused is not None and applies(metric_class, split):
+                            unmeasured[whole] = refused
+                        continue
+                    reason = why_unavailable(metric_class)
             except (Exception, SystemExit) as error:
                 unmeasured[str(ValueName(metric_name, name))] = describe(error)
                 continue
-            if reason := why_unavailable(metric_class):
+            if reason:
                 unmeasured[str(ValueName(metric_name, name))] = reason
                 continue
             if from_kept:
@@ -101,7 +109,7 @@ def measure(
                 for score, given in _one_by_one(output, metric.capability).items():
                     summary: dict[str, npt.NDArray[Any]] = {}
                     try:
-                        with shared.watched():
+                        with shared.watched(), guarded():
                             if from_kept:
                                 parts = _measure_kept(metric, predictions, name, condition, shared)
                             else:
@@ -114,12 +122,12 @@ def measure(
                                 )
                                 parts = metric.measure(evaluation)
                                 summary = _summary(metric, evaluation, name, condition, kept)
+                            version = metric.measured_version()
                         kept |= summary
                         named = {
                             str(ValueName.of(metric.name, name, condition, score=score, part=part)): value
                             for part, value in parts.items()
                         }
-                        version = metric.measured_version()
                     except (Exception, SystemExit) as error:
                         unmeasured[str(ValueName.of(metric.name, name, condition, score=score))] = _why(error)
                         continue
@@ -171,6 +179,21 @@ def weights_under(split: Split, condition: str) -> npt.NDArray[np.float64] | Non
 def kept_statistic(metric: type[Metric]) -> type[Statistic] | None:
     """What is kept in the place of the output that the metric reads; None for nothing, or where that is kept itself."""
     return None if metric.capability in PER_IMAGE else metric.statistic
+
+
+@contextmanager
+def _guarded(before: ProcessState) -> Iterator[None]:
+    """A block of one metric: what it changed of the process is put back for the others.
+
+    Raises:
+        LatentbenchError: it changed something.
+    """
+    try:
+        yield
+    finally:
+        changes = before.undo(with_generators=False)
+    if changes:
+        raise LatentbenchError(f"it changed the process: {'; '.join(changes)}", "let it leave that as it is")
 
 
 def _summary(

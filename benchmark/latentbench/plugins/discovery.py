@@ -17,11 +17,13 @@ from latentbench.errors import LatentbenchError, describe, did_you_mean
 from latentbench.plugins.contracts import OfferError
 from latentbench.plugins.hookspecs import PROJECT
 
-__all__ = ["Found", "PluginInfo", "find_files", "find_installed"]
+__all__ = ["FILE_MODULES", "Found", "PluginInfo", "find_files", "find_installed"]
 
 #: Names of the third-party plugins or distributions to load, separated by commas; "" or "none": none; not set: all.
 CHOICE = "LATENTBENCH_PLUGINS"
 
+#: How the modules' names of plugin files begin.
+FILE_MODULES = "latentbench_file"
 
 #: The folders of plugin files, from which these may have imported modules.
 _folders_of_files: set[Path] = set()
@@ -283,7 +285,7 @@ def _import_file(path: Path, content: bytes, digest: str, siblings: Mapping[str,
         loaded = Path(getattr(sys.modules.get(module), "__file__", None) or own).resolve()
         if loaded != own and any(folder in loaded.parents for folder in _folders_of_files):
             raise OfferError(f"its sibling {place} is hidden by {loaded}, of another plugin file: rename one of them")
-    name = "latentbench_file" + re.sub(r"\W", "_", f"{path}_{digest}")
+    name = FILE_MODULES + re.sub(r"\W", "_", f"{path}_{digest}")
     if trial and name not in sys.modules:
         from latentbench.plugins.trial import PluginFile, fatal
 

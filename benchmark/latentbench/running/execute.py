@@ -5,7 +5,7 @@ import logging
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -30,12 +30,12 @@ from latentbench.files import StorageError, replacing
 from latentbench.metric import why_unavailable
 from latentbench.model import Model
 from latentbench.plugins.contracts import KindName
+from latentbench.plugins.process_state import ProcessState
 from latentbench.plugins.registry import Offer, Plugins
 from latentbench.records.code import is_stale, present_code, with_plugins
 from latentbench.records.record import Artefact, BatchDependence, Environment, Failure, Record
 from latentbench.records.store import BusyError, Store
 from latentbench.running.asked import check_data
-from latentbench.running.process_state import ProcessState
 from latentbench.running.provenance import Meter, environment
 from latentbench.running.supervision import check_supervision
 from latentbench.running.training import TrainingLoop
@@ -70,7 +70,7 @@ def execute(
     kinds: tuple[KindName, ...] = ("models", "datasets", "metrics")
     for kind in kinds:
         plugins.offers(kind)
-    imported = untouched.undo()
+    changes = [f"importing plugins: {change}" for change in untouched.undo()]
     spec, store = task.spec, Store(task.execution.out.absolute())  # wherever a plugin goes in the meantime
     try:
         with open_device(task.execution.device) as device, store.lock(spec):
@@ -79,9 +79,13 @@ def execute(
                 store.discard_record(spec)
                 record = None
             if record is None or record.status == "failed":
+                started = ProcessState.now()
                 plugins.notify("latentbench_run_started", spec=spec)
+                for change in started.undo():
+                    changes.append(f"latentbench_run_started(): {change}")
+                    log.warning("%s, %s", spec, changes[-1])
                 with cpu_threads(spec.threads):
-                    record = _run(task, device, plugins, imported, store, progress)
+                    record = _run(task, device, plugins, changes, store, progress)
                 keep_replicates(store.path(spec), record, store, plugins.offers("metrics"))
                 store.save_record(record, resumable=record.weights is not None and record.status == "failed")
                 plugins.notify("latentbench_run_finished", spec=spec, record=record)
@@ -184,13 +188,13 @@ def _run(
     task: Task,
     device: torch.device,
     plugins: Plugins,
-    imported: Sequence[str],
+    changes: list[str],
     store: Store,
     progress: Callable[[Progress], None],
 ) -> Record:
     """Fit and evaluate; returns the record, finished or failed, with the artefacts that it names already written.
 
-    ``imported`` is what importing the plugins has changed of the process.
+    ``changes`` is what plugins have changed of the process, to which more is added.
     """
     spec, execution = task.spec, task.execution
     started = _now()
@@ -199,7 +203,7 @@ def _run(
     offers: dict[str, Offer] = {}
     trainer: TrainingLoop | None = None
     last_step = last_total = 0
-    phase, state, changes = "starting", ProcessState.now(), [f"importing plugins: {change}" for change in imported]
+    phase, state = "starting", ProcessState.now()
     weights, kept, measured = None, None, ""
     written = _Written(store, spec)
     written.clear()

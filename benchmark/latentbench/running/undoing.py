@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from latentbench.running.process_state import ProcessState
+from latentbench.plugins.process_state import ProcessState
 
 __all__ = ["undoing"]
 

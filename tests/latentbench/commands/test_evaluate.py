@@ -119,6 +119,25 @@ def test_a_new_version_takes_the_place_of_the_old_one(cli: Cli, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("untrained")
+def test_a_metric_that_changes_the_process_is_told_and_changes_no_other_value(
+    cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, before = the_record()
+    body = "        import numpy\n        numpy.trapezoid = lambda *given, **named: 0.123\n        return float("
+    (tmp_path / "later.py").write_text(LATER.format(version=1).replace("        return float(", body, 1))
+    code, out, _ = cli("evaluate", "--metrics", "top-score,auroc,code-width")
+    assert code == 0
+    assert ": auroc, code-width\n" in out
+    _, after = the_record()
+    for name, value in before.values.items():
+        assert after.values[name].value == value.value
+    assert "top-score@test" not in after.values
+    assert after.unmeasured["top-score@test"].startswith("it changed the process: numpy.trapezoid was replaced by one")
+    told = [one.getMessage() for one in caplog.records if "no top-score@test" in one.getMessage()]
+    assert len(told) == 1
+    assert "no top-score@test: plugin 'later sha256:" in told[0]
+
+
 def test_weights_are_measured_on_the_device_that_is_named(cli: Cli) -> None:
     code, out, _ = cli("evaluate", "--metrics", "code-width", "--device", "sim")
     assert code == 0

@@ -24,7 +24,7 @@ from tests.latentbench.evaluation.toys import (
     split,
 )
 
-from latentbench import LatentbenchError, Role, Statistic, StoredSplit, Targets
+from latentbench import LatentbenchError, Metric, Role, Statistic, StoredSplit, Targets
 from latentbench.evaluation.measuring import measure
 from latentbench.evaluation.predictions import Predictions
 from latentbench.evaluation.replicates import replicates_of
@@ -337,6 +337,92 @@ def test_a_metric_that_writes_to_what_it_is_given_has_no_value_and_changes_no_ot
         for name, value in expected.items():
             assert found.values[f"{name}@{place}"].value == pytest.approx(value, rel=1e-6)
     assert data.split_hash == untouched.split_hash
+
+
+class Area(MeanDifference):
+    """The area under the scores, by NumPy, times the bytes of a number in torch's default precision."""
+
+    name = "z-area"
+    bounds = (0.0, 1000.0)
+
+    def compute(self, evaluation):
+        scores = torch.tensor(evaluation.output.tolist()).numpy()
+        return np.trapezoid(scores) * scores.itemsize
+
+
+def replaces_a_function():
+    setattr(np, "trapezoid", lambda *given, **named: 0.123)  # noqa: B010  # as mypy wants it
+
+
+def changes_the_precision():
+    torch.set_default_dtype(torch.float64)
+
+
+def replaces_a_built_in_method():
+    setattr(Metric, "measure", lambda self, evaluation: {"": 0.123})  # noqa: B010  # as mypy wants it
+
+
+def lets_numpy_raise():
+    np.seterr(all="raise")
+
+
+@pytest.mark.parametrize("place", ["__init__", "applies", "unavailable", "compute", "measured_version"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (replaces_a_function, "it changed the process: numpy.trapezoid was replaced by one of module "),
+        (changes_the_precision, "it changed the process: the default dtype became torch.float64"),
+        (replaces_a_built_in_method, "it changed the process: latentbench.metric.Metric.measure was replaced by "),
+        (lets_numpy_raise, "it changed the process: NumPy's handling of floating-point errors became "),
+    ],
+)
+def test_a_metric_that_changes_the_process_has_no_value_and_changes_no_other(change, reason, place):
+    def changing(*given):
+        change()
+        return True if place == "applies" else None if place in ("__init__", "unavailable") else 1
+
+    wrap = classmethod if place == "unavailable" else lambda function: function
+    bad = type("Changing", (MeanDifference,), {"name": "a-changing", place: wrap(changing)})
+    data = dataset()
+    both = {"a-changing": bad, "z-area": Area, "z-auroc": Auroc}
+    predictions = collected(model(Detector), data, Area, Auroc)
+    before = (np.trapezoid, Metric.measure, torch.get_default_dtype(), np.geterr())
+    found = measure(predictions, data, both)
+    assert (np.trapezoid, Metric.measure, torch.get_default_dtype(), np.geterr()) == before
+    assert not any("changing" in name for name in found.values)
+    reasons = [text for name, text in found.unmeasured.items() if name == "a-changing@test"]
+    assert [reason in text for text in reasons] == [True]
+    assert {name: why for name, why in found.unmeasured.items() if not name.startswith("a-changing")} == {}
+    scores = predictions.output("test", "score")
+    area = float((scores[1:].astype(float) + scores[:-1]).sum() / 2)
+    assert found.values["z-area@test"].value == pytest.approx(area * 4, rel=1e-5)
+    assert found.values["z-auroc@test"].value == roc_auc_score(data.splits["test"].targets.anomaly, scores)
+
+
+def test_what_a_metric_that_raises_has_changed_is_put_back_too():
+    class Raising(MeanDifference):
+        name = "a-raising"
+
+        def compute(self, evaluation):
+            changes_the_precision()
+            raise RuntimeError("of its own")
+
+    data = dataset()
+    found = measure(collected(model(Detector), data, Raising), data, {"a-raising": Raising})
+    assert found.unmeasured["a-raising@test"] == "RuntimeError: of its own"
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_metric_that_draws_from_numpys_generator_has_a_value():
+    class Drawing(MeanDifference):
+        name = "a-drawing"
+
+        def compute(self, evaluation):
+            return float(np.random.random())  # noqa: NPY002
+
+    data = dataset()
+    found = measure(collected(model(Detector), data, Drawing), data, {"a-drawing": Drawing})
+    assert "a-drawing@test" in found.values
 
 
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")

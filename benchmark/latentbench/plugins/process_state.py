@@ -4,10 +4,13 @@ import builtins
 import math
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from inspect import unwrap
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +32,12 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["ProcessState"]
+from latentbench.plugins.discovery import FILE_MODULES
+
+__all__ = ["ProcessState", "is_of_suite"]
+
+#: What has functions.
+_Owner = ModuleType | type
 
 #: Modules in which a replaced function, or method of a class, would change the results of other code.
 _MODULES: tuple[ModuleType, ...] = (
@@ -70,7 +78,7 @@ _CLASSES: tuple[type, ...] = (
 )
 
 
-def _watched() -> tuple[ModuleType | type, ...]:
+def _watched() -> tuple[_Owner, ...]:
     """The modules, their classes and those of the list, with those that they inherit from."""
     of_modules = (
         value
@@ -85,6 +93,56 @@ def _watched() -> tuple[ModuleType | type, ...]:
 
 #: Libraries whose classes are watched.
 _LIBRARIES = ("torch", "numpy", "scipy", "sklearn", "random")
+
+
+def is_of_suite(name: str) -> bool:
+    """Whether a module is latentbench's or of a package that is called like its plugins; a plugin file's is not."""
+    ours = name.startswith(("latentbench.", "latentbench_")) or name == "latentbench"
+    return ours and not name.startswith(FILE_MODULES)
+
+
+def _contents(module: ModuleType) -> dict[_Owner, dict[str, Any]]:
+    """What a module and the classes that it defines have by name."""
+    return {module: dict(vars(module)), **{one: dict(vars(one)) for one in _classes(module, module.__name__, "")}}
+
+
+def _classes(owner: _Owner, module: str, prefix: str) -> Iterator[type]:
+    for name, value in list(vars(owner).items()):
+        if isinstance(value, type) and value.__module__ == module and value.__qualname__ == prefix + name:
+            yield value
+            yield from _classes(value, module, f"{prefix}{name}.")
+
+
+#: What the suite's modules that were imported later than this one, and their classes, had by name at first.
+_AS_IMPORTED: dict[_Owner, dict[str, Any]] = {}
+
+
+def _functions() -> dict[_Owner, dict[str, Any]]:
+    """What the modules and classes that are watched have by name: of libraries, and the suite's that are loaded."""
+    earlier = [one for name, one in sys.modules.copy().items() if is_of_suite(name) and one not in _AS_IMPORTED]
+    functions = {owner: dict(vars(owner)) for owner in (*_WATCHED, *_AS_IMPORTED)}
+    return functions | {owner: names for module in earlier for owner, names in _contents(module).items()}
+
+
+class _NotingLoader(SourceFileLoader):
+    """Notes what a module has once it is imported: what imports it may be a plugin, and change it at once."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _AS_IMPORTED.update(_contents(module))
+
+
+class _NotingFinder(MetaPathFinder):
+    """Finds the suite's modules, to be noted."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if is_of_suite(name) else None
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = _NotingLoader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+sys.meta_path.insert(0, _NotingFinder())
 
 #: Functions of PyTorch that run with every module or optimizer, by number.
 _HOOKS: Mapping[str, dict[Any, Any]] = {
@@ -106,6 +164,7 @@ _SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         torch.get_float32_matmul_precision,
         torch.set_float32_matmul_precision,
     ),
+    "NumPy's handling of floating-point errors": (np.geterr, lambda before: np.seterr(**before)),
     "the flushing of denormal numbers": (lambda: not torch.full((), 1e-40).mul(1), torch.set_flush_denormal),
     **{
         f"{module.__name__}.{name}": (partial(getattr, module, name), partial(setattr, module, name))
@@ -122,7 +181,10 @@ _SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
 
 @dataclass(frozen=True)
 class ProcessState:
-    """Global state at one moment: numeric defaults, folder, threads, generators, and functions of shared libraries."""
+    """Global state at one moment: numeric defaults, folder, threads, generators, and functions.
+
+    Functions are those of shared libraries, and of the harness and the built-in plugins.
+    """
 
     dtype: torch.dtype
     device: str
@@ -134,7 +196,7 @@ class ProcessState:
     folder: Path
     numpy_generator: int
     python_generator: int
-    functions: list[dict[str, Any]]
+    functions: Mapping[_Owner, Mapping[str, Any]]
     """What each of the modules and classes that are watched has by name."""
 
     @classmethod
@@ -150,13 +212,16 @@ class ProcessState:
             folder=Path.cwd(),
             numpy_generator=_numpy_state(),
             python_generator=hash(random.getstate()),
-            functions=[dict(vars(owner)) for owner in _WATCHED] if with_functions else [],
+            functions=_functions() if with_functions else {},
         )
 
-    def undo(self) -> list[str]:
+    def undo(self, *, with_generators: bool = True) -> list[str]:
         """Restore what has changed since, and return what that was.
 
         Generators are not restored. That one has advanced is reported, because the harness does not checkpoint it.
+
+        Args:
+            with_generators: whether generators that have advanced are among what is returned.
 
         Returns:
             A clause for each change, as in "the default dtype became torch.float64".
@@ -185,6 +250,8 @@ class ProcessState:
         if found.folder != self.folder:
             changes.append(f"the working folder became {found.folder}")
             os.chdir(self.folder)
+        if not with_generators:
+            return changes
         if found.numpy_generator != self.numpy_generator:
             changes.append("NumPy's global generator was drawn from, which a resumed run does not restore")
         if found.python_generator != self.python_generator:
@@ -192,7 +259,7 @@ class ProcessState:
         return changes
 
     def _replaced_functions(self) -> Iterator[str]:
-        for owner, before in zip(_WATCHED, self.functions, strict=True):
+        for owner, before in {**_AS_IMPORTED, **self.functions}.items():
             if _same(vars(owner), before):
                 continue
             after = dict(vars(owner))
@@ -216,7 +283,7 @@ def _same(found: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
         return False
 
 
-def _changes_results(owner: ModuleType | type, name: str, original: Any, present: Any) -> bool:
+def _changes_results(owner: _Owner, name: str, original: Any, present: Any) -> bool:
     """Whether other code would run what somebody else has put there.
 
     A library may prepare its own functions late. An addition counts where it hides what had that name: a method that
@@ -227,15 +294,20 @@ def _changes_results(owner: ModuleType | type, name: str, original: Any, present
         original = next((names[name] for names in hidden if name in names), None)
     if not _is_function(original):
         return False
-    return any(_root(one) != _root(owner) for one in (present, unwrap(_function(present))))
+    innermost = unwrap(_function(present))
+    if _root(present) in _LIBRARIES and innermost is unwrap(_function(original)):
+        return False  # as PyTorch wraps the ``step`` of any optimizer
+    return any(_root(one) != _root(owner) for one in (present, innermost))
 
 
 def _is_function(value: Any) -> bool:
-    return callable(value) or isinstance(value, (property, classmethod))
+    return callable(value) or isinstance(value, (property, cached_property, classmethod))
 
 
 def _function(value: Any) -> Any:
     """The function of a property or of a method."""
+    if isinstance(value, cached_property):
+        return value.func
     return getattr(value, "fget", None) or getattr(value, "__func__", value)
 
 
@@ -258,5 +330,5 @@ def _root(value: Any) -> str:
 #: What stands for a name that is not there.
 _ABSENT = object()
 
-#: Modules and classes in which a replaced function would change the results of other code.
+#: Modules and classes of libraries in which a replaced function would change the results of other code.
 _WATCHED = _watched()
