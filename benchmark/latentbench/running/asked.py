@@ -4,7 +4,10 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from latentbench.boards.board import Board, BoardDataset
@@ -131,8 +134,9 @@ def check_values(board: Board, plugins: Plugins, loaded: Mapping[str, Outline]) 
 def check_data(dataset: str, data: object) -> None:
     """That what ``load`` gave is a dataset that says what it is: a mistake in it would be taken for a model's.
 
-    Every target and condition has an entry for each image, labels are in their attribute's range, and the first image
-    of each split has the shape that ``DataInfo`` states.
+    Every target and condition has an entry for each image; anomalies and masks are 0 or 1, labels are MISSING or in
+    their attribute's range, and weights are finite and not negative, nor all 0; and the first image of each split has
+    the shape that ``DataInfo`` states.
 
     Raises:
         WrongDataError: it is not; names the dataset, the split and what is wrong.
@@ -157,22 +161,41 @@ def check_data(dataset: str, data: object) -> None:
 def _wrong_targets(split: Split, info: DataInfo) -> Iterator[str]:
     targets = split.targets
     whole = {"anomaly": targets.anomaly, "mask": targets.mask, "mask_known": targets.mask_known}
-    arrays = {
-        **{f"target '{target}'": array for target, array in whole.items() if array is not None},
-        **{f"attribute '{attribute}'": array for attribute, array in targets.attributes.items()},
-        **{f"condition '{condition}'": weights for condition, weights in split.conditions.items()},
-    }
-    for what, array in arrays.items():
-        if len(array) != len(split):
-            yield f"{what} has {len(array)} entries for {len(split)} images"
+    binary = {f"target '{target}'": np.asarray(array) for target, array in whole.items() if array is not None}
+    labels = {name: np.asarray(array) for name, array in targets.attributes.items()}
+    weights = {f"condition '{condition}'": np.asarray(array) for condition, array in split.conditions.items()}
+    named = {f"attribute '{attribute}'": array for attribute, array in labels.items()}
+    for what, array in (binary | named | weights).items():
+        if array.shape[:1] != (len(split),):
+            yield f"{what} has {len(array) if array.ndim else 'no'} entries for {len(split)} images"
+        elif array.ndim > 1 and what != "target 'mask'":
+            yield f"{what} has shape {array.shape}: it has one number for each image"
     if targets.mask is not None and targets.mask.shape[1:] != (info.height, info.width):
         yield f"masks have shape {targets.mask.shape[1:]}, its DataInfo states {(info.height, info.width)}"
-    for attribute, labels in targets.attributes.items():
+    for what, array in binary.items():
+        if array.size and (stray := _stray(array)) is not None:
+            yield f"{what} has a value {stray}: it is 0 or 1 everywhere"
+    for attribute, array in labels.items():
         if attribute not in info.attributes:
             yield f"it has labels of attribute '{attribute}', of which its DataInfo states no cardinality"
-        elif len(labels) and not MISSING <= labels.min() <= labels.max() < info.attributes[attribute]:
+        elif array.size and not MISSING <= array.min() <= array.max() < info.attributes[attribute]:
             stated = f"its DataInfo states cardinality {info.attributes[attribute]}"
-            yield f"labels of attribute '{attribute}' are in [{labels.min()}, {labels.max()}], {stated}"
+            yield f"labels of attribute '{attribute}' are in [{array.min()}, {array.max()}], {stated}"
+        elif (parts := array[array != np.floor(array)]).size:
+            yield f"attribute '{attribute}' has a label {parts[0]}: labels are whole numbers"
+    for what, array in weights.items():
+        wrong = array[~((array >= 0) & np.isfinite(array))]
+        if wrong.size:
+            yield f"{what} has a weight {wrong[0]}: weights are finite, and not negative"
+        elif array.size and not array.any():
+            yield f"{what} has no image whose weight is not 0"
+
+
+def _stray(array: npt.NDArray[Any]) -> Any:
+    """A value that is neither 0 nor 1; None if there is none."""
+    # Of whole numbers the least and the greatest tell: masks are large.
+    some = array[(array != 0) & (array != 1)] if array.dtype.kind == "f" else (array.min(), array.max())
+    return next((value for value in some if value not in (0, 1)), None)
 
 
 def _wrong_images(split: Split, info: DataInfo) -> Iterator[str]:

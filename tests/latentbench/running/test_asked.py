@@ -164,6 +164,62 @@ def test_a_name_that_would_have_a_meaning_in_those_of_values_is_refused(name: st
         check_data("some", Data(info, splits))
 
 
+NOT_BINARY = [(2, "2"), (-1, "-1"), (255, "255"), (0.5, "0.5"), (np.nan, "nan"), (np.inf, "inf")]
+
+
+@pytest.mark.parametrize("target", ["anomaly", "mask", "mask_known"])
+@pytest.mark.parametrize(("value", "told"), NOT_BINARY)
+def test_a_target_that_is_neither_0_nor_1_anywhere_is_refused(target: str, value: float, told: str) -> None:
+    found: Any = np.zeros((40, 8, 8) if target == "mask" else 40, np.min_scalar_type(value))
+    found[::4] = 1
+    splits = {"train": StoredSplit(Role.TRAIN, images(60, 0))}
+    splits["test"] = StoredSplit(Role.TEST, images(40, 1), replace(Targets(), **{target: found.copy()}))
+    check_data("some", Data(INFO, splits))
+    found[(13, 7, 0)[: found.ndim]] = value
+    splits["test"] = StoredSplit(Role.TEST, images(40, 1), replace(Targets(), **{target: found}))
+    with pytest.raises(
+        LatentbenchError, match=f"dataset 'some', split 'test': target '{target}' has a value {told}: it is 0 or 1"
+    ):
+        check_data("some", Data(INFO, splits))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 2], r"labels of attribute 'side' are in \[0, 2\], its DataInfo states cardinality 2"),
+        ([0, 1, -2], r"labels of attribute 'side' are in \[-2, 1\], its DataInfo states cardinality 2"),
+        ([0.0, 1.0, np.nan], r"labels of attribute 'side' are in \[nan, nan\], its DataInfo states cardinality 2"),
+        ([0.0, 1.0, 0.5], "attribute 'side' has a label 0.5: labels are whole numbers"),
+        ([[0], [1], [1]], r"attribute 'side' has shape \(3, 1\): it has one number for each image"),
+    ],
+)
+def test_a_label_that_is_none_of_its_attributes_is_refused(labels: list[Any], message: str) -> None:
+    test = StoredSplit(Role.TEST, images(3, 1), Targets(attributes={"side": np.array(labels)}))
+    with pytest.raises(LatentbenchError, match=f"dataset 'some', split 'test': {message}"):
+        check_data("some", Data(INFO, {"train": StoredSplit(Role.TRAIN, images(60, 0)), "test": test}))
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0, np.nan, 1.0], "has a weight nan: weights are finite, and not negative"),
+        ([1.0, np.inf, 1.0], "has a weight inf: weights are finite"),
+        ([1.0, -np.inf, 1.0], "has a weight -inf: weights are finite"),
+        ([1.0, -0.5, 1.0], "has a weight -0.5: weights are finite"),
+        ([0.0, 0.0, 0.0], "has no image whose weight is not 0"),
+        ([1.0, 1.0], "has 2 entries for 3 images"),
+        ([[1.0], [1.0], [1.0]], r"has shape \(3, 1\): it has one number for each image"),
+        (1.0, "has no entries for 3 images"),
+    ],
+)
+def test_weights_that_weigh_nothing_are_refused(weights: Any, message: str) -> None:
+    """The mean of a score under such weights is no number, or none that lies between the scores."""
+    conditions = {"even": np.ones(3), "odd": np.array(weights)}
+    test = StoredSplit(Role.TEST, images(3, 1), None, conditions)
+    with pytest.raises(LatentbenchError, match=f"dataset 'some', split 'test': condition 'odd' {message}"):
+        check_data("some", Data(INFO, {"train": StoredSplit(Role.TRAIN, images(60, 0)), "test": test}))
+
+
 def test_masks_of_another_size_than_the_images_are_refused() -> None:
     test = StoredSplit(Role.TEST, images(40, 1), Targets(mask=np.zeros((40, 8, 9), np.uint8)))
     with pytest.raises(
