@@ -28,6 +28,7 @@ __all__ = [
     "can_be_shown",
     "check_data",
     "check_metrics",
+    "check_nulls",
     "check_values",
     "outline",
     "warn_of_shared_images",
@@ -42,7 +43,7 @@ class SplitOutline:
 
     conditions: Sequence[str]
     due: Collection[str]
-    """Those of the metrics that rank which have a value here, or a reason in its place."""
+    """Those of the metrics that are shown which have a value here, or a reason in its place."""
     parts: Mapping[str, Collection[str] | None]
     """Of these metrics, the parts that they may have."""
 
@@ -70,6 +71,24 @@ def check_metrics(board: Board, plugins: Plugins) -> None:
             raise board.mistake(place, what, plugins.did_you_mean(name.metric, known))
 
 
+def check_nulls(board: Board, plugins: Plugins) -> None:
+    """That what the board names as ``ceilings`` and by ``diagnosis`` are nulls that it runs.
+
+    Raises:
+        LatentbenchError: one is not; with file and line, and near misses.
+    """
+    models = plugins.values("models")
+    rows = {name: name for name in models if board.lists(name)} | {one.label: one.model for one in board.variants}
+    nulls = [label for label, model in rows.items() if model in models and models[model].null]
+    named: list[tuple[tuple[int | str, ...], str]] = [(("ceilings", n), one) for n, one in enumerate(board.ceilings)]
+    for number, entry in enumerate(board.datasets):
+        if entry.diagnosis:
+            named.append((("datasets", number, "diagnosis", "row"), entry.diagnosis.row))
+    for place, label in named:
+        if label not in nulls:
+            raise board.mistake(place, f"the board has no null '{label}'", did_you_mean(label, nulls))
+
+
 def can_be_shown(board: Board, entry: BoardDataset, model: type[Model], plugins: Plugins) -> bool:
     """Whether a value in the table of ``entry`` is of something that the model can do, or is read out of its codes."""
     metrics = plugins.offers("metrics")
@@ -80,10 +99,8 @@ def can_be_shown(board: Board, entry: BoardDataset, model: type[Model], plugins:
 def outline(data: Data, board: Board, entry: BoardDataset, plugins: Plugins) -> Outline:
     """What ``check_values`` needs to know of a dataset of the board."""
     offers = plugins.offers("metrics")
-    ranking = {
-        metric: offers[metric].value for metric in (ValueName.parse(name).metric for name in board.ranking(entry))
-    }
-    return {name: _outlined(split, ranking) for name, split in evaluated_splits(data)}
+    shown = {metric: offers[metric].value for metric in (ValueName.parse(name).metric for name in board.values(entry))}
+    return {name: _outlined(split, shown) for name, split in evaluated_splits(data)}
 
 
 def _outlined(split: Split, metrics: Mapping[str, type[Metric]]) -> SplitOutline:
@@ -98,8 +115,8 @@ def _outlined(split: Split, metrics: Mapping[str, type[Metric]]) -> SplitOutline
 def check_values(board: Board, plugins: Plugins, loaded: Mapping[str, Outline]) -> None:
     """That the splits and conditions which the board names are there, and that some value of each ranking can be.
 
-    A column of the whole board may be lacking on some of its datasets; it is refused where no dataset has it. Of
-    several values that rank, one that the data can have suffices.
+    A column of the whole board may be lacking on some of its datasets; it is refused where no dataset has it, or the
+    part that it names. Of several values that rank, one that the data can have suffices.
 
     Args:
         board: whose metrics are known.
@@ -115,6 +132,7 @@ def check_values(board: Board, plugins: Plugins, loaded: Mapping[str, Outline]) 
         owners = [owner] if owner else [one for one in board.datasets if getattr(one, str(field)) is None]
         wrong = {
             one.label: _mistake(name, loaded[one.label], metrics[name.metric].value.spans is not None)
+            or (_wrong_part(name, loaded[one.label]) if "columns" in place else None)
             for one in owners
             if loaded.get(one.label)  # of a dataset without such splits nothing is measured
         }
@@ -248,7 +266,12 @@ def _impossible(name: ValueName, measured: Outline) -> tuple[str, str] | None:
         return None
     if name.metric not in split.due:
         return f"nothing in split '{name.split}' that metric '{name.metric}' can be measured against", "rank by another"
-    parts, part = split.parts.get(name.metric), name.selector.rpartition(":")[2]
+    return _wrong_part(name, measured)
+
+
+def _wrong_part(name: ValueName, measured: Outline) -> tuple[str, str] | None:
+    """That the metric has no part of this name, and the mend; None if it has, or if its parts are not known."""
+    parts, part = measured[name.split].parts.get(name.metric), name.selector.rpartition(":")[2]
     if not part or parts is None or part in parts:
         return None
     return f"no '{part}' in split '{name.split}' for metric '{name.metric}'", did_you_mean(part, parts)

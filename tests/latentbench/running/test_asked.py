@@ -13,7 +13,7 @@ from latentbench.boards.board import Board, load_board
 from latentbench.data.splits import Data, DataInfo, IndexedSplit, Role, Split, StoredSplit, Targets
 from latentbench.errors import LatentbenchError
 from latentbench.plugins.registry import Plugins
-from latentbench.running.asked import check_data, warn_of_shared_images
+from latentbench.running.asked import check_data, check_nulls, warn_of_shared_images
 from latentbench.running.plan import parse_override, plan
 
 INFO = DataInfo(1, 8, 8, 60, {"side": 2})
@@ -78,6 +78,23 @@ def board(folder: Path, text: str) -> Board:
             "rank: auroc@test\ncolumns: [auprc@tset]",
             r"typos.yaml:6: .*no validation or test split 'tset'",
         ),
+        (
+            "datasets: [toy-blobs]\nrank: auroc@test\ncolumns: [auprc@test, 'accuracy[sied]@test']",
+            r"typos.yaml:6: .*dataset 'toy-blobs' has no 'sied' in split 'test' for metric 'accuracy': .*'side'",
+        ),
+        (
+            "datasets: [{name: toy-blobs, columns: ['accuracy[sied]@test']}]\nrank: auroc@test",
+            r"typos.yaml:4: .*dataset 'toy-blobs' has no 'sied' in split 'test' for metric 'accuracy': .*'side'",
+        ),
+        (
+            "datasets: [toy-blobs]\nrank: auroc@test\nceilings: [pca]",
+            r"typos.yaml:6: the board has no null 'pca'",
+        ),
+        (
+            "datasets:\n- name: toy-blobs\n  diagnosis: nul-mean\nrank: auroc@test\n"
+            "variants: [{model: null-brightness, label: nul-mode}]",
+            r"typos.yaml:6: the board has no null 'nul-mean': did you mean 'nul-mode'",
+        ),
     ],
 )
 def test_a_typo_in_what_a_board_shows_is_refused_with_its_line(
@@ -85,6 +102,19 @@ def test_a_typo_in_what_a_board_shows_is_refused_with_its_line(
 ) -> None:
     with pytest.raises(LatentbenchError, match=message):
         plan(board(tmp_path, text), plugins, tmp_path)
+
+
+def test_a_ceiling_of_a_board_of_all_models_is_one_of_their_nulls(plugins: Plugins) -> None:
+    found = Board(name="all", title="All", datasets=["toy-blobs"], rank="auroc@test", ceilings=["null-brightnes"])
+    with pytest.raises(LatentbenchError, match="board 'all': the board has no null 'null-brightnes': did you mean"):
+        check_nulls(found, plugins)
+    check_nulls(found.model_copy(update={"ceilings": ["null-brightness"]}), plugins)
+
+
+@pytest.mark.parametrize("column", ["accuracy[side]@test", "nmi[any:side]@test", "auroc[any]@test", "aupro30@test"])
+def test_a_column_that_the_data_may_have_or_may_lack_is_none(tmp_path: Path, plugins: Plugins, column: str) -> None:
+    text = f"datasets: [toy-blobs]\nrank: auroc@test\ncolumns: ['{column}']"
+    assert len(plan(board(tmp_path, text), plugins, tmp_path)) == 1
 
 
 @pytest.mark.parametrize(
