@@ -4,7 +4,10 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from latentbench.boards.board import Board, BoardDataset
@@ -25,6 +28,7 @@ __all__ = [
     "can_be_shown",
     "check_data",
     "check_metrics",
+    "check_nulls",
     "check_values",
     "outline",
     "warn_of_shared_images",
@@ -39,7 +43,7 @@ class SplitOutline:
 
     conditions: Sequence[str]
     due: Collection[str]
-    """Those of the metrics that rank which have a value here, or a reason in its place."""
+    """Those of the metrics that are shown which have a value here, or a reason in its place."""
     parts: Mapping[str, Collection[str] | None]
     """Of these metrics, the parts that they may have."""
 
@@ -67,6 +71,24 @@ def check_metrics(board: Board, plugins: Plugins) -> None:
             raise board.mistake(place, what, plugins.did_you_mean(name.metric, known))
 
 
+def check_nulls(board: Board, plugins: Plugins) -> None:
+    """That what the board names as ``ceilings`` and by ``diagnosis`` are nulls that it runs.
+
+    Raises:
+        LatentbenchError: one is not; with file and line, and near misses.
+    """
+    models = plugins.values("models")
+    rows = {name: name for name in models if board.lists(name)} | {one.label: one.model for one in board.variants}
+    nulls = [label for label, model in rows.items() if model in models and models[model].null]
+    named: list[tuple[tuple[int | str, ...], str]] = [(("ceilings", n), one) for n, one in enumerate(board.ceilings)]
+    for number, entry in enumerate(board.datasets):
+        if entry.diagnosis:
+            named.append((("datasets", number, "diagnosis", "row"), entry.diagnosis.row))
+    for place, label in named:
+        if label not in nulls:
+            raise board.mistake(place, f"the board has no null '{label}'", did_you_mean(label, nulls))
+
+
 def can_be_shown(board: Board, entry: BoardDataset, model: type[Model], plugins: Plugins) -> bool:
     """Whether a value in the table of ``entry`` is of something that the model can do, or is read out of its codes."""
     metrics = plugins.offers("metrics")
@@ -77,10 +99,8 @@ def can_be_shown(board: Board, entry: BoardDataset, model: type[Model], plugins:
 def outline(data: Data, board: Board, entry: BoardDataset, plugins: Plugins) -> Outline:
     """What ``check_values`` needs to know of a dataset of the board."""
     offers = plugins.offers("metrics")
-    ranking = {
-        metric: offers[metric].value for metric in (ValueName.parse(name).metric for name in board.ranking(entry))
-    }
-    return {name: _outlined(split, ranking) for name, split in evaluated_splits(data)}
+    shown = {metric: offers[metric].value for metric in (ValueName.parse(name).metric for name in board.values(entry))}
+    return {name: _outlined(split, shown) for name, split in evaluated_splits(data)}
 
 
 def _outlined(split: Split, metrics: Mapping[str, type[Metric]]) -> SplitOutline:
@@ -95,8 +115,8 @@ def _outlined(split: Split, metrics: Mapping[str, type[Metric]]) -> SplitOutline
 def check_values(board: Board, plugins: Plugins, loaded: Mapping[str, Outline]) -> None:
     """That the splits and conditions which the board names are there, and that some value of each ranking can be.
 
-    A column of the whole board may be lacking on some of its datasets; it is refused where no dataset has it. Of
-    several values that rank, one that the data can have suffices.
+    A column of the whole board may be lacking on some of its datasets; it is refused where no dataset has it, or the
+    part that it names. Of several values that rank, one that the data can have suffices.
 
     Args:
         board: whose metrics are known.
@@ -112,6 +132,7 @@ def check_values(board: Board, plugins: Plugins, loaded: Mapping[str, Outline]) 
         owners = [owner] if owner else [one for one in board.datasets if getattr(one, str(field)) is None]
         wrong = {
             one.label: _mistake(name, loaded[one.label], metrics[name.metric].value.spans is not None)
+            or (_wrong_part(name, loaded[one.label]) if "columns" in place else None)
             for one in owners
             if loaded.get(one.label)  # of a dataset without such splits nothing is measured
         }
@@ -131,8 +152,9 @@ def check_values(board: Board, plugins: Plugins, loaded: Mapping[str, Outline]) 
 def check_data(dataset: str, data: object) -> None:
     """That what ``load`` gave is a dataset that says what it is: a mistake in it would be taken for a model's.
 
-    Every target and condition has an entry for each image, labels are in their attribute's range, and the first image
-    of each split has the shape that ``DataInfo`` states.
+    Every target and condition has an entry for each image; anomalies and masks are 0 or 1, labels are MISSING or in
+    their attribute's range, and weights are finite and not negative, nor all 0; and the first image of each split has
+    the shape that ``DataInfo`` states.
 
     Raises:
         WrongDataError: it is not; names the dataset, the split and what is wrong.
@@ -157,22 +179,41 @@ def check_data(dataset: str, data: object) -> None:
 def _wrong_targets(split: Split, info: DataInfo) -> Iterator[str]:
     targets = split.targets
     whole = {"anomaly": targets.anomaly, "mask": targets.mask, "mask_known": targets.mask_known}
-    arrays = {
-        **{f"target '{target}'": array for target, array in whole.items() if array is not None},
-        **{f"attribute '{attribute}'": array for attribute, array in targets.attributes.items()},
-        **{f"condition '{condition}'": weights for condition, weights in split.conditions.items()},
-    }
-    for what, array in arrays.items():
-        if len(array) != len(split):
-            yield f"{what} has {len(array)} entries for {len(split)} images"
+    binary = {f"target '{target}'": np.asarray(array) for target, array in whole.items() if array is not None}
+    labels = {name: np.asarray(array) for name, array in targets.attributes.items()}
+    weights = {f"condition '{condition}'": np.asarray(array) for condition, array in split.conditions.items()}
+    named = {f"attribute '{attribute}'": array for attribute, array in labels.items()}
+    for what, array in (binary | named | weights).items():
+        if array.shape[:1] != (len(split),):
+            yield f"{what} has {len(array) if array.ndim else 'no'} entries for {len(split)} images"
+        elif array.ndim > 1 and what != "target 'mask'":
+            yield f"{what} has shape {array.shape}: it has one number for each image"
     if targets.mask is not None and targets.mask.shape[1:] != (info.height, info.width):
         yield f"masks have shape {targets.mask.shape[1:]}, its DataInfo states {(info.height, info.width)}"
-    for attribute, labels in targets.attributes.items():
+    for what, array in binary.items():
+        if array.size and (stray := _stray(array)) is not None:
+            yield f"{what} has a value {stray}: it is 0 or 1 everywhere"
+    for attribute, array in labels.items():
         if attribute not in info.attributes:
             yield f"it has labels of attribute '{attribute}', of which its DataInfo states no cardinality"
-        elif len(labels) and not MISSING <= labels.min() <= labels.max() < info.attributes[attribute]:
+        elif array.size and not MISSING <= array.min() <= array.max() < info.attributes[attribute]:
             stated = f"its DataInfo states cardinality {info.attributes[attribute]}"
-            yield f"labels of attribute '{attribute}' are in [{labels.min()}, {labels.max()}], {stated}"
+            yield f"labels of attribute '{attribute}' are in [{array.min()}, {array.max()}], {stated}"
+        elif (parts := array[array != np.floor(array)]).size:
+            yield f"attribute '{attribute}' has a label {parts[0]}: labels are whole numbers"
+    for what, array in weights.items():
+        wrong = array[~((array >= 0) & np.isfinite(array))]
+        if wrong.size:
+            yield f"{what} has a weight {wrong[0]}: weights are finite, and not negative"
+        elif array.size and not array.any():
+            yield f"{what} has no image whose weight is not 0"
+
+
+def _stray(array: npt.NDArray[Any]) -> Any:
+    """A value that is neither 0 nor 1; None if there is none."""
+    # Of whole numbers the least and the greatest tell: masks are large.
+    some = array[(array != 0) & (array != 1)] if array.dtype.kind == "f" else (array.min(), array.max())
+    return next((value for value in some if value not in (0, 1)), None)
 
 
 def _wrong_images(split: Split, info: DataInfo) -> Iterator[str]:
@@ -225,7 +266,12 @@ def _impossible(name: ValueName, measured: Outline) -> tuple[str, str] | None:
         return None
     if name.metric not in split.due:
         return f"nothing in split '{name.split}' that metric '{name.metric}' can be measured against", "rank by another"
-    parts, part = split.parts.get(name.metric), name.selector.rpartition(":")[2]
+    return _wrong_part(name, measured)
+
+
+def _wrong_part(name: ValueName, measured: Outline) -> tuple[str, str] | None:
+    """That the metric has no part of this name, and the mend; None if it has, or if its parts are not known."""
+    parts, part = measured[name.split].parts.get(name.metric), name.selector.rpartition(":")[2]
     if not part or parts is None or part in parts:
         return None
     return f"no '{part}' in split '{name.split}' for metric '{name.metric}'", did_you_mean(part, parts)

@@ -22,6 +22,7 @@ from latentbench.running.asked import (
     WrongDataError,
     can_be_shown,
     check_metrics,
+    check_nulls,
     check_values,
     outline,
     warn_of_shared_images,
@@ -156,6 +157,7 @@ def plan_series(
         LatentbenchError: an unknown name or option, or a wrong value; of a variant with the board's file and line.
     """
     check_metrics(board, plugins)
+    check_nulls(board, plugins)
     _check_variants(board, plugins)
     offered = list(plugins.offers("models")) if board.models == "all" else board.models
     labels = [*offered, *(variant.label for variant in board.variants)]

@@ -13,7 +13,7 @@ from latentbench.boards.board import Board, load_board
 from latentbench.data.splits import Data, DataInfo, IndexedSplit, Role, Split, StoredSplit, Targets
 from latentbench.errors import LatentbenchError
 from latentbench.plugins.registry import Plugins
-from latentbench.running.asked import check_data, warn_of_shared_images
+from latentbench.running.asked import check_data, check_nulls, warn_of_shared_images
 from latentbench.running.plan import parse_override, plan
 
 INFO = DataInfo(1, 8, 8, 60, {"side": 2})
@@ -78,6 +78,23 @@ def board(folder: Path, text: str) -> Board:
             "rank: auroc@test\ncolumns: [auprc@tset]",
             r"typos.yaml:6: .*no validation or test split 'tset'",
         ),
+        (
+            "datasets: [toy-blobs]\nrank: auroc@test\ncolumns: [auprc@test, 'accuracy[sied]@test']",
+            r"typos.yaml:6: .*dataset 'toy-blobs' has no 'sied' in split 'test' for metric 'accuracy': .*'side'",
+        ),
+        (
+            "datasets: [{name: toy-blobs, columns: ['accuracy[sied]@test']}]\nrank: auroc@test",
+            r"typos.yaml:4: .*dataset 'toy-blobs' has no 'sied' in split 'test' for metric 'accuracy': .*'side'",
+        ),
+        (
+            "datasets: [toy-blobs]\nrank: auroc@test\nceilings: [pca]",
+            r"typos.yaml:6: the board has no null 'pca'",
+        ),
+        (
+            "datasets:\n- name: toy-blobs\n  diagnosis: nul-mean\nrank: auroc@test\n"
+            "variants: [{model: null-brightness, label: nul-mode}]",
+            r"typos.yaml:6: the board has no null 'nul-mean': did you mean 'nul-mode'",
+        ),
     ],
 )
 def test_a_typo_in_what_a_board_shows_is_refused_with_its_line(
@@ -85,6 +102,19 @@ def test_a_typo_in_what_a_board_shows_is_refused_with_its_line(
 ) -> None:
     with pytest.raises(LatentbenchError, match=message):
         plan(board(tmp_path, text), plugins, tmp_path)
+
+
+def test_a_ceiling_of_a_board_of_all_models_is_one_of_their_nulls(plugins: Plugins) -> None:
+    found = Board(name="all", title="All", datasets=["toy-blobs"], rank="auroc@test", ceilings=["null-brightnes"])
+    with pytest.raises(LatentbenchError, match="board 'all': the board has no null 'null-brightnes': did you mean"):
+        check_nulls(found, plugins)
+    check_nulls(found.model_copy(update={"ceilings": ["null-brightness"]}), plugins)
+
+
+@pytest.mark.parametrize("column", ["accuracy[side]@test", "nmi[any:side]@test", "auroc[any]@test", "aupro30@test"])
+def test_a_column_that_the_data_may_have_or_may_lack_is_none(tmp_path: Path, plugins: Plugins, column: str) -> None:
+    text = f"datasets: [toy-blobs]\nrank: auroc@test\ncolumns: ['{column}']"
+    assert len(plan(board(tmp_path, text), plugins, tmp_path)) == 1
 
 
 @pytest.mark.parametrize(
@@ -162,6 +192,62 @@ def test_a_name_that_would_have_a_meaning_in_those_of_values_is_refused(name: st
         LatentbenchError, match=r"dataset 'some': a name .*: name its splits, attributes and conditions so"
     ):
         check_data("some", Data(info, splits))
+
+
+NOT_BINARY = [(2, "2"), (-1, "-1"), (255, "255"), (0.5, "0.5"), (np.nan, "nan"), (np.inf, "inf")]
+
+
+@pytest.mark.parametrize("target", ["anomaly", "mask", "mask_known"])
+@pytest.mark.parametrize(("value", "told"), NOT_BINARY)
+def test_a_target_that_is_neither_0_nor_1_anywhere_is_refused(target: str, value: float, told: str) -> None:
+    found: Any = np.zeros((40, 8, 8) if target == "mask" else 40, np.min_scalar_type(value))
+    found[::4] = 1
+    splits = {"train": StoredSplit(Role.TRAIN, images(60, 0))}
+    splits["test"] = StoredSplit(Role.TEST, images(40, 1), replace(Targets(), **{target: found.copy()}))
+    check_data("some", Data(INFO, splits))
+    found[(13, 7, 0)[: found.ndim]] = value
+    splits["test"] = StoredSplit(Role.TEST, images(40, 1), replace(Targets(), **{target: found}))
+    with pytest.raises(
+        LatentbenchError, match=f"dataset 'some', split 'test': target '{target}' has a value {told}: it is 0 or 1"
+    ):
+        check_data("some", Data(INFO, splits))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 2], r"labels of attribute 'side' are in \[0, 2\], its DataInfo states cardinality 2"),
+        ([0, 1, -2], r"labels of attribute 'side' are in \[-2, 1\], its DataInfo states cardinality 2"),
+        ([0.0, 1.0, np.nan], r"labels of attribute 'side' are in \[nan, nan\], its DataInfo states cardinality 2"),
+        ([0.0, 1.0, 0.5], "attribute 'side' has a label 0.5: labels are whole numbers"),
+        ([[0], [1], [1]], r"attribute 'side' has shape \(3, 1\): it has one number for each image"),
+    ],
+)
+def test_a_label_that_is_none_of_its_attributes_is_refused(labels: list[Any], message: str) -> None:
+    test = StoredSplit(Role.TEST, images(3, 1), Targets(attributes={"side": np.array(labels)}))
+    with pytest.raises(LatentbenchError, match=f"dataset 'some', split 'test': {message}"):
+        check_data("some", Data(INFO, {"train": StoredSplit(Role.TRAIN, images(60, 0)), "test": test}))
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0, np.nan, 1.0], "has a weight nan: weights are finite, and not negative"),
+        ([1.0, np.inf, 1.0], "has a weight inf: weights are finite"),
+        ([1.0, -np.inf, 1.0], "has a weight -inf: weights are finite"),
+        ([1.0, -0.5, 1.0], "has a weight -0.5: weights are finite"),
+        ([0.0, 0.0, 0.0], "has no image whose weight is not 0"),
+        ([1.0, 1.0], "has 2 entries for 3 images"),
+        ([[1.0], [1.0], [1.0]], r"has shape \(3, 1\): it has one number for each image"),
+        (1.0, "has no entries for 3 images"),
+    ],
+)
+def test_weights_that_weigh_nothing_are_refused(weights: Any, message: str) -> None:
+    """The mean of a score under such weights is no number, or none that lies between the scores."""
+    conditions = {"even": np.ones(3), "odd": np.array(weights)}
+    test = StoredSplit(Role.TEST, images(3, 1), None, conditions)
+    with pytest.raises(LatentbenchError, match=f"dataset 'some', split 'test': condition 'odd' {message}"):
+        check_data("some", Data(INFO, {"train": StoredSplit(Role.TRAIN, images(60, 0)), "test": test}))
 
 
 def test_masks_of_another_size_than_the_images_are_refused() -> None:
