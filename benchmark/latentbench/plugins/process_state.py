@@ -158,8 +158,11 @@ def _refill(place: dict[Any, Any], content: Mapping[Any, Any]) -> None:
     place.update(content)
 
 
-#: Settings of PyTorch by name: how to read them, and how to put them back.
+#: Settings of the process and its libraries by name: how to read them, and how to put them back.
 _SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "the default device": (lambda: str(torch.get_default_device()), torch.set_default_device),
+    "the number of threads": (torch.get_num_threads, torch.set_num_threads),
     "the precision of float32 matrix products": (
         torch.get_float32_matmul_precision,
         torch.set_float32_matmul_precision,
@@ -176,24 +179,21 @@ _SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         )
     },
     **{name: (partial(dict, hooks), partial(_refill, hooks)) for name, hooks in _HOOKS.items()},
+    "the working folder": (Path.cwd, os.chdir),
 }
 
 
 @dataclass(frozen=True)
 class ProcessState:
-    """Global state at one moment: numeric defaults, folder, threads, generators, and functions.
+    """Global state at one moment: settings, generators, and functions.
 
     Functions are those of shared libraries, and of the harness and the built-in plugins.
     """
 
-    dtype: torch.dtype
-    device: str
     deterministic: bool
     gradients: bool
-    threads: int
     settings: dict[str, Any]
     """Values of ``_SETTINGS`` by name."""
-    folder: Path
     numpy_generator: int
     python_generator: int
     functions: Mapping[_Owner, Mapping[str, Any]]
@@ -203,13 +203,9 @@ class ProcessState:
     def now(cls, *, with_functions: bool = True) -> Self:
         """The current state, with or without the functions."""
         return cls(
-            dtype=torch.get_default_dtype(),
-            device=str(torch.get_default_device()),
             deterministic=torch.are_deterministic_algorithms_enabled(),
             gradients=torch.is_grad_enabled(),
-            threads=torch.get_num_threads(),
             settings={name: read() for name, (read, _) in _SETTINGS.items()},
-            folder=Path.cwd(),
             numpy_generator=_numpy_state(),
             python_generator=hash(random.getstate()),
             functions=_functions() if with_functions else {},
@@ -228,28 +224,16 @@ class ProcessState:
         """
         found = self.now(with_functions=False)
         changes = [*self._replaced_functions()]
-        if found.dtype != self.dtype:
-            changes.append(f"the default dtype became {found.dtype}")
-            torch.set_default_dtype(self.dtype)
-        if found.device != self.device:
-            changes.append(f"the default device became {found.device}")
-            torch.set_default_device(self.device)
         if found.deterministic != self.deterministic:
             changes.append(f"deterministic algorithms were turned {'on' if found.deterministic else 'off'}")
             torch.use_deterministic_algorithms(self.deterministic)
         if found.gradients != self.gradients:
             changes.append(f"gradients were turned {'on' if found.gradients else 'off'}")
             torch.set_grad_enabled(self.gradients)
-        if found.threads != self.threads:
-            changes.append(f"the number of threads became {found.threads}")
-            torch.set_num_threads(self.threads)
         for name, value in self.settings.items():
             if found.settings[name] != value:
                 changes.append(f"{name} became {found.settings[name]}")
                 _SETTINGS[name][1](value)
-        if found.folder != self.folder:
-            changes.append(f"the working folder became {found.folder}")
-            os.chdir(self.folder)
         if not with_generators:
             return changes
         if found.numpy_generator != self.numpy_generator:

@@ -81,9 +81,7 @@ def execute(
             if record is None or record.status == "failed":
                 started = ProcessState.now()
                 plugins.notify("latentbench_run_started", spec=spec)
-                for change in started.undo():
-                    changes.append(f"latentbench_run_started(): {change}")
-                    log.warning("%s, %s", spec, changes[-1])
+                changes += _undone(started, "latentbench_run_started()", spec)
                 with cpu_threads(spec.threads):
                     record = _run(task, device, plugins, changes, store, progress)
                 keep_replicates(store.path(spec), record, store, plugins.offers("metrics"))
@@ -212,9 +210,7 @@ def _run(
     def enter(next_phase: str) -> None:
         """End a phase, put back what a plugin changed of the process in it, and begin the next one."""
         nonlocal phase, state
-        for change in state.undo():
-            changes.append(f"{phase}: {change}")
-            log.warning("%s, %s: %s", spec, phase, change)
+        changes.extend(_undone(state, phase, spec))
         phase, state = next_phase, ProcessState.now()
         log.info("%s: %s", spec, phase)
         progress(Progress(spec.key, last_step, last_total, phase=phase))
@@ -358,6 +354,14 @@ def _run(
         )
     finally:
         log.removeHandler(tail)
+
+
+def _undone(state: ProcessState, what: str, spec: RunSpec) -> list[str]:
+    """What has changed of the process since, put back, with what changed it; each is warned of."""
+    changes = [f"{what}: {change}" for change in state.undo()]
+    for change in changes:
+        log.warning("%s, %s", spec, change)
+    return changes
 
 
 def _in_words(spec: RunSpec, offers: Mapping[str, Offer]) -> str:

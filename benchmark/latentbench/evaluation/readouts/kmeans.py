@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from latentbench.evaluation.inference import WHOLE_CODE, Parts
-from latentbench.evaluation.readouts.readout import Readout, TrainingCodes
+from latentbench.evaluation.readouts.readout import Reader, Readout, TrainingCodes
 
 __all__ = ["K_MEANS", "RESTARTS", "Facet", "KMeansReadout", "fit_kmeans"]
 
@@ -28,7 +28,7 @@ class Facet:
 
 
 @dataclass(frozen=True)
-class KMeansReadout:
+class KMeansReadout(Reader):
     """A fitted readout."""
 
     facets: Mapping[str, Facet]
@@ -37,11 +37,6 @@ class KMeansReadout:
     def facts(self) -> dict[str, int]:
         """Facet -> its number of clusters."""
         return {name: int(facet.clusterer.n_clusters) for name, facet in self.facets.items()}
-
-    @property
-    def refused(self) -> Mapping[str, str]:
-        """Empty: it gives all or nothing."""
-        return {}
 
     def read(self, codes: Parts) -> dict[str, npt.NDArray[np.int64]]:
         """Facet -> (N,) the nearest cluster, for codes by subspace, each (N, D_k)."""

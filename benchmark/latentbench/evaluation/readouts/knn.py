@@ -1,6 +1,5 @@
 """The nearest-neighbour readout: scores an image by the distance of its code to those of training images."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from latentbench.evaluation.inference import Parts
-from latentbench.evaluation.readouts.readout import Readout, TrainingCodes, side_by_side
+from latentbench.evaluation.readouts.readout import Reader, Readout, TrainingCodes, side_by_side
 
 __all__ = ["KNN", "K", "Neighbours", "fit_knn"]
 
@@ -18,23 +17,13 @@ K = 5
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbours(Reader):
     """A fitted readout."""
 
     index: NearestNeighbors
     """Index of the training codes after subtracting their mean."""
     mean: npt.NDArray[np.float64]
     """(D,) of the training codes."""
-
-    @property
-    def facts(self) -> Mapping[str, float]:
-        """Empty: the fit selects nothing."""
-        return {}
-
-    @property
-    def refused(self) -> Mapping[str, str]:
-        """Empty: it gives all or nothing."""
-        return {}
 
     def read(self, codes: Parts) -> Parts:
         """``knn`` -> (N,) of the codes' type: the distance to the ``K``-th nearest training code."""

@@ -1,6 +1,5 @@
 """The Mahalanobis readout: scores an image by its code's distance under one Gaussian fitted to training codes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +7,7 @@ from sklearn.covariance import LedoitWolf
 from threadpoolctl import threadpool_limits
 
 from latentbench.evaluation.inference import Parts
-from latentbench.evaluation.readouts.readout import Readout, TrainingCodes, side_by_side
+from latentbench.evaluation.readouts.readout import Reader, Readout, TrainingCodes, side_by_side
 
 __all__ = ["MAHALANOBIS", "MAX_DIMS", "Gaussian", "fit_mahalanobis"]
 
@@ -17,20 +16,10 @@ MAX_DIMS = 2048
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(Reader):
     """A fitted readout."""
 
     covariance: LedoitWolf
-
-    @property
-    def facts(self) -> Mapping[str, float]:
-        """Empty: the shrinkage follows from the codes."""
-        return {}
-
-    @property
-    def refused(self) -> Mapping[str, str]:
-        """Empty: it gives all or nothing."""
-        return {}
 
     def read(self, codes: Parts) -> Parts:
         """``mahalanobis`` -> (N,) of the codes' type: the distance to the mean of the training codes."""

@@ -45,10 +45,12 @@ class Reader(Protocol):
     @property
     def facts(self) -> Mapping[str, float]:
         """What the fit selected, for the record; empty if it selects nothing."""
+        return {}
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """Each part of the output that it cannot give for these codes, and why, in one line."""
+        """Each part of the output that it cannot give for these codes, and why, in one line; empty if it gives all."""
+        return {}
 
     def read(self, codes: Parts) -> Parts:
         """The output of the readout's capability, for codes by subspace, each (N, D_k).
